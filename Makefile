@@ -1,0 +1,5 @@
+# `make` alone lists the targets.
+.DEFAULT_GOAL := help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+.PHONY: help

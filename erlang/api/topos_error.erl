@@ -1,0 +1,101 @@
+%% @doc Errors of the bridge: one tagged shape, stable codes, shared with the compiler's (TP0001-TP0999 are the
+%% compiler's, TP1000 and up belong to the run time).
+%%
+%% Every public function that can fail answers `{error, t()}' where `t()' is `{Reason, Details}': an atom to match on and a
+%% map that says what was expected and what came. `format/1' renders it for people, with its code and a help line.
+-module(topos_error).
+
+-export([new/2, reason/1, code/1, format/1]).
+-export_type([t/0, reason/0]).
+
+-type reason() :: atom().
+-type t() :: {reason(), #{atom() => term()}}.
+
+%% @doc Builds an error. The reason must be one of the table below, so that every error has a code and a help line.
+-spec new(reason(), #{atom() => term()}) -> t().
+new(Reason, Details) when is_map(Details) ->
+    _ = entry(Reason),
+    {Reason, Details}.
+
+-spec reason(t()) -> reason().
+reason({Reason, _}) -> Reason.
+
+%% @doc The stable code, for instance `<<"TP1003">>'.
+-spec code(t() | reason()) -> binary().
+code({Reason, _}) -> code(Reason);
+code(Reason) -> {Code, _, _} = entry(Reason), Code.
+
+%% @doc `error[TP1003]: what happened' and a `help:' line, as UTF-8 text without a trailing newline.
+-spec format(t()) -> unicode:chardata().
+format({Reason, Details}) ->
+    {Code, Message, Help} = entry(Reason),
+    ["error[", Code, "]: ", render(Message, Details), "\n  help: ", render(Help, Details)].
+
+%% internal
+
+%% `{Key}' in a text is replaced by the detail of that key.
+-spec render(string(), #{atom() => term()}) -> unicode:chardata().
+render(Text, Details) ->
+    maps:fold(
+        fun(Key, Value, Acc) ->
+            string:replace(Acc, ["{", atom_to_list(Key), "}"], show(Value), all)
+        end,
+        Text,
+        Details
+    ).
+
+-spec show(term()) -> unicode:chardata().
+show(Value) when is_atom(Value) -> atom_to_binary(Value);
+show(Value) when is_binary(Value) -> Value;
+show(Value) when is_integer(Value) -> integer_to_binary(Value);
+show(Value) -> io_lib:format("~0tp", [Value]).
+
+-spec entry(reason()) -> {binary(), string(), string()}.
+entry(invalid_config) ->
+    {<<"TP1001">>, "the configuration has {count} mistake(s):\n{violations}", "mend the fields named above; see docs/configuration.md"};
+entry(unknown_engine) ->
+    {<<"TP1002">>, "there is no engine called {engine}", "the engines of this release are {known}"};
+entry(engine_not_installed) ->
+    {<<"TP1003">>, "the engine {engine} is not installed here", "add partisan 5.0.x to your dependencies, or choose engine = otp"};
+entry(address_in_use) ->
+    {<<"TP1004">>, "cannot listen on {address}: it is in use", "choose another port, or port 0 for any free one"};
+entry(already_started) ->
+    {<<"TP1005">>, "this VM runs the node {node} already", "call topos_partisan:stop/0 first"};
+entry(not_started) ->
+    {<<"TP1006">>, "the node is not started", "call topos_partisan:start/1 with a configuration first"};
+entry(unreachable) ->
+    {<<"TP1007">>, "{node} did not answer within {timeout} ms", "check that it runs and that its address and port are right"};
+entry(version_mismatch) ->
+    {<<"TP1008">>, "{node} speaks protocol version {theirs}, this node {ours}", "run the same major release of topos_partisan on both"};
+entry(cookie_mismatch) ->
+    {<<"TP1009">>, "{node} has another cookie", "give every node of the cluster the same cookie"};
+entry(no_certificate) ->
+    {<<"TP1010">>, "the TLS handshake with {node} failed: {why}", "check the certificates and that both sides trust the same authority"};
+entry(message_too_large) ->
+    {<<"TP1011">>, "a message of {size} bytes is over the limit of {limit}", "raise limits.max_message_bytes on both nodes, or send it in parts"};
+entry(unknown_node) ->
+    {<<"TP1012">>, "{node} is not a member of this cluster", "join it first, or look at topos_partisan:members/0"};
+entry(not_connected) ->
+    {<<"TP1013">>, "{node} is not connected (it is {status})", "wait for on_up, or handle the error"};
+entry(overloaded) ->
+    {<<"TP1014">>, "the queue to {node} on channel {channel} is full", "slow down, wait, or give the channel more room"};
+entry(no_such_channel) ->
+    {<<"TP1015">>, "there is no channel called {channel}", "the channels of this node are {known}"};
+entry(unsupported) ->
+    {<<"TP1016">>, "the engine {engine} cannot do this: {operation}", "choose an engine whose capabilities include it"};
+entry(self_join) ->
+    {<<"TP1017">>, "a node cannot join itself ({node})", "name another node of the cluster"};
+entry(stale_incarnation) ->
+    {<<"TP1018">>, "the message was for an earlier life of {node}", "ask for a fresh reference after the node is up again"};
+entry(insecure_listener) ->
+    {<<"TP1019">>, "listening on {address} without TLS would open this node to anyone who can reach it", "configure tls, listen on loopback, or say insecure = true"};
+entry(stale_library) ->
+    {<<"TP1020">>, "the native library is version {found}, this code needs {needed}", "run rebar3 compile, or restart the VM if you upgraded it in place"};
+entry(type_mismatch) ->
+    {<<"TP1021">>, "at {path}: expected {expected}, got {got}", "the value does not have the type its receiver declares"};
+entry(too_many_atoms) ->
+    {<<"TP1022">>, "{node} sent more new atoms than the limit of {limit}", "raise limits.max_new_atoms, or send texts instead of atoms"};
+entry(timeout) ->
+    {<<"TP1023">>, "{operation} was not finished within {timeout} ms", "try again, or allow more time"};
+entry(no_such_process) ->
+    {<<"TP1024">>, "there is no process {target} on {node}", "the process may have ended"}.

@@ -1,0 +1,77 @@
+%% @doc What an engine is: the part of the house that owns sockets.
+%%
+%% An engine connects and disconnects peers, carries one binary to a registered process of a connected peer, and reports
+%% when a peer's transport came up or went down. Nothing else: no membership, no guarantees. `send/5' answering `ok' means
+%% "queued in this VM"; what makes that trustworthy is the link layer above, which knows a peer is alive only when an echo
+%% came back.
+%%
+%% == Events ==
+%% The engine sends to the process that was given as `Sink' when it was started:
+%% ```
+%% {topos_engine, {up, Node}}            the transport to Node carries frames now, in both directions as far as we know
+%% {topos_engine, {down, Node, Reason}}  it does not any more; frames that were queued may be lost
+%% {topos_engine, reset}                 the engine lost its state and restarted: every peer is down, and the engine has
+%%                                       already begun to connect again to all that had been asked for
+%% '''
+%% `up' and `down' of one node alternate, beginning with `up'. A frame reaches the process registered as `Dest' on the
+%% peer as the message `{topos, Version, Epoch, Binary}' (see `topos_frame.hrl'); nothing about its sender can be taken
+%% from the engine, so the frame itself names it. A frame to a name nobody has registered is dropped by the peer.
+%%
+%% == Calls ==
+%% All callbacks but `start_link/2' may be called from any process and never block on the network.
+-module(topos_engine).
+
+-export([module/1, names/0, available/0]).
+-export_type([name/0, peer/0, address/0, channel/0, lane/0, capability/0, event/0]).
+
+-type name() :: partisan | otp | sim.
+-type address() :: {inet:ip_address(), inet:port_number()}.
+%% How to reach a node. Engines that find a node by its name alone ignore the addresses.
+-type peer() :: #{node := node(), addresses := [address()]}.
+-type channel() :: atom().
+-type lane() :: non_neg_integer().
+-type capability() ::
+    channel_isolation      %% each channel has sockets of its own
+    | lane_isolation       %% each lane has a socket of its own
+    | tls
+    | compression
+    | addresses            %% a peer is reached by address, not by name
+    | fault_injection.
+-type event() :: {topos_engine, {up, node()} | {down, node(), term()} | reset}.
+
+%% Starts the engine under the calling supervisor. The configuration was validated by `topos_config' already. An
+%% address in use, a name that is taken: `{error, topos_error:t()}', and nothing is left listening.
+-callback start_link(topos_config:t(), Sink :: pid()) -> {ok, pid()} | {error, topos_error:t()}.
+-callback capabilities() -> #{capability() := boolean()}.
+%% The addresses other nodes can use to reach this one (port 0 resolved).
+-callback addresses() -> [address()].
+%% Asks for a connection, now and after every loss, until `disconnect/1'. Idempotent. A new address list replaces the old.
+-callback connect(peer()) -> ok.
+%% Closes every connection to the node in both directions as far as this side can, and stops asking for it.
+-callback disconnect(node()) -> ok.
+%% Carries `Frame' on the lane of the channel, in order with what was sent before on the same lane.
+-callback send(node(), channel(), lane(), Dest :: atom(), Frame :: iodata()) ->
+    ok | {error, not_connected | no_such_channel | overloaded}.
+%% Open connections: node, channel, how many.
+-callback connections() -> [{node(), channel(), pos_integer()}].
+
+%% @doc The module that implements an engine.
+-spec module(name()) -> module().
+module(partisan) -> topos_engine_partisan;
+module(otp) -> topos_engine_otp;
+module(sim) -> topos_engine_sim.
+
+%% @doc The engines of this release, best first.
+-spec names() -> [name()].
+names() -> [partisan, otp].
+
+%% @doc The engines that can run here: those whose application Erlang finds.
+-spec available() -> [name()].
+available() -> [Name || Name <- names(), is_available(Name)].
+
+%% internal
+
+-spec is_available(name()) -> boolean().
+is_available(partisan) -> code:which(partisan) =/= non_existing;
+is_available(otp) -> true;
+is_available(sim) -> false.

@@ -1,0 +1,3 @@
+//! The `topos` command.
+
+fn main() {}

@@ -1,0 +1,411 @@
+//! The typed core: what the type checker hands to the back end.
+//!
+//! Everything that needs types has been decided here: which name is meant, which calls carry evidence, which effect a
+//! `perform` belongs to, what an extern returns. The back end (`emit`) turns it into Erlang without asking a type again.
+//!
+//! # Calling convention
+//! - A *flow* is an Erlang function of its written arity. If its row is not the closed empty row (a row variable counts as
+//!   not empty), it takes one more argument, the evidence `Ev`, last. `flow f : T / row` and `fn() -> e` have written
+//!   arity 0.
+//! - A *function value* (closure, partial application, a flow used as a value) of `n` written parameters is an Erlang fun
+//!   of `max(n, 1) + 1` arguments: the parameters (the atom `ok` for a thunk's unit) and `Ev` last, always, even where its
+//!   row is empty. So a value may be passed wherever its type allows, whatever the row.
+//! - [`Expr::Apply`] calls a function value whose arity is not known statically: the back end tests the arity and calls
+//!   directly when it fits; otherwise `topos_rt:apply/3` makes a partial application, or calls and applies the rest.
+//! - Evidence is a map from effect name (the atom `'Topos.IO.IO'`) to `{Module, Instance}`; `perform E.op(a, b)` becomes
+//!   `Module:op(Instance, a, b)`. Where a callee has no evidence of its own to give (a pure flow), `Ev` is `#{}`.
+//!
+//! # Run-time representation
+//! Int integer, Float float, Text UTF-8 binary, Bool `true`/`false`, `()` the atom `ok`, Duration an integer of
+//! milliseconds, tuples, lists and functions as themselves, records maps with atom keys, a constructor `Some(x)` the
+//! tuple `{some, X}`, a constant constructor the atom `none`, `Ok`/`Error` `{ok, X}`/`{error, E}`.
+//! [`constructor_atom`] gives the atom of a constructor.
+
+use crate::diagnostic::Span;
+
+/// A name after resolution, unique within its function: locals are numbered so that Erlang's single assignment and
+/// pattern matching never confuse two Topos variables of the same name.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Local {
+    /// As written, for readable output.
+    pub name: String,
+    /// Makes it unique in its flow.
+    pub id: u32,
+}
+
+/// A whole module, ready to be emitted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Module {
+    /// The dotted name, `Topos.Partisan`: the BEAM module is the atom of the same text.
+    pub name: String,
+    /// The path that stack traces show.
+    pub file: String,
+    /// Flows and externs, in source order.
+    pub flows: Vec<Flow>,
+}
+
+/// A top-level flow.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Flow {
+    /// Its name.
+    pub name: String,
+    /// Whether other modules may call it.
+    pub exported: bool,
+    /// Its parameters, in order; the written arity is their number.
+    pub params: Vec<Local>,
+    /// Whether it takes evidence.
+    pub evidence: bool,
+    /// Its body.
+    pub body: FlowBody,
+    /// The head of the flow, for line numbers.
+    pub span: Span,
+}
+
+/// How a flow is made.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FlowBody {
+    /// Written in Topos.
+    Expr(Expr),
+    /// `extern flow f : .. = "module:function"`: calls Erlang with the written parameters; what it returns is checked
+    /// against the descriptor where it enters.
+    Extern {
+        /// The Erlang module.
+        module: String,
+        /// The Erlang function.
+        function: String,
+        /// What it returns.
+        returns: Descriptor,
+    },
+}
+
+/// An expression with its place in the source.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Expr {
+    /// What it is.
+    pub kind: ExprKind,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// Expressions. Evaluation is strict and left to right.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ExprKind {
+    /// A local variable.
+    Local(Local),
+    /// A literal.
+    Literal(Literal),
+    /// A flow used as a value; the back end wraps it to the closure convention.
+    FlowValue(FlowRef),
+    /// A constructor used as a value, `List.map(Some, xs)`; `arity` is at least 1 (a constant constructor is
+    /// [`ExprKind::Construct`]).
+    ConstructorValue {
+        /// The constructor, `Some`.
+        constructor: String,
+        /// How many fields it has.
+        arity: usize,
+    },
+    /// A direct call of a flow with exactly its written arity.
+    Call {
+        /// The flow.
+        flow: FlowRef,
+        /// As many as its written arity.
+        args: Vec<Expr>,
+    },
+    /// A call of a function value with at least one argument (`f()` passes one unit).
+    Apply {
+        /// The function.
+        function: Box<Expr>,
+        /// Its arguments.
+        args: Vec<Expr>,
+    },
+    /// A lambda; no parameters means a thunk.
+    Lambda {
+        /// Its parameters; patterns have been turned into a `Match` on a fresh local.
+        params: Vec<Local>,
+        /// Its body, which runs with the evidence its caller passes: the row of the closure is part of the caller's row, so
+        /// a handler installed around the *call* reaches into it. `spawn` passes the spawner's evidence on.
+        body: Box<Expr>,
+    },
+    /// `let p = e` followed by the rest; `pattern` is irrefutable.
+    Let {
+        /// What is bound.
+        pattern: Pattern,
+        /// The value.
+        value: Box<Expr>,
+        /// What follows.
+        body: Box<Expr>,
+    },
+    /// `first; then`, where the value of `first` is dropped.
+    Sequence(Box<Expr>, Box<Expr>),
+    /// `if`.
+    If {
+        /// A Bool.
+        condition: Box<Expr>,
+        /// When true.
+        then: Box<Expr>,
+        /// When false.
+        otherwise: Box<Expr>,
+    },
+    /// `match`; several scrutinees have become a tuple. Exhaustiveness is the checker's work: where it could not prove it,
+    /// it added a last arm that fails with [`ExprKind::Fail`].
+    Match {
+        /// What is looked at.
+        scrutinee: Box<Expr>,
+        /// Tried in order.
+        arms: Vec<Arm>,
+    },
+    /// A tuple of two or more.
+    Tuple(Vec<Expr>),
+    /// A list with known elements and perhaps a tail.
+    List(Vec<Expr>, Option<Box<Expr>>),
+    /// A record literal; field defaults have been filled in.
+    Record(Vec<(String, Expr)>),
+    /// `{r with a = e}`.
+    Update {
+        /// The record.
+        record: Box<Expr>,
+        /// The fields that change; each exists in the record.
+        fields: Vec<(String, Expr)>,
+    },
+    /// `r.field`.
+    Field {
+        /// The record.
+        record: Box<Expr>,
+        /// The field.
+        field: String,
+    },
+    /// A saturated constructor; no arguments means a constant.
+    Construct {
+        /// The constructor.
+        constructor: String,
+        /// Its fields.
+        args: Vec<Expr>,
+    },
+    /// A primitive operator.
+    Primitive {
+        /// Which.
+        op: Primitive,
+        /// One or two operands.
+        args: Vec<Expr>,
+    },
+    /// An f-string: texts and expressions; each expression is shown with `topos_rt:show/1`.
+    Format(Vec<FormatPart>),
+    /// `perform E.op(args)` through evidence.
+    Perform {
+        /// The effect's full name, `Topos.IO.IO`.
+        effect: String,
+        /// The operation.
+        operation: String,
+        /// Its arguments.
+        args: Vec<Expr>,
+        /// What the operation returns when it is answered by Erlang code; `None` where no check is needed.
+        returns: Option<Descriptor>,
+    },
+    /// `with h(args) { body }` for a handler written in Erlang (`extern handler`).
+    WithExtern {
+        /// The effect's full name.
+        effect: String,
+        /// The Erlang module of behaviour `topos_handler`.
+        module: String,
+        /// Arguments of the handler: `init(Args, OuterEv)`.
+        args: Vec<Expr>,
+        /// Runs with the evidence extended by this handler.
+        body: Box<Expr>,
+    },
+    /// Ends the process with an error that shows the source line: a match that nothing matched.
+    Fail(String),
+}
+
+/// A flow, by module and name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct FlowRef {
+    /// `None` for this module.
+    pub module: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// Its written arity.
+    pub arity: usize,
+    /// Whether it takes evidence.
+    pub evidence: bool,
+}
+
+/// One arm of a match.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Arm {
+    /// Alternatives that bind the same locals; the back end repeats the body for each or lifts it out.
+    pub patterns: Vec<Pattern>,
+    /// A pure Bool expression; any expression, not only an Erlang guard.
+    pub guard: Option<Expr>,
+    /// The arm's value.
+    pub body: Expr,
+}
+
+/// Patterns.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Pattern {
+    /// `_`.
+    Wildcard,
+    /// A variable.
+    Bind(Local),
+    /// `p as x`.
+    As(Box<Pattern>, Local),
+    /// A literal; a Float matches by `=:=`.
+    Literal(Literal),
+    /// A tuple.
+    Tuple(Vec<Pattern>),
+    /// A list, perhaps with a tail.
+    List(Vec<Pattern>, Option<Box<Pattern>>),
+    /// A record: the named fields, others are free.
+    Record(Vec<(String, Pattern)>),
+    /// A constructor.
+    Construct {
+        /// Which.
+        constructor: String,
+        /// Its fields.
+        args: Vec<Pattern>,
+    },
+}
+
+/// Literals.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Literal {
+    /// An integer of any size, in decimal.
+    Int(String),
+    /// A float.
+    Float(f64),
+    /// A text.
+    Text(String),
+    /// A duration in milliseconds.
+    Duration(i64),
+    /// A truth value.
+    Bool(bool),
+    /// `()`.
+    Unit,
+}
+
+/// Part of an f-string.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FormatPart {
+    /// As it is.
+    Text(String),
+    /// Shown.
+    Expr(Expr),
+}
+
+/// Operators whose operand types the checker has decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Primitive {
+    /// `+` on Int, Float or Duration.
+    Add,
+    /// `-`.
+    Subtract,
+    /// `*`.
+    Multiply,
+    /// `/` on Int: truncating division; by zero is an error with its line.
+    DivideInt,
+    /// `/` on Float.
+    DivideFloat,
+    /// `%` on Int.
+    Remainder,
+    /// Prefix `-`.
+    Negate,
+    /// `==`, structural; Erlang's `=:=`.
+    Equal,
+    /// `!=`.
+    NotEqual,
+    /// `<`.
+    Less,
+    /// `<=`.
+    LessEqual,
+    /// `>`.
+    Greater,
+    /// `>=`.
+    GreaterEqual,
+    /// `&&`, short-circuit.
+    And,
+    /// `||`, short-circuit.
+    Or,
+    /// `not`.
+    Not,
+    /// `++` or `<>` on Text.
+    AppendText,
+    /// `++` or `<>` on lists.
+    AppendList,
+}
+
+/// A run-time descriptor of a type: what a value that enters from Erlang, or from another node, must look like.
+///
+/// The same shape as `topos_term::Descriptor`; written into the emitted module as a term.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Descriptor {
+    /// Anything: a type variable, an opaque type.
+    Any,
+    /// `Int`, `Duration`.
+    Int,
+    /// `Float`.
+    Float,
+    /// `Text`.
+    Text,
+    /// `Bool`.
+    Bool,
+    /// `()`.
+    Unit,
+    /// `Node` and other types that are any atom.
+    Atom,
+    /// `Pid m`.
+    Pid,
+    /// A function value; its type is not checked.
+    Function,
+    /// `[t]`.
+    List(Box<Descriptor>),
+    /// A tuple.
+    Tuple(Vec<Descriptor>),
+    /// `Map k v`.
+    Map(Box<Descriptor>, Box<Descriptor>),
+    /// A record with exactly these fields.
+    Record(Vec<(String, Descriptor)>),
+    /// One of several constructors; each the atom of [`constructor_atom`] and its fields.
+    Variant(Vec<(String, Vec<Descriptor>)>),
+    /// A type that contains itself: refers to the enclosing `Recursive` of that name.
+    Reference(String),
+    /// Names a descriptor so that it can refer to itself.
+    Recursive(String, Box<Descriptor>),
+}
+
+/// The atom of a constructor: `Some` is `some`, `NodeDown` is `node_down`, `HTTPError` is `http_error`.
+pub fn constructor_atom(constructor: &str) -> String {
+    let chars: Vec<char> = constructor.chars().collect();
+    let mut atom = String::with_capacity(chars.len() + 4);
+    for (i, c) in chars.iter().enumerate() {
+        if c.is_uppercase() {
+            let after_lower = i > 0 && !chars[i - 1].is_uppercase() && chars[i - 1] != '_';
+            let before_lower = i > 0 && chars.get(i + 1).is_some_and(|n| n.is_lowercase());
+            if after_lower || (before_lower && chars[i - 1] != '_') {
+                atom.push('_');
+            }
+            atom.extend(c.to_lowercase());
+        } else {
+            atom.push(*c);
+        }
+    }
+    atom
+}
+
+#[cfg(test)]
+mod tests {
+    use super::constructor_atom;
+
+    #[test]
+    fn constructor_atoms_are_snake_case() {
+        for (constructor, atom) in [
+            ("Some", "some"),
+            ("NodeDown", "node_down"),
+            ("HTTPError", "http_error"),
+            ("A", "a"),
+            ("Increment2", "increment2"),
+            ("Node_Down", "node_down"),
+        ] {
+            assert_eq!(constructor_atom(constructor), atom);
+        }
+    }
+}

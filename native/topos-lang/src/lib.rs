@@ -1,0 +1,4 @@
+//! The Topos compiler, without I/O: syntax → names → types and effects → Erlang abstract format.
+
+pub mod core;
+pub mod diagnostic;

@@ -1,0 +1,1 @@
+//! Overlay state machines: `(state, event) -> (state, [action])`, no clock, no sockets.

@@ -1,0 +1,1 @@
+//! Topos type descriptors and checked conversion of Erlang terms.
