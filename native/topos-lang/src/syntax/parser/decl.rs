@@ -169,7 +169,7 @@ impl Parser<'_> {
         } else {
             None
         };
-        let guards = self.guards();
+        let guards = self.guards(false);
         let body = if self.at(TokenKind::Eq) {
             self.bump();
             Some(self.body("`=`"))

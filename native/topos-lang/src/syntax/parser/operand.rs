@@ -202,7 +202,7 @@ impl Parser<'_> {
         self.nested(unread, |parser| {
             let start = parser.bump();
             let patterns = parser.alternatives();
-            let guards = parser.guards();
+            let guards = parser.guards(true);
             parser.arm_arrow();
             let body = parser.stmts();
             if body.stmts.is_empty() {
@@ -212,8 +212,8 @@ impl Parser<'_> {
         })
     }
 
-    /// `when e, e`, if it is there.
-    pub(super) fn guards(&mut self) -> Vec<Expr> {
+    /// `when e, e`, if it is there; `slips` says that `=` can only be a slip behind it.
+    pub(super) fn guards(&mut self, slips: bool) -> Vec<Expr> {
         let mut guards = Vec::new();
         if self.at(TokenKind::If) && !self.newline() {
             self.error(
@@ -227,7 +227,9 @@ impl Parser<'_> {
         }
         self.bump();
         loop {
-            guards.push(self.expr());
+            let guard = self.expr();
+            // The guards of a flow are followed by its `=`.
+            guards.push(if slips { self.comparison_slip(guard) } else { guard });
             if !self.eat(TokenKind::Comma) {
                 return guards;
             }

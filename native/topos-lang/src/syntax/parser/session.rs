@@ -173,6 +173,9 @@ impl Parser<'_> {
                         "`@` and where the role is",
                         "write `coord @ local` or `part @ remote`",
                     );
+                    // The other roles will lack it too: that is one mistake.
+                    parser.skip(|_| false);
+                    parser.last_error = Some(parser.pos);
                     let location = parser.no_name();
                     return RoleDecl { role, location };
                 }
