@@ -180,11 +180,7 @@ impl Parser<'_> {
     pub(super) fn arms(&mut self) -> Vec<Arm> {
         let mut arms = Vec::new();
         if !self.at(TokenKind::Bar) && !self.is_closer() && !self.at(TokenKind::End) && !self.stopped() {
-            self.unexpected_help(
-                codes::ARM_BAR,
-                "`|` before the pattern of an arm",
-                "each arm begins with `|`, the first one too",
-            );
+            self.wrong(codes::ARM_BAR, "`|`", "each arm begins with `|`, the first one too");
             // All arms may lack their bar: that is one mistake.
             self.skip(|parser| {
                 parser.at(TokenKind::Bar) || (parser.at(TokenKind::End) && parser.awaited(TokenKind::End))
@@ -206,7 +202,7 @@ impl Parser<'_> {
             parser.arm_arrow();
             let body = parser.stmts();
             if body.stmts.is_empty() {
-                parser.unexpected_help(codes::MISSING_BODY, "a statement after `->`", "`()` does nothing");
+                parser.unexpected_help(codes::MISSING_BODY, "a statement", "`()` does nothing");
             }
             Arm { patterns, guards, body, span: parser.since(start) }
         })
@@ -356,7 +352,7 @@ impl Parser<'_> {
         if self.eat(TokenKind::Arrow) {
             return;
         }
-        self.unexpected_help(codes::UNEXPECTED, "`->` and the body of the function", help);
+        self.unexpected_help(codes::UNEXPECTED, "`->`", help);
         if matches!(self.kind(), TokenKind::FatArrow | TokenKind::Eq | TokenKind::Colon) {
             self.bump();
         }
@@ -371,7 +367,7 @@ impl Parser<'_> {
         }
         let body = self.stmts();
         if body.stmts.is_empty() {
-            self.unexpected_help(codes::MISSING_BODY, "a statement after `->`", "`()` does nothing");
+            self.unexpected_help(codes::MISSING_BODY, "a statement", "`()` does nothing");
         }
         body
     }
@@ -393,8 +389,8 @@ impl Parser<'_> {
         let written = effect.iter().map(Path::dotted).chain([operation.name.clone()]).collect::<Vec<_>>().join(".");
         self.unexpected_help(
             codes::PERFORM_CALL,
-            "`(` directly behind the operation",
-            &format!("write `perform {written}(..)`, with `()` if it takes no arguments"),
+            "`(`",
+            &format!("write `perform {written}(..)` with the parenthesis directly behind the operation, `()` if it takes no arguments"),
         );
         ExprKind::Perform { effect, operation, args: Vec::new() }
     }
