@@ -190,7 +190,7 @@ impl Parser<'_> {
     /// After a missing `=`: what was meant as the body is read for its own mistakes.
     fn skip_bad_body(&mut self) {
         match self.kind() {
-            TokenKind::Arrow | TokenKind::FatArrow | TokenKind::ColonEq => {
+            TokenKind::Arrow | TokenKind::FatArrow | TokenKind::ColonEq if !self.on_line(TokenKind::Eq) => {
                 self.bump();
                 self.stmts();
             }

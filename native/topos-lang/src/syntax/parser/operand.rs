@@ -250,7 +250,7 @@ impl Parser<'_> {
             _ => {
                 let help = "an arm is `| pattern -> body`; to compare or compute, bind a name and add `when condition`";
                 self.unexpected_help(codes::ARM_ARROW, "`->`", help);
-                if self.arrow_on_line() {
+                if !self.newline() && self.on_line(TokenKind::Arrow) {
                     self.skip(|parser| parser.at(TokenKind::Arrow));
                     self.bump();
                 }
@@ -258,14 +258,14 @@ impl Parser<'_> {
         }
     }
 
-    /// Whether an `->` follows on this line, outside of brackets.
-    fn arrow_on_line(&self) -> bool {
+    /// Whether a token of that kind follows on this line, outside of brackets and before the next arm or lambda.
+    pub(super) fn on_line(&self, wanted: TokenKind) -> bool {
         let mut depth = 0_u32;
         for ahead in 0..512 {
             match self.nth(ahead) {
                 TokenKind::Eof => return false,
-                _ if self.raw(ahead).newline => return false,
-                TokenKind::Arrow if depth == 0 => return true,
+                _ if ahead > 0 && self.raw(ahead).newline => return false,
+                kind if depth == 0 && kind == wanted => return true,
                 TokenKind::Bar | TokenKind::Fn | TokenKind::Backslash if depth == 0 => return false,
                 TokenKind::LParen | TokenKind::LBracket | TokenKind::LBrace => depth += 1,
                 TokenKind::RParen | TokenKind::RBracket | TokenKind::RBrace => match depth.checked_sub(1) {

@@ -50,6 +50,7 @@ impl Parser<'_> {
                 }
                 TokenKind::FatArrow => "clauses with `=>` stand in handlers; arms and lambdas have `->`",
                 TokenKind::Arrow if self.awaited(TokenKind::Bar) => "each arm begins with `|`: `| pattern -> body`",
+                TokenKind::Arrow => "a function is `fn(x) -> ..`, in braces behind a call `{ | x -> .. }`",
                 TokenKind::Bang => "negation is the function `not`",
                 TokenKind::Question => "there is no `? :`; write `if c then a else b`",
                 _ => "begin a new line for a new statement",
