@@ -1,3 +1,4 @@
 //! The `topos` command.
-
+mod render;
+mod source;
 fn main() {}
