@@ -18,7 +18,7 @@
 -module(topos_runner).
 -behaviour(gen_server).
 
--export([start/0, is_present/0, publish/2, contact/2, nodes/0, kill/1, start_node/1, read_line/0]).
+-export([start/0, is_present/0, engines/0, publish/2, contact/2, nodes/0, kill/1, start_node/1, read_line/0]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 %% A line longer than this is no answer of the runner: the VM halts.
@@ -31,9 +31,15 @@
     waiting = #{} :: #{pos_integer() => gen_server:from()}
 }).
 
-%% @doc Takes over standard input (the VM was started with `-noinput').
--spec start() -> {ok, pid()} | {error, term()}.
-start() -> gen_server:start({local, ?MODULE}, ?MODULE, [], []).
+%% @doc Takes over standard input; for `erl -noinput -s topos_runner start'.
+-spec start() -> ok.
+start() ->
+    {ok, _} = gen_server:start({local, ?MODULE}, ?MODULE, [], []),
+    ok.
+
+%% @doc The engines that can run here, best first, with blanks between: `<<"partisan otp">>'.
+-spec engines() -> binary().
+engines() -> unicode:characters_to_binary(lists:join(" ", [atom_to_list(Name) || Name <- topos_engine:available()])).
 
 %% @doc Whether this VM was started by `topos run'.
 -spec is_present() -> boolean().
@@ -51,14 +57,16 @@ publish(Node, Addresses) ->
 %% starts no node of that name, `unreachable' if it ended or did not listen in time.
 -spec contact(node(), timeout()) -> {ok, [topos_engine:address()]} | {error, topos_error:t()}.
 contact(Node, Timeout) ->
+    Start = erlang:monotonic_time(millisecond),
     try ask(["contact ", {id}, " ", atom_to_binary(Node)], Timeout) of
         {ok, Addresses} ->
             {ok, [address(Text) || Text <- string:lexemes(Addresses, ",")]};
         {error, <<"ended">>} ->
-            {error, topos_error:new(unreachable, #{node => Node, timeout => 0})};
+            {error, topos_error:new(unreachable, #{node => Node, timeout => erlang:monotonic_time(millisecond) - Start})};
         {error, _} ->
             {error, topos_error:new(unknown_node, #{node => Node})}
     catch
+        %% The contact was asked for and has not come; a late answer is dropped.
         exit:{timeout, _} ->
             {error, topos_error:new(unreachable, #{node => Node, timeout => Timeout})}
     end.
@@ -87,6 +95,9 @@ read_line() -> ask(["read ", {id}], infinity).
 
 -spec init([]) -> {ok, #state{}}.
 init([]) ->
+    %% The runner reads UTF-8, whatever the locale says.
+    ok = io:setopts(user, [{encoding, unicode}]),
+    ok = io:setopts(standard_error, [{encoding, unicode}]),
     {ok, #state{input = open_port({fd, 0, 0}, [in, eof, binary, {line, ?MAX_LINE}])}}.
 
 -spec handle_call({ask, iolist()}, gen_server:from(), #state{}) -> {noreply, #state{}}.
