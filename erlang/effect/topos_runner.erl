@@ -75,17 +75,17 @@ contact(Node, Timeout) ->
 -spec nodes() -> {ok, [binary()]} | {error, binary()}.
 nodes() ->
     case ask(["nodes ", {id}], ?TIMEOUT) of
-        {ok, Names} -> {ok, string:lexemes(Names, ",")};
+        {ok, Names} -> {ok, binary:split(Names, <<",">>, [global])};
         {error, _} = Error -> Error
     end.
 
 %% @doc Has a node killed with SIGKILL; answers when its process is gone. To kill this node itself never returns.
 -spec kill(binary()) -> ok | {error, binary()}.
-kill(Name) -> done(ask(["kill ", {id}, " ", word(Name)], ?TIMEOUT)).
+kill(Name) -> of_node("kill ", Name).
 
 %% @doc Has a node that ended started again.
 -spec start_node(binary()) -> ok | {error, binary()}.
-start_node(Name) -> done(ask(["start ", {id}, " ", word(Name)], ?TIMEOUT)).
+start_node(Name) -> of_node("start ", Name).
 
 %% @doc The next line of the user's standard input, without its newline.
 -spec read_line() -> {ok, binary()} | eof | {error, binary()}.
@@ -127,20 +127,21 @@ ask(Request, Timeout) ->
         false -> {error, <<"this program was not started by `topos run'">>}
     end.
 
--spec done({ok, binary()} | {error, binary()}) -> ok | {error, binary()}.
-done({ok, _}) -> ok;
-done({error, _} = Error) -> Error.
+%% A request is a line of words: what is not a word is the name of no node.
+-spec of_node(string(), binary()) -> ok | {error, binary()}.
+of_node(Request, Name) ->
+    case re:run(Name, "^[[:graph:]]+$", [{capture, none}, dollar_endonly]) of
+        match ->
+            case ask([Request, {id}, " ", Name], ?TIMEOUT) of
+                {ok, _} -> ok;
+                {error, _} = Error -> Error
+            end;
+        nomatch ->
+            {error, <<"there is no node called \"", Name/binary, "\"">>}
+    end.
 
 -spec tell(iodata()) -> ok.
 tell(Line) -> io:put_chars(user, [16#1E, Line, $\n]).
-
-%% A request is a line of words: what holds a blank or a control character is the name of no node.
--spec word(binary()) -> binary().
-word(Name) ->
-    case << <<C/utf8>> || <<C/utf8>> <= Name, C > $\s >> of
-        <<>> -> <<"?">>;
-        Word -> Word
-    end.
 
 -spec answer(binary(), #state{}) -> #state{}.
 answer(Line, #state{waiting = Waiting} = State) ->
