@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    net::{TcpListener, ToSocketAddrs},
+    net::{IpAddr, Ipv4Addr, TcpListener, ToSocketAddrs},
     path::Path,
 };
 
@@ -94,13 +94,14 @@ pub(crate) fn build(args: &Build) -> Result<i32, Failure> {
 /// `topos run`.
 pub(crate) fn run(args: &Run, style: Style) -> Result<i32, Failure> {
     check_engine(args.engine.as_deref())?;
-    check_host(&args.host)?;
+    let address = resolve(&args.host)?;
     let stdlib = home::stdlib(&args.places)?;
     let program = loader::load(&args.file, stdlib.as_deref())?;
     let request = Request {
         nodes: usize::from(args.nodes),
         engine: args.engine.as_deref(),
         host: &args.host,
+        address,
         args: &args.args,
         places: &args.places,
     };
@@ -116,6 +117,7 @@ pub(crate) fn demo(args: &Demo, style: Style) -> Result<i32, Failure> {
         nodes: 3,
         engine: args.engine.as_deref(),
         host: "127.0.0.1",
+        address: Ipv4Addr::LOCALHOST.into(),
         args: &[],
         places: &args.places,
     };
@@ -133,6 +135,7 @@ struct Request<'a> {
     nodes: usize,
     engine: Option<&'a str>,
     host: &'a str,
+    address: IpAddr,
     args: &'a [String],
     places: &'a Places,
 }
@@ -163,10 +166,16 @@ fn start(program: Vec<Loaded>, file: &str, request: &Request<'_>, style: Style) 
         engine_asked: request.engine.is_some(),
         nodes: request.nodes,
         host: request.host,
+        address: request.address,
         args: request.args,
     };
     run::run(&plan, style).map_err(|why| {
-        Error::new("TP0808", format!("the nodes cannot be run: {why}"), "check that `erl` starts and that processes are allowed").into()
+        Error::new(
+            "TP0808",
+            format!("the nodes cannot be run: {why}"),
+            "check that `erl` starts and that processes are allowed",
+        )
+        .into()
     })
 }
 
@@ -226,18 +235,18 @@ fn choose_engine(asked: Option<&str>, available: &str) -> Result<&'static str, E
     })
 }
 
-/// The nodes will listen on the host: it must be an address of this machine, or a name of one.
-fn check_host(host: &str) -> Result<(), Error> {
-    let wrong = |why: String| {
+/// The address that the nodes listen on: the host must be an address of this machine, or a name of one.
+fn resolve(host: &str) -> Result<IpAddr, Error> {
+    let wrong = |why: &str| {
         Error::new(
             "TP0812",
             format!("the nodes cannot be called NAME@{host}: {why}"),
             "give --host a name or an address of this machine; the default is 127.0.0.1",
         )
     };
-    let addresses = (host, 0).to_socket_addrs().map_err(|_| wrong("the name does not resolve".into()))?;
-    let bound = addresses.map(TcpListener::bind).find(Result::is_ok);
-    bound.map(drop).ok_or_else(|| wrong("it is not of this machine".into()))
+    let mut addresses = (host, 0).to_socket_addrs().map_err(|_| wrong("the name does not resolve"))?;
+    let own = addresses.find(|address| TcpListener::bind(address).is_ok());
+    own.map(|address| address.ip()).ok_or_else(|| wrong("it is not of this machine"))
 }
 
 fn write(directory: &Path, name: &str, bytes: &[u8]) -> Result<(), Error> {
@@ -267,8 +276,8 @@ mod tests {
 
     #[test]
     fn hosts_of_other_machines_are_refused() {
-        assert_eq!(check_host("127.0.0.1"), Ok(()));
-        assert!(check_host("192.0.2.1").is_err());
-        assert!(check_host("no.such.host.invalid").is_err());
+        assert_eq!(resolve("127.0.0.1"), Ok(Ipv4Addr::LOCALHOST.into()));
+        assert!(resolve("192.0.2.1").is_err());
+        assert!(resolve("no.such.host.invalid").is_err());
     }
 }

@@ -4,6 +4,8 @@
 //! text: one source for the message that a program gets and the one shown here. The codes of this program, `TP0800` to
 //! `TP0899`, stand below.
 
+use topos_lang::{codes, diagnostic::Code, syntax};
+
 use crate::failure::Error;
 
 /// The run time's table of errors.
@@ -79,7 +81,11 @@ pub(crate) fn explain(code: &str) -> Result<String, Error> {
     let digits = code.trim_start_matches(['T', 't']).trim_start_matches(['P', 'p']);
     let number: Option<u16> = digits.parse().ok();
     number.and_then(find).ok_or_else(|| {
-        Error::new("TP0811", format!("there is no error code {code}"), "codes look like TP0201; an error shows its own in brackets")
+        Error::new(
+            "TP0811",
+            format!("there is no error code {code}"),
+            "codes look like TP0201; an error shows its own in brackets",
+        )
     })
 }
 
@@ -97,8 +103,10 @@ fn find(number: u16) -> Option<String> {
     compiler(number).map(|(title, text)| heading(title, text))
 }
 
-fn compiler(_number: u16) -> Option<(&'static str, &'static str)> {
-    None
+fn compiler(number: u16) -> Option<(&'static str, &'static str)> {
+    let code = Code(number);
+    let syntax = syntax::codes::explain(code).map(|found| (found.title, found.text));
+    syntax.or_else(|| codes::explain(code).map(|found| (found.title, found.text)))
 }
 
 struct Row {
@@ -110,7 +118,8 @@ struct Row {
 /// The rows of the table: a code in a binary, and the two strings after it.
 fn run_time() -> Vec<Row> {
     let mut rows = Vec::new();
-    for part in RUN_TIME.split("<<\"TP").skip(1) {
+    let table = RUN_TIME.split_once("\nentry(").map_or("", |(_, table)| table);
+    for part in table.split("<<\"TP").skip(1) {
         let Some((digits, rest)) = part.split_once("\">>") else { continue };
         let mut strings = rest.split('"').skip(1).step_by(2);
         if let (Some(message), Some(help)) = (strings.next(), strings.next()) {

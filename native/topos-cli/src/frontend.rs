@@ -15,13 +15,8 @@ use crate::{
 };
 
 /// The effects that `topos_effect` installs handlers for when a program starts.
-const ROOT_EFFECTS: &[&str] = &[
-    "Topos.IO.IO",
-    "Topos.Process.Process",
-    "Topos.Time.Time",
-    "Topos.Runner.Runner",
-    "Topos.Partisan.Distributed",
-];
+const ROOT_EFFECTS: &[&str] =
+    &["Topos.IO.IO", "Topos.Process.Process", "Topos.Time.Time", "Topos.Runner.Runner", "Topos.Partisan.Distributed"];
 
 /// A module without mistakes.
 #[derive(Debug)]
@@ -68,9 +63,9 @@ pub(crate) fn check(program: Vec<Loaded>) -> Result<Vec<Compiled>, Failure> {
     if !mistakes.is_empty() {
         return Err(Failure::Mistakes(mistakes));
     }
-    let compiled = program.into_iter().filter_map(|Loaded { name, source, .. }| {
-        cores.remove(&name).map(|core| Compiled { core, source })
-    });
+    let compiled = program
+        .into_iter()
+        .filter_map(|Loaded { name, source, .. }| cores.remove(&name).map(|core| Compiled { core, source }));
     Ok(compiled.collect())
 }
 

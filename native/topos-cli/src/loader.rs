@@ -139,7 +139,11 @@ fn unreadable(path: &Path, why: &io::Error) -> Error {
         io::ErrorKind::IsADirectory => "it is a directory".to_owned(),
         _ => why.to_string(),
     };
-    Error::new("TP0806", format!("cannot read {}: {why}", path.display()), "check the name of the file and its permissions")
+    Error::new(
+        "TP0806",
+        format!("cannot read {}: {why}", path.display()),
+        "check the name of the file and its permissions",
+    )
 }
 
 #[cfg(test)]

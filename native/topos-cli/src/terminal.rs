@@ -22,6 +22,10 @@ pub(crate) fn style(color: Color, stream: &impl IsTerminal) -> Style {
 pub(crate) fn print(text: &str) -> Result<(), Error> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|why| {
-        Error::new("TP0807", format!("cannot write to standard output: {why}"), "check where the output is redirected to")
+        Error::new(
+            "TP0807",
+            format!("cannot write to standard output: {why}"),
+            "check where the output is redirected to",
+        )
     })
 }

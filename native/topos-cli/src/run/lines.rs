@@ -155,21 +155,23 @@ mod tests {
     #[test]
     fn requests_are_taken_out_of_the_output() {
         let mut lines = Lines::new(false);
-        assert_eq!(lines.push(b"\x1enodes 1\nbefore \x1ekill 2 node3\nand after\n"), [
-            Piece::Request(Request::Nodes { id: 1 }),
-            Piece::Request(Request::Kill { id: 2, name: "node3".into() }),
-            line("before and after")
-        ]);
+        assert_eq!(
+            lines.push(b"\x1enodes 1\nbefore \x1ekill 2 node3\nand after\n"),
+            [
+                Piece::Request(Request::Nodes { id: 1 }),
+                Piece::Request(Request::Kill { id: 2, name: "node3".into() }),
+                line("before and after")
+            ]
+        );
     }
 
     #[test]
     fn what_is_no_request_is_output() {
         let mut lines = Lines::new(false);
-        assert_eq!(lines.push(b"\x1ebells\n\x1e\x1enodes 3\nx\n"), [
-            line("\u{1e}bells"),
-            Piece::Request(Request::Nodes { id: 3 }),
-            line("\u{1e}x")
-        ]);
+        assert_eq!(
+            lines.push(b"\x1ebells\n\x1e\x1enodes 3\nx\n"),
+            [line("\u{1e}bells"), Piece::Request(Request::Nodes { id: 3 }), line("\u{1e}x")]
+        );
         assert_eq!(lines.push(b"\x1ekill 1"), []);
         assert_eq!(lines.finish(), Some(line("\u{1e}kill 1")));
     }
@@ -177,10 +179,10 @@ mod tests {
     #[test]
     fn an_eager_splitter_shows_a_prompt() {
         let mut lines = Lines::new(true);
-        assert_eq!(lines.push(b"name? \x1eread 1\n"), [
-            Piece::Part("name? ".into()),
-            Piece::Request(Request::Read { id: 1 })
-        ]);
+        assert_eq!(
+            lines.push(b"name? \x1eread 1\n"),
+            [Piece::Part("name? ".into()), Piece::Request(Request::Read { id: 1 })]
+        );
         assert_eq!(lines.push(b"Ada\n"), [line("Ada")]);
         assert_eq!(lines.finish(), None);
     }

@@ -14,6 +14,7 @@ use std::{
     collections::hash_map::RandomState,
     hash::{BuildHasher, Hasher},
     io,
+    net::{IpAddr, SocketAddr},
     path::Path,
 };
 
@@ -40,6 +41,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) nodes: usize,
     /// The part of the names after the @.
     pub(crate) host: &'a str,
+    /// The address that the nodes listen on.
+    pub(crate) address: IpAddr,
     /// For the program.
     pub(crate) args: &'a [String],
 }
@@ -82,8 +85,12 @@ impl Launch for Launcher<'_> {
         command.args(["+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none"]);
         command.arg("-pa").arg(plan.beams).args(&plan.home.ebins);
         command.args(["-kernel", "logger", LOGGER, "logger_level", "warning"]);
-        command.args(["-s", "topos_runner", "start", "-s", "topos_effect", "main", "-extra", plan.main]).args(plan.args);
+        command
+            .args(["-s", "topos_runner", "start", "-s", "topos_effect", "main", "-extra", plan.main])
+            .args(plan.args);
         command.env("TOPOS_NODE", node).env("TOPOS_ENGINE", plan.engine).env("TOPOS_COOKIE", &self.cookie);
+        // Any free port: the node tells which, and its peers ask for it.
+        command.env("TOPOS_LISTEN", SocketAddr::new(plan.address, 0).to_string());
         // A node that is killed leaves no dump in the user's directory.
         command.env("ERL_CRASH_DUMP_SECONDS", "0");
         command
