@@ -2,7 +2,11 @@
 
 mod common;
 
-use common::{topos, Case};
+use common::{Case, Outcome};
+
+fn topos(args: &[&str]) -> Outcome {
+    Case::new(args).run()
+}
 
 macro_rules! shows {
     ($($name:ident: [$($arg:expr),* $(,)?];)*) => {

@@ -1,5 +1,7 @@
 //! Programs on real nodes. Without Erlang, or before `rebar3 compile`, each test says that it is skipped and why.
 
+#![allow(clippy::print_stderr, clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 mod common;
 
 use std::{

@@ -11,7 +11,6 @@ pub fn cases() -> PathBuf {
 }
 
 /// The root of the repository.
-#[allow(dead_code, reason = "each suite is a crate of its own and uses a part of this module")]
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the repository is there")
 }
@@ -45,8 +44,7 @@ impl Case {
     }
 
     /// Sets a variable.
-    #[allow(dead_code, reason = "each suite is a crate of its own and uses a part of this module")]
-    pub fn env(mut self, name: &str, value: &str) -> Self {
+        pub fn env(mut self, name: &str, value: &str) -> Self {
         self.command.env(name, value);
         self
     }
@@ -62,11 +60,6 @@ impl Case {
             stderr: text(&output.stderr),
         }
     }
-}
-
-/// Runs `topos` with these arguments.
-pub fn topos(args: &[&str]) -> Outcome {
-    Case::new(args).run()
 }
 
 impl Outcome {
