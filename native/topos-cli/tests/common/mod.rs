@@ -6,35 +6,35 @@ use std::{
 };
 
 /// Where the programs of the cases are; commands run there.
-pub fn cases() -> PathBuf {
+pub(crate) fn cases() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases")
 }
 
 /// The root of the repository.
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the repository is there")
 }
 
 /// A command to run.
-pub struct Case {
+pub(crate) struct Case {
     args: Vec<String>,
     command: Command,
 }
 
 /// What came of it.
-pub struct Outcome {
+pub(crate) struct Outcome {
     args: Vec<String>,
     /// The exit status; -1 after a signal.
-    pub status: i32,
+    pub(crate) status: i32,
     /// What it wrote.
-    pub stdout: String,
+    pub(crate) stdout: String,
     /// What it said.
-    pub stderr: String,
+    pub(crate) stderr: String,
 }
 
 impl Case {
     /// `topos` with these arguments.
-    pub fn new(args: &[&str]) -> Self {
+    pub(crate) fn new(args: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_topos"));
         command.args(args).current_dir(cases()).stdin(Stdio::null()).env("COLUMNS", "100");
         for name in ["NO_COLOR", "TOPOS_HOME", "TOPOS_STDLIB", "TOPOS_NODE", "TOPOS_ENGINE", "TOPOS_COOKIE"] {
@@ -50,7 +50,7 @@ impl Case {
     }
 
     /// Runs it to its end.
-    pub fn run(mut self) -> Outcome {
+    pub(crate) fn run(mut self) -> Outcome {
         let output = self.command.output().expect("the command starts");
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("the command writes UTF-8");
         Outcome {
@@ -64,7 +64,7 @@ impl Case {
 
 impl Outcome {
     /// As a snapshot shows it: the command line, the exit status, and both streams. Escape sequences are made visible.
-    pub fn show(&self) -> String {
+    pub(crate) fn show(&self) -> String {
         let root = root().display().to_string();
         let mut shown = format!("$ topos {}\nexit status {}\n", self.args.join(" "), self.status);
         for (name, text) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
