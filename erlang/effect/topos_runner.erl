@@ -18,7 +18,7 @@
 -module(topos_runner).
 -behaviour(gen_server).
 
--export([start/0, is_present/0, engines/0, publish/2, contact/2, nodes/0, kill/1, start_node/1, read_line/0]).
+-export([start/0, is_present/0, publish/2, contact/2, nodes/0, kill/1, start_node/1, read_line/0]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 %% A line longer than this is no answer of the runner: the VM halts.
@@ -36,10 +36,6 @@
 start() ->
     {ok, _} = gen_server:start({local, ?MODULE}, ?MODULE, [], []),
     ok.
-
-%% @doc The engines that can run here, best first, with blanks between: `<<"partisan otp">>'.
--spec engines() -> binary().
-engines() -> unicode:characters_to_binary(lists:join(" ", [atom_to_list(Name) || Name <- topos_engine:available()])).
 
 %% @doc Whether this VM was started by `topos run'.
 -spec is_present() -> boolean().

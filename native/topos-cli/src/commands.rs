@@ -152,7 +152,7 @@ fn start(program: Vec<Loaded>, file: &str, request: &Request<'_>, style: Style) 
     let home = Home::find(request.places)?;
     let directory = tempfile::tempdir().map_err(|why| unwritable(Path::new("the temporary directory"), &why))?;
     let mut server = Server::start(&home)?;
-    let engine = choose_engine(request.engine, &server.call("topos_runner", "engines")?)?;
+    let engine = choose_engine(request.engine, &server.call("topos_engine", "available")?)?;
     for module in modules {
         let (name, beam) = server.compile(module.emitted.to_etf())?;
         write(directory.path(), &format!("{name}.beam"), &beam)?;
@@ -268,7 +268,7 @@ mod tests {
 
     #[test]
     fn the_best_engine_is_chosen() {
-        assert_eq!(choose_engine(None, "\"partisan otp\"").unwrap(), "partisan");
+        assert_eq!(choose_engine(None, "[partisan, otp]").unwrap(), "partisan");
         assert_eq!(choose_engine(None, "otp").unwrap(), "otp");
         assert_eq!(choose_engine(Some("otp"), "partisan otp").unwrap(), "otp");
         assert!(choose_engine(Some("partisan"), "otp").is_err());
