@@ -16,7 +16,7 @@ mod scheme;
 mod tests;
 mod unify;
 
-pub use print::{Printer, MAX_PRINTED_NODES};
+pub use print::{short, Printer, MAX_PRINTED_NODES};
 pub use scheme::{Scheme, Tree};
 pub use unify::UnifyError;
 

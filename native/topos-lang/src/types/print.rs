@@ -59,9 +59,7 @@ impl<'a> Printer<'a> {
                 };
                 (0..)
                     .flat_map(|round| {
-                        letters.iter().map(move |l| {
-                            if round == 0 { (*l).to_owned() } else { format!("{l}{round}") }
-                        })
+                        letters.iter().map(move |l| if round == 0 { (*l).to_owned() } else { format!("{l}{round}") })
                     })
                     .find(|name| !taken(name, &self.names))
                     .unwrap_or_default()

@@ -326,10 +326,8 @@ fn build(s: &mut Store, vars: &[Ty], tail: Ty, shape: &Shape) -> Ty {
             s.arrow(a, e, b)
         }
         Shape::Record(fields, open) => {
-            let entries = fields
-                .iter()
-                .map(|(l, t)| (["x", "y", "z"][*l].into(), vec![build(s, vars, tail, t)]))
-                .collect();
+            let entries =
+                fields.iter().map(|(l, t)| (["x", "y", "z"][*l].into(), vec![build(s, vars, tail, t)])).collect();
             let end = if *open { tail } else { s.empty() };
             let row = s.make_row(entries, end);
             s.record(row)

@@ -52,10 +52,7 @@ impl Store {
                 self.unify_all(&xs, &ys, depth)?;
             }
             (Node::Tuple(xs), Node::Tuple(ys)) if xs.len() == ys.len() => self.unify_all(&xs, &ys, depth)?,
-            (
-                Node::Arrow { param: p, row: r, result: t },
-                Node::Arrow { param: q, row: s, result: u },
-            ) => {
+            (Node::Arrow { param: p, row: r, result: t }, Node::Arrow { param: q, row: s, result: u }) => {
                 self.unify_at(p, q, depth + 1)?;
                 self.unify_at(r, s, depth + 1)?;
                 self.unify_at(t, u, depth + 1)?;
@@ -119,12 +116,8 @@ impl Store {
                 let Some(both) = bound.meet(*other_bound) else {
                     return Err(UnifyError::Bound(var, to));
                 };
-                let joined = Node::Var {
-                    level: level.min(*other_level),
-                    kind,
-                    bound: both,
-                    name: other_name.clone().or(name),
-                };
+                let joined =
+                    Node::Var { level: level.min(*other_level), kind, bound: both, name: other_name.clone().or(name) };
                 self.nodes[to.0 as usize] = joined;
             }
             Node::Con(constructor, _) if !bound.allows(constructor) => return Err(UnifyError::Bound(var, to)),
