@@ -86,13 +86,11 @@ format_error(Class, Reason, Stack) ->
 
 %% internal
 
--spec partial(function(), [term()], pos_integer()) -> function().
-partial(Fun, Args, 1) ->
-    %% Only the evidence is missing: cannot happen to a value of the calling convention.
-    fun(Ev) -> erlang:apply(Fun, Args ++ [Ev]) end;
-partial(Fun, [A], 2) -> fun(B, Ev) -> Fun(A, B, Ev) end;
-partial(Fun, [A, B], 2) -> fun(C, Ev) -> Fun(A, B, C, Ev) end;
-partial(Fun, Args, Missing) -> of_arity(Missing, fun(More) -> erlang:apply(Fun, Args ++ More) end).
+%% `Missing' parameters lack; the fun takes the evidence besides.
+-spec partial(function(), [term(), ...], pos_integer()) -> function().
+partial(Fun, [A], 1) -> fun(B, Ev) -> Fun(A, B, Ev) end;
+partial(Fun, [A, B], 1) -> fun(C, Ev) -> Fun(A, B, C, Ev) end;
+partial(Fun, Args, Missing) -> of_arity(Missing + 1, fun(More) -> erlang:apply(Fun, Args ++ More) end).
 
 -spec of_arity(pos_integer(), fun(([term()]) -> term())) -> function().
 of_arity(2, F) -> fun(A, B) -> F([A, B]) end;
