@@ -83,6 +83,9 @@ main() ->
     case init:get_plain_arguments() of
         [Module | Arguments] ->
             Texts = [unicode:characters_to_binary(A) || A <- Arguments],
+            %% Whatever the locale: a Text is UTF-8 for everybody who reads it.
+            ok = io:setopts(user, [{encoding, unicode}]),
+            ok = io:setopts(standard_error, [{encoding, unicode}]),
             _ = spawn(fun() -> run_main(list_to_atom(Module), Texts) end),
             ok;
         [] ->
