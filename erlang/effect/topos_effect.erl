@@ -124,8 +124,10 @@ run_text(Module, Function, Arguments) ->
 -spec compile_server() -> ok.
 compile_server() -> topos_compile_server:start(fun run_text/3).
 
-%% @doc Writes an error that nobody caught to standard error.
+%% @doc Writes an error that nobody caught to standard error. A process that ended itself on purpose made none.
 -spec report(error | exit | throw, term(), [tuple()]) -> ok.
+report(exit, Reason, _) when Reason =:= normal; Reason =:= shutdown ->
+    ok;
 report(Class, Reason, Stack) ->
     io:put_chars(standard_error, [topos_rt:format_error(Class, Reason, Stack), $\n]).
 
