@@ -14,19 +14,27 @@
 -export([status/0, version/0]).
 -export([library_version/0, panic_on_purpose/0]).
 -export([overlay_new/3, overlay_handle/3, overlay_view/1]).
--export_type([overlay/0]).
+-export([term_descriptor/1, term_check/3, term_encode/3, term_decode/4, term_new_atoms/2]).
+-export([term_check_dirty/3, term_encode_dirty/3, term_decode_dirty/4, term_new_atoms_dirty/2]).
+-export_type([overlay/0, descriptor/0, fault/0]).
 
 -on_load(load/0).
 
 %% The version of the library that this module needs: the release, and a number that grows with every change of the NIFs.
 %% `native/topos-nif/src/load.rs' has the same.
 -ifndef(TOPOS_NIF_VERSION).
--define(TOPOS_NIF_VERSION, "0.1.0-nif1").
+-define(TOPOS_NIF_VERSION, "0.1.0-nif2").
 -endif.
 
 -define(LOAD_ERROR, {?MODULE, load_error}).
 
 -opaque overlay() :: reference().
+-opaque descriptor() :: reference().
+
+-type fault() ::
+    {type_mismatch, Path :: binary(), Expected :: binary(), Got :: binary()}
+    | {malformed_term, Why :: binary(), Offset :: non_neg_integer()}
+    | {too_many_atoms, Limit :: non_neg_integer()}.
 
 %% @doc Whether the library is loaded: `ok', `{error, {stale_library, _}}' for one of another version, or `{error,
 %% {library_not_loaded, _}}' where there is none that this VM can load.
@@ -60,6 +68,43 @@ overlay_handle(_Overlay, _Now, _Event) -> not_loaded().
 %% @private See {@link topos_overlay_nif:view/1}.
 -spec overlay_view(overlay()) -> [binary()].
 overlay_view(_Overlay) -> not_loaded().
+
+%% @private See {@link topos_term:descriptor/1}.
+-spec term_descriptor(term()) -> {ok, descriptor()} | {error, {invalid_descriptor, binary()}}.
+term_descriptor(_Shape) -> not_loaded().
+
+%% @private See {@link topos_term:check/2}. `dirty' asks for the dirty one of the same name, here and below.
+-spec term_check(descriptor(), term(), pos_integer()) -> ok | dirty | {error, fault()}.
+term_check(_Descriptor, _Term, _Depth) -> not_loaded().
+
+%% @private
+-spec term_check_dirty(descriptor(), term(), pos_integer()) -> ok | {error, fault()}.
+term_check_dirty(_Descriptor, _Term, _Depth) -> not_loaded().
+
+%% @private See {@link topos_term:encode/2}.
+-spec term_encode(descriptor(), term(), pos_integer()) -> {ok, binary()} | dirty | {error, fault()}.
+term_encode(_Descriptor, _Term, _Depth) -> not_loaded().
+
+%% @private
+-spec term_encode_dirty(descriptor(), term(), pos_integer()) -> {ok, binary()} | {error, fault()}.
+term_encode_dirty(_Descriptor, _Term, _Depth) -> not_loaded().
+
+%% @private See {@link topos_term:decode/3}.
+-spec term_decode(descriptor(), binary(), pos_integer(), non_neg_integer()) ->
+    {ok, term()} | dirty | {error, fault()}.
+term_decode(_Descriptor, _Bytes, _Depth, _NewAtoms) -> not_loaded().
+
+%% @private
+-spec term_decode_dirty(descriptor(), binary(), pos_integer(), non_neg_integer()) -> {ok, term()} | {error, fault()}.
+term_decode_dirty(_Descriptor, _Bytes, _Depth, _NewAtoms) -> not_loaded().
+
+%% @private See {@link topos_term:new_atoms/2}.
+-spec term_new_atoms(binary(), non_neg_integer()) -> {ok, [binary()]} | dirty | {error, fault()}.
+term_new_atoms(_Bytes, _Max) -> not_loaded().
+
+%% @private
+-spec term_new_atoms_dirty(binary(), non_neg_integer()) -> {ok, [binary()]} | {error, fault()}.
+term_new_atoms_dirty(_Bytes, _Max) -> not_loaded().
 
 %% internal
 

@@ -7,7 +7,6 @@ use std::cell::Cell;
 pub(crate) const UNITS_PER_PERCENT: u64 = 400;
 
 /// What a call may use on a normal scheduler, about one millisecond; more work runs dirty.
-#[allow(dead_code)]
 pub(crate) const NORMAL_UNITS: u64 = 40_000;
 
 thread_local! {

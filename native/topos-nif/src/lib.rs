@@ -11,8 +11,11 @@
 //! - `unsafe` is in [`vm`] alone.
 
 mod charge;
+mod descriptor;
 mod load;
 mod overlay;
 mod panic_hook;
+mod term;
+mod vm;
 
 rustler::init!("topos_nif", load = load::load);
