@@ -103,28 +103,8 @@ impl<'s, 'b, B: Build> Decoder<'s, 'b, B> {
         let start = self.reader;
         match schema.node(id) {
             Node::Int => self.int(id).map(Step::Value),
-            Node::Float => {
-                if self.reader.u8()? != format::NEW_FLOAT {
-                    return Err(self.mismatch(id, start));
-                }
-                let value = self.reader.f64()?;
-                if !value.is_finite() {
-                    return Err(self.reader.malformed("a float that is no number before"));
-                }
-                Ok(Step::Value(self.build.float(value)))
-            }
-            Node::Text => {
-                if self.reader.u8()? != format::BINARY {
-                    return Err(self.mismatch(id, start));
-                }
-                let length = self.reader.u32()?;
-                let bytes = self.reader.take(length)?;
-                if std::str::from_utf8(bytes).is_err() {
-                    return Err(self.mismatch(id, start));
-                }
-                self.spend(length / 64)?;
-                Ok(Step::Value(self.build.binary(bytes)))
-            }
+            Node::Float => self.float(id).map(Step::Value),
+            Node::Text => self.text(id).map(Step::Value),
             Node::Bool => {
                 let atom = match self.name()? {
                     Some(name) if name.is("true") => schema.atom_true,
@@ -203,7 +183,7 @@ impl<'s, 'b, B: Build> Decoder<'s, 'b, B> {
                 if length == 0 {
                     return self.close();
                 }
-                Ok(Step::Descend(element))
+                self.leaves(element, length)
             }
             // How `term_to_binary/1` writes a list of small integers.
             format::STRING => {
@@ -229,6 +209,35 @@ impl<'s, 'b, B: Build> Decoder<'s, 'b, B> {
             }
             _ => Err(self.mismatch(id, start)),
         }
+    }
+
+    /// The elements of a list, in a loop of their own where they have no parts: it is what most long lists are made of.
+    fn leaves(&mut self, element: Id, length: usize) -> Result<Step<B::Term>, Fault> {
+        match self.schema.node(element) {
+            Node::Int => {
+                for _ in 0..length {
+                    self.spend(1)?;
+                    let value = self.int(element)?;
+                    self.values.push(value);
+                }
+            }
+            Node::Float => {
+                for _ in 0..length {
+                    self.spend(1)?;
+                    let value = self.float(element)?;
+                    self.values.push(value);
+                }
+            }
+            Node::Text => {
+                for _ in 0..length {
+                    self.spend(1)?;
+                    let value = self.text(element)?;
+                    self.values.push(value);
+                }
+            }
+            _ => return Ok(Step::Descend(element)),
+        }
+        self.close()
     }
 
     fn begin_variant(&mut self, id: Id) -> Result<Step<B::Term>, Fault> {
@@ -403,6 +412,34 @@ impl<'s, 'b, B: Build> Decoder<'s, 'b, B> {
             Some(value) => Ok(value),
             None => Err(start.malformed("an integer that the VM does not accept")),
         }
+    }
+
+    #[inline]
+    fn float(&mut self, id: Id) -> Result<B::Term, Fault> {
+        let start = self.reader;
+        if self.reader.u8()? != format::NEW_FLOAT {
+            return Err(self.mismatch(id, start));
+        }
+        let value = self.reader.f64()?;
+        if !value.is_finite() {
+            return Err(start.malformed("a float that is no number"));
+        }
+        Ok(self.build.float(value))
+    }
+
+    #[inline]
+    fn text(&mut self, id: Id) -> Result<B::Term, Fault> {
+        let start = self.reader;
+        if self.reader.u8()? != format::BINARY {
+            return Err(self.mismatch(id, start));
+        }
+        let length = self.reader.u32()?;
+        let bytes = self.reader.take(length)?;
+        if std::str::from_utf8(bytes).is_err() {
+            return Err(self.mismatch(id, start));
+        }
+        self.spend(length / 64)?;
+        Ok(self.build.binary(bytes))
     }
 
     /// An atom of no particular name.

@@ -28,7 +28,8 @@ pub(crate) fn skip<'a>(
         let (skipped, opened) = match tag {
             format::SMALL_INTEGER => (1, 0),
             format::INTEGER => (4, 0),
-            format::NEW_FLOAT => (8, 0),
+            format::NEW_FLOAT if reader.f64()?.is_finite() => (0, 0),
+            format::NEW_FLOAT => return Err(reader.malformed("a float that is no number before")),
             format::NIL => (0, 0),
             format::STRING => (reader.u16()?, 0),
             format::BINARY => (reader.u32()?, 0),

@@ -98,20 +98,25 @@ impl<A: Copy> Schema<A> {
         &self.nodes[id as usize]
     }
 
-    /// A node as people read it, shortened: three levels, eight parts a level.
+    /// A node as people read it, shortened: three levels, eight parts a level, and what contains itself only once.
     pub(crate) fn describe(&self, id: Id) -> String {
         let mut text = String::new();
         // Writing into a String cannot fail.
-        let _ = self.write(&mut text, id, 3);
+        let _ = self.write(&mut text, id, &mut Vec::new());
         text
     }
 
-    fn write(&self, out: &mut String, id: Id, depth: usize) -> fmt::Result {
-        let node = self.node(id);
-        if depth == 0 && matches!(node, Node::Tuple(_) | Node::Record(_) | Node::Variant(_)) {
+    fn write(&self, out: &mut String, id: Id, around: &mut Vec<Id>) -> fmt::Result {
+        if around.contains(&id) || around.len() > 3 {
             return out.write_str("..");
         }
-        let depth = depth.saturating_sub(1);
+        around.push(id);
+        let written = self.write_node(out, self.node(id), around);
+        around.pop();
+        written
+    }
+
+    fn write_node(&self, out: &mut String, node: &Node<A>, around: &mut Vec<Id>) -> fmt::Result {
         match node {
             Node::Any => out.write_str("any value"),
             Node::Int => out.write_str("Int"),
@@ -122,28 +127,27 @@ impl<A: Copy> Schema<A> {
             Node::Atom => out.write_str("an atom"),
             Node::Pid => out.write_str("a process"),
             Node::Function => out.write_str("a function"),
-            Node::List(_) | Node::Map(..) if depth == 0 => out.write_str(".."),
             Node::List(element) => {
                 out.push('[');
-                self.write(out, *element, depth)?;
+                self.write(out, *element, around)?;
                 out.write_char(']')
             }
             Node::Map(key, value) => {
                 out.push_str("Map ");
-                self.write(out, *key, depth)?;
+                self.write(out, *key, around)?;
                 out.push(' ');
-                self.write(out, *value, depth)
+                self.write(out, *value, around)
             }
             Node::Tuple(elements) => {
                 out.push('(');
-                separated(out, elements, ", ", |out, id| self.write(out, *id, depth))?;
+                separated(out, elements, ", ", |out, id| self.write(out, *id, around))?;
                 out.write_char(')')
             }
             Node::Record(record) => {
                 out.push('{');
                 separated(out, &record.fields, ", ", |out, (name, id)| {
                     write!(out, "{name}: ")?;
-                    self.write(out, *id, depth)
+                    self.write(out, *id, around)
                 })?;
                 out.write_char('}')
             }
@@ -153,7 +157,7 @@ impl<A: Copy> Schema<A> {
                     return Ok(());
                 }
                 out.push('(');
-                separated(out, &constructor.fields, ", ", |out, id| self.write(out, *id, depth))?;
+                separated(out, &constructor.fields, ", ", |out, id| self.write(out, *id, around))?;
                 out.write_char(')')
             }),
         }

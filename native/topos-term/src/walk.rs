@@ -121,8 +121,15 @@ impl<'s, 'o, I: Inspect, const WRITE: bool> Walk<'s, 'o, I, WRITE> {
                 }
                 Ok(())
             }
+            Node::Int if WRITE => match inspect.int(term) {
+                Some(value) => {
+                    self.put_small(value);
+                    Ok(())
+                }
+                None => self.visit_external(id, term, Kind::Integer),
+            },
             Node::Int => match inspect.kind(term) {
-                Kind::Integer => self.put_int(id, term),
+                Kind::Integer => Ok(()),
                 _ => Err(self.mismatch(id, term)),
             },
             Node::Float => match inspect.float(term) {
@@ -215,7 +222,13 @@ impl<'s, 'o, I: Inspect, const WRITE: bool> Walk<'s, 'o, I, WRITE> {
     fn visit_any(&mut self, term: I::Term) -> Result<(), Fault> {
         let inspect = self.inspect;
         match inspect.kind(term) {
-            Kind::Integer => self.put_int(ANY, term),
+            Kind::Integer => match inspect.int(term) {
+                Some(value) => {
+                    self.put_small(value);
+                    Ok(())
+                }
+                None => self.put_external(ANY, term),
+            },
             Kind::List => self.open_list(ANY, ANY, term),
             Kind::Atom => {
                 if let Some(atom) = inspect.atom(term) {
@@ -408,11 +421,7 @@ impl<'s, 'o, I: Inspect, const WRITE: bool> Walk<'s, 'o, I, WRITE> {
     }
 
     #[inline]
-    fn put_int(&mut self, id: Id, term: I::Term) -> Result<(), Fault> {
-        if !WRITE {
-            return Ok(());
-        }
-        let Some(value) = self.inspect.int(term) else { return self.put_external(id, term) };
+    fn put_small(&mut self, value: i64) {
         if let Ok(byte) = u8::try_from(value) {
             self.out.extend_from_slice(&[format::SMALL_INTEGER, byte]);
         } else if let Ok(word) = i32::try_from(value) {
@@ -424,7 +433,6 @@ impl<'s, 'o, I: Inspect, const WRITE: bool> Walk<'s, 'o, I, WRITE> {
             self.out.extend_from_slice(&[format::SMALL_BIG, length as u8, u8::from(value < 0)]);
             self.out.extend_from_slice(&magnitude[..length]);
         }
-        Ok(())
     }
 
     fn put_float(&mut self, value: f64) {
