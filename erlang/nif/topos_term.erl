@@ -16,8 +16,8 @@
 %% values have equal bytes, on every release, except that `0.0' and `-0.0' differ, and what is inside functions.
 %%
 %% == Bytes of peers ==
-%% {@link decode/3} makes no atom that the VM does not know, beyond a budget; refuses compressed terms; keeps nesting within a
-%% limit; and allocates in proportion to the bytes that came, never to a number in them. A function that comes in bytes is the
+%% {@link decode/3} makes no atom that the VM does not know, beyond a budget; refuses compressed terms; keeps the nesting of
+%% what is typed within a limit; and allocates in proportion to the bytes that came, never to a number in them. A function that comes in bytes is the
 %% one thing that no descriptor makes safe: calling it runs code that its sender has chosen.
 %%
 %% == Scheduling ==
@@ -53,7 +53,8 @@
 
 -type options() :: #{max_new_atoms => non_neg_integer(), max_depth => pos_integer()}.
 %% How many atoms the bytes may make, where the type is `any', `atom', `pid' or `function' (default 0: only those that exist),
-%% and how deep the value may be nested (default 10,000).
+%% and how deep the value may be nested (default 10,000). What is inside `any' the VM reads, which sets no limit to nesting and
+%% needs none.
 
 -define(MAX_DEPTH, 10_000).
 

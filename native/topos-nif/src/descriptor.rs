@@ -86,7 +86,8 @@ impl<'v, 'a> Parser<'v, 'a> {
 }
 
 fn elements(list: Term) -> Result<Vec<Term>, String> {
-    list.decode::<Vec<Term>>().map_err(|_| unknown(list))
+    // rustler's decoder takes a list for a proper one, and panics at the end of another.
+    list.list_length().and_then(|_| list.decode::<Vec<Term>>()).map_err(|_| unknown(list))
 }
 
 fn simple(name: Atom) -> Option<Descriptor> {
