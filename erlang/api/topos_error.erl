@@ -98,4 +98,16 @@ entry(too_many_atoms) ->
 entry(timeout) ->
     {<<"TP1023">>, "{operation} was not finished within {timeout} ms", "try again, or allow more time"};
 entry(no_such_process) ->
-    {<<"TP1024">>, "there is no process {target} on {node}", "the process may have ended"}.
+    {<<"TP1024">>, "there is no process {target} on {node}", "the process may have ended"};
+entry(cluster_mismatch) ->
+    {<<"TP1025">>, "{node} belongs to the cluster {theirs}, this node to {ours}", "give both nodes the same cluster name"};
+entry(too_many_members) ->
+    {<<"TP1026">>, "the cluster has {limit} members already", "raise limits.max_members on every node"};
+entry(in_doubt) ->
+    {<<"TP1027">>, "{node} was lost before it confirmed the message", "it may or may not have been delivered: make it safe to repeat"};
+entry(bad_message) ->
+    {<<"TP1028">>, "{node} sent a message that cannot be decoded here: {why}", "check that both nodes run the same release"};
+entry(no_such_service) ->
+    {<<"TP1029">>, "nothing on {node} serves {service}", "start the application that offers it on that node"};
+entry(superseded) ->
+    {<<"TP1030">>, "a newer message of its key took the place of this one", "this is what a monotonic channel is for"}.
