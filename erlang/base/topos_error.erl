@@ -110,4 +110,8 @@ entry(bad_message) ->
 entry(no_such_service) ->
     {<<"TP1029">>, "nothing on {node} serves {service}", "start the application that offers it on that node"};
 entry(superseded) ->
-    {<<"TP1030">>, "a newer message of its key took the place of this one", "this is what a monotonic channel is for"}.
+    {<<"TP1030">>, "a newer message of its key took the place of this one", "this is what a monotonic channel is for"};
+entry(too_many_subscriptions) ->
+    {<<"TP1031">>, "there are {limit} subscriptions already", "cancel those that are no longer needed, or raise limits.max_subscriptions"};
+entry(service_failed) ->
+    {<<"TP1032">>, "{service} on {node} failed while it answered", "see the log of that node"}.
