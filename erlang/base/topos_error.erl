@@ -98,4 +98,12 @@ entry(too_many_atoms) ->
 entry(timeout) ->
     {<<"TP1023">>, "{operation} was not finished within {timeout} ms", "try again, or allow more time"};
 entry(no_such_process) ->
-    {<<"TP1024">>, "there is no process {target} on {node}", "the process may have ended"}.
+    {<<"TP1024">>, "there is no process {target} on {node}", "the process may have ended"};
+entry(cannot_listen) ->
+    {<<"TP1050">>, "cannot listen on {address}: {why}", "choose an address of this host and a port this user may open"};
+entry(name_in_use) ->
+    {<<"TP1051">>, "the name {node} is taken on this host", "give every node a name of its own, or stop the other one"};
+entry(foreign_node) ->
+    {<<"TP1052">>, "this VM is the distributed node {running}, the configuration says {node}", "set node to {running}, or start the VM without -name and -sname"};
+entry(engine_failed) ->
+    {<<"TP1053">>, "the engine {engine} did not start: {why}", "see the log for what came before"}.
