@@ -42,7 +42,7 @@ init_per_testcase(Case, Config) ->
     [{case_name, Case}, {nodes, ets:new(nodes, [public])} | Config].
 
 end_per_testcase(_Case, Config) ->
-    [?NODE:stop(Node) || {_, Node} <- ets:tab2list(?config(nodes, Config))],
+    [?NODE:stop(Node) || {_, #{} = Node} <- ets:tab2list(?config(nodes, Config))],
     ok.
 
 %% Cases of every engine
@@ -675,40 +675,20 @@ missing(Module, Behaviour) ->
     Optional = case erlang:function_exported(Behaviour, behaviour_info, 1) of true -> Behaviour:behaviour_info(optional_callbacks); false -> [] end,
     ?assertEqual([], Behaviour:behaviour_info(callbacks) -- Module:module_info(exports) -- Optional).
 
-%% Two certificates of one authority: made by OTP, written as PEM.
+%% A certificate, its key and the authority that signed it: made by OTP, written as PEM. One authority a name.
 certificates(Config, Authority) ->
     Dir = filename:join(?config(priv_dir, Config), Authority),
     Files = #{
         certfile => filename:join(Dir, "cert.pem"), keyfile => filename:join(Dir, "key.pem"), cacertfile => filename:join(Dir, "ca.pem")
     },
-    case filelib:is_regular(maps:get(certfile, Files)) of
-        true ->
-            Files;
-        false ->
-            #{server_config := Options} = public_key:pkix_test_data(#{
-                server_chain => #{root => [{key, {namedCurve, secp256r1}}], intermediates => [], peer => [{key, {namedCurve, secp256r1}}]},
-                client_chain => #{root => [{key, {namedCurve, secp256r1}}], intermediates => [], peer => [{key, {namedCurve, secp256r1}}]}
-            }),
-            %% An engine is client and server with the same certificate: the authority of its own chain is the one it trusts.
-            #{cert := Root} = root(Authority),
-            _ = Options,
-            Root,
-            own_chain(Files, Authority)
-    end.
-
-root(Authority) ->
-    public_key:pkix_test_root_cert(Authority, [{key, {namedCurve, secp256r1}}]).
-
-own_chain(Files, Authority) ->
-    #{server_config := Server, client_config := Client} = public_key:pkix_test_data(#{
-        server_chain => #{root => root(Authority), intermediates => [], peer => [{key, {namedCurve, secp256r1}}]},
-        client_chain => #{root => root(Authority), intermediates => [], peer => [{key, {namedCurve, secp256r1}}]}
-    }),
-    {KeyType, Key} = proplists:get_value(key, Server),
+    Key = [{key, {namedCurve, secp256r1}}],
+    Chain = #{root => public_key:pkix_test_root_cert(Authority, Key), intermediates => [], peer => Key},
+    #{server_config := Server, client_config := Client} = public_key:pkix_test_data(#{server_chain => Chain, client_chain => Chain}),
+    {KeyType, PrivateKey} = proplists:get_value(key, Server),
     ok = filelib:ensure_dir(maps:get(certfile, Files)),
-    %% What the client trusts is what signed the server's.
     write_pem(maps:get(certfile, Files), [{'Certificate', proplists:get_value(cert, Server), not_encrypted}]),
-    write_pem(maps:get(keyfile, Files), [{KeyType, Key, not_encrypted}]),
+    write_pem(maps:get(keyfile, Files), [{KeyType, PrivateKey, not_encrypted}]),
+    %% What the client trusts is what signed the server's.
     write_pem(maps:get(cacertfile, Files), [{'Certificate', C, not_encrypted} || C <- proplists:get_value(cacerts, Client)]),
     Files.
 
