@@ -61,7 +61,7 @@
 -define(TOPOS_UNDELIVERED_BAD_TERM, 2).
 -define(TOPOS_UNDELIVERED_ATOMS, 3).
 -define(TOPOS_UNDELIVERED_NO_HANDLER, 4).
--define(TOPOS_UNDELIVERED_INBOX_FULL, 5).
+-define(TOPOS_UNDELIVERED_FULL, 5).
 
 %% Kinds of destination of a record. Kinds from ?TOPOS_DEST_FREE on may be claimed (`topos_delivery:claim/2').
 %% A registered name, as UTF-8.

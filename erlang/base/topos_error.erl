@@ -114,4 +114,12 @@ entry(superseded) ->
 entry(too_many_subscriptions) ->
     {<<"TP1031">>, "there are {limit} subscriptions already", "cancel those that are no longer needed, or raise limits.max_subscriptions"};
 entry(service_failed) ->
-    {<<"TP1032">>, "{service} on {node} failed while it answered", "see the log of that node"}.
+    {<<"TP1032">>, "{service} on {node} failed while it answered", "see the log of that node"};
+entry(cannot_listen) ->
+    {<<"TP1050">>, "cannot listen on {address}: {why}", "choose an address of this host and a port this user may open"};
+entry(name_in_use) ->
+    {<<"TP1051">>, "the name {node} is taken on this host", "give every node a name of its own, or stop the other one"};
+entry(foreign_node) ->
+    {<<"TP1052">>, "this VM is the distributed node {running}, the configuration says {node}", "set node to {running}, or start the VM without -name and -sname"};
+entry(engine_failed) ->
+    {<<"TP1053">>, "the engine {engine} did not start: {why}", "see the log for what came before"}.

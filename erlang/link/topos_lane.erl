@@ -50,7 +50,7 @@ failure(?TOPOS_UNDELIVERED_NO_PROCESS, Node, Destination) ->
 failure(?TOPOS_UNDELIVERED_ATOMS, _Node, _) ->
     #{max_new_atoms := Limit} = topos_local:config(limits),
     topos_error:new(too_many_atoms, #{node => topos_local:config(node), limit => Limit});
-failure(?TOPOS_UNDELIVERED_INBOX_FULL, Node, _) ->
+failure(?TOPOS_UNDELIVERED_FULL, Node, _) ->
     #{max_inbox_messages := Limit} = topos_local:config(limits),
     topos_error:new(inbox_full, #{node => Node, limit => Limit});
 failure(?TOPOS_UNDELIVERED_NO_HANDLER, Node, {?TOPOS_DEST_REQUEST, Service}) ->
