@@ -24,16 +24,17 @@
 %% Processes
 -export([spawn/2, spawn/4, monitor/1, demonitor/1]).
 
+-include("topos_frame.hrl").
+
 -export_type([status/0, member/0, cluster/0, event/0, send_options/0, join_options/0, node_function/0]).
 
 %% `joining': known, not heard yet. `up': an echo came back. `suspect': silent for `suspect_after'. `down': silent for
 %% `down_after', or its transport is gone. `left': it said good-bye.
 -type status() :: joining | up | suspect | down | left.
-%% `incarnation' is `undefined' until the node has been heard of.
 -type member() :: #{
     node := node(),
     status := status(),
-    incarnation := topos_incarnation:t() | undefined,
+    incarnation := topos_incarnation:t(),
     addresses := [topos_engine:address()],
     metadata := #{binary() => binary()}
 }.
@@ -45,7 +46,8 @@
     topology := atom(),
     addresses := [topos_engine:address()],
     members := pos_integer(),
-    up := non_neg_integer()
+    up := non_neg_integer(),
+    counters := #{topos_local:counter() => non_neg_integer()}
 }.
 %% What a subscriber receives, as `{topos, Ref, event()}'.
 -type event() ::
@@ -79,20 +81,53 @@
 %% failure leaves nothing started. Errors: `invalid_config', `already_started', those of the engine (`address_in_use',
 %% `engine_not_installed', `insecure_listener', ...).
 -spec start(map()) -> {ok, node()} | {error, topos_error:t()}.
-start(_Config) -> not_started().
+start(Config) ->
+    case topos_config:parse(Config) of
+        {ok, #{node := Node, engine := Engine} = Parsed} ->
+            {ok, _} = application:ensure_all_started(topos_partisan),
+            case topos_sup:start_node(Parsed, topos_engine:module(Engine)) of
+                ok -> {ok, Node};
+                {error, _} = Error -> Error
+            end;
+        {error, _} = Error ->
+            Error
+    end.
 
 %% @doc Stops the node: its listeners, links, lanes and subscriptions. Peers see it `down'; call {@link leave/0} first to
 %% be `left'.
 -spec stop() -> ok | {error, topos_error:t()}.
-stop() -> not_started().
+stop() ->
+    case whereis(topos_sup) of
+        undefined ->
+            not_started();
+        _ ->
+            case topos_sup:stop_node() of
+                ok -> ok;
+                {error, not_started} -> not_started()
+            end
+    end.
 
 %% @doc This node's name.
 -spec node() -> node() | {error, topos_error:t()}.
-node() -> not_started().
+node() -> started(fun() -> topos_local:config(node) end).
 
 %% @doc What this node knows about itself and its cluster.
 -spec cluster() -> cluster() | {error, topos_error:t()}.
-cluster() -> not_started().
+cluster() ->
+    started(fun() ->
+        #{node := Node, cluster := Name, engine := Engine, topology := Topology} = topos_local:config(),
+        #{
+            name => Name,
+            node => Node,
+            incarnation => topos_local:incarnation(),
+            engine => Engine,
+            topology => Topology,
+            addresses => maps:get(addresses, topos_local:self()),
+            members => length([member || #{status := Status} <- topos_cluster:members(), Status =/= left]),
+            up => length(topos_cluster:up()),
+            counters => topos_local:counts()
+        }
+    end).
 
 %% @equiv join(Node, #{})
 -spec join(node()) -> ok | {error, topos_error:t()}.
@@ -103,43 +138,54 @@ join(Node) -> join(Node, #{}).
 %% Errors, in at most `timeout': `unreachable', `cookie_mismatch', `version_mismatch', `cluster_mismatch', `self_join',
 %% `too_many_members'. After an error the node is not a member and no link to it remains.
 -spec join(node(), join_options()) -> ok | {error, topos_error:t()}.
-join(_Node, _Options) -> not_started().
+join(Node, Options) when is_atom(Node), is_map(Options) ->
+    started(fun() ->
+        #{contacts := Contacts, timeouts := #{connect := Timeout}} = topos_local:config(),
+        Defaults = #{addresses => maps:get(Node, Contacts, []), timeout => Timeout},
+        topos_cluster:join(Node, maps:merge(Defaults, maps:with([addresses, timeout], Options)))
+    end).
 
 %% @equiv leave(#{})
 -spec leave() -> ok | {error, topos_error:t()}.
 leave() -> leave(#{}).
 
 %% @doc Leaves the cluster: tells every reachable member, closes every link, and goes on alone with a new incarnation. It
-%% waits for the members' confirmations at most `timeout' milliseconds (default 1000); the others learn it by gossip.
+%% waits for the members' confirmations at most `timeout' milliseconds (default `timeouts.leave'); the others learn it by gossip.
 -spec leave(#{timeout => pos_integer()}) -> ok | {error, topos_error:t()}.
-leave(_Options) -> not_started().
+leave(Options) when is_map(Options) ->
+    started(fun() ->
+        #{leave := Timeout} = topos_local:config(timeouts),
+        topos_cluster:leave(maps:get(timeout, Options, Timeout))
+    end).
 
 %% @doc Every node this one knows of, itself included (always `up'), sorted by name. Left nodes are listed until their
 %% tombstone expires (`forget_after').
 -spec members() -> [member()] | {error, topos_error:t()}.
-members() -> not_started().
+members() -> started(fun topos_cluster:members/0).
 
 %% @doc The peers that are `up' now, sorted.
 -spec nodes() -> [node()] | {error, topos_error:t()}.
-nodes() -> not_started().
+nodes() -> started(fun topos_cluster:up/0).
 
 %% @doc Calls the function with the node's name each time `Node' (or any peer) becomes `up', exactly once a transition,
 %% in a process of its own: it may block or crash without harm to others, and calls of one subscription never overlap. A
 %% peer that is up already when the subscription is made gives no call. Lasts until {@link cancel/1}.
 -spec on_up(node() | any, node_function()) -> {ok, reference()} | {error, topos_error:t()}.
-on_up(_Node, Fun) when is_function(Fun, 1) -> not_started().
+on_up(Node, Fun) when is_atom(Node), is_function(Fun, 1) -> started(fun() -> topos_events:on(up, Node, Fun) end).
 
 %% @doc Like {@link on_up/2}, for a peer that stops being up: it is declared `down' or `left'. A suspect is not down.
 -spec on_down(node() | any, node_function()) -> {ok, reference()} | {error, topos_error:t()}.
-on_down(_Node, Fun) when is_function(Fun, 1) -> not_started().
+on_down(Node, Fun) when is_atom(Node), is_function(Fun, 1) -> started(fun() -> topos_events:on(down, Node, Fun) end).
 
 %% @doc Sends every {@link event()} to the calling process as `{topos, Ref, Event}' until {@link cancel/1} or its end.
 -spec subscribe() -> {ok, reference()} | {error, topos_error:t()}.
-subscribe() -> not_started().
+subscribe() ->
+    Subscriber = self(),
+    started(fun() -> topos_events:subscribe(Subscriber) end).
 
 %% @doc Ends a subscription: no call and no message of it begins after this returns. Unknown references are `ok'.
 -spec cancel(reference()) -> ok | {error, topos_error:t()}.
-cancel(_Ref) -> not_started().
+cancel(Ref) when is_reference(Ref) -> started(fun() -> topos_events:cancel(Ref) end).
 
 %% @equiv send(Node, Name, Message, #{})
 -spec send(node(), atom() | binary(), term()) -> ok | {error, topos_error:t()}.
@@ -156,7 +202,8 @@ send(Node, Name, Message) -> send(Node, Name, Message, #{}).
 %% `no_such_channel', `overloaded' (the queue is full; nothing was queued); with `ack' also `no_such_process',
 %% `too_many_atoms', `in_doubt', `timeout' (then it may still be delivered).
 -spec send(node(), atom() | binary(), term(), send_options()) -> ok | {error, topos_error:t()}.
-send(_Node, _Name, _Message, _Options) -> not_started().
+send(Node, Name, Message, Options) when is_atom(Node), is_map(Options) ->
+    topos_lane:send(Node, {?TOPOS_DEST_NAME, name(Name)}, Message, Options).
 
 %% @equiv broadcast(Name, Message, #{})
 -spec broadcast(atom() | binary(), term()) ->
@@ -166,7 +213,11 @@ broadcast(Name, Message) -> broadcast(Name, Message, #{}).
 %% @doc Sends to that name on every peer that is up or suspect, and answers what {@link send/4} answered for each.
 -spec broadcast(atom() | binary(), term(), send_options()) ->
     {ok, #{node() => ok | {error, topos_error:t()}}} | {error, topos_error:t()}.
-broadcast(_Name, _Message, _Options) -> not_started().
+broadcast(Name, Message, Options) when is_map(Options) ->
+    started(fun() ->
+        Peers = [Node || {Node, Status} <- topos_link:peers(), Status =:= up orelse Status =:= suspect],
+        {ok, maps:from_list([{Node, send(Node, Name, Message, Options)} || Node <- Peers])}
+    end).
 
 %% @doc Runs a function in a new process on `Node'. See `topos_process'.
 -spec spawn(node(), fun(() -> any())) -> {ok, topos_process:ref()} | {error, topos_error:t()}.
@@ -186,6 +237,18 @@ monitor(Process) -> topos_process:monitor(Process).
 demonitor(Ref) -> topos_process:demonitor(Ref).
 
 %% internal
+
+-spec started(fun(() -> Answer)) -> Answer | {error, topos_error:t()}.
+started(Fun) ->
+    case topos_local:is_started() of
+        true -> Fun();
+        false -> not_started()
+    end.
+
+%% A name of 255 bytes is the longest an atom of one-byte characters has; a frame has no room for more.
+-spec name(atom() | binary()) -> binary().
+name(Name) when is_atom(Name) -> name(atom_to_binary(Name));
+name(Name) when is_binary(Name), byte_size(Name) =< 255 -> Name.
 
 -spec not_started() -> {error, topos_error:t()}.
 not_started() -> {error, topos_error:new(not_started, #{})}.
