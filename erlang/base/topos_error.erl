@@ -91,6 +91,16 @@ entry(insecure_listener) ->
     {<<"TP1019">>, "listening on {address} without TLS would open this node to anyone who can reach it", "configure tls, listen on loopback, or say insecure = true"};
 entry(stale_library) ->
     {<<"TP1020">>, "the native library is version {found}, this code needs {needed}", "run rebar3 compile, or restart the VM if you upgraded it in place"};
+entry(library_not_loaded) ->
+    {<<"TP1040">>, "the native library cannot be loaded: {why}", "run rebar3 compile; it needs Rust (https://rustup.rs)"};
+entry(malformed_term) ->
+    {<<"TP1041">>, "the bytes are no term: {why} at byte {offset}", "what sent them does not encode as topos_term does, or they were damaged"};
+entry(invalid_descriptor) ->
+    {<<"TP1042">>, "this is no type descriptor: {why}", "see topos_term:shape() for what a descriptor may be"};
+entry(invalid_overlay) ->
+    {<<"TP1043">>, "the overlay's {parameter} must be {expected}, not {got}", "see topos_overlay_nif:params()"};
+entry(overlay_full) ->
+    {<<"TP1044">>, "the overlay holds its limit of {limit} members", "raise max_members"};
 entry(type_mismatch) ->
     {<<"TP1021">>, "at {path}: expected {expected}, got {got}", "the value does not have the type its receiver declares"};
 entry(too_many_atoms) ->
