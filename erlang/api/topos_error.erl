@@ -8,6 +8,10 @@
 -export([new/2, reason/1, code/1, format/1]).
 -export_type([t/0, reason/0]).
 
+%% How much of a term a message shows.
+-define(DEPTH, 12).
+-define(WIDTH, 160).
+
 -type reason() :: atom().
 -type t() :: {reason(), #{atom() => term()}}.
 
@@ -33,26 +37,74 @@ format({Reason, Details}) ->
 
 %% internal
 
-%% `{Key}' in a text is replaced by the detail of that key.
+%% `{key}' in a text is replaced by the detail of that key. One pass from the left, so that braces in a detail stay.
 -spec render(string(), #{atom() => term()}) -> unicode:chardata().
 render(Text, Details) ->
-    maps:fold(
-        fun(Key, Value, Acc) ->
-            string:replace(Acc, ["{", atom_to_list(Key), "}"], show(Value), all)
-        end,
-        Text,
-        Details
-    ).
+    case string:split(Text, "{") of
+        [Before, Rest] ->
+            [Key, After] = string:split(Rest, "}"),
+            [Before, detail(Key, Details), render(After, Details)];
+        [_] ->
+            Text
+    end.
 
+-spec detail(string(), #{atom() => term()}) -> unicode:chardata().
+detail(Key, Details) ->
+    case [Value || {Name, Value} <- maps:to_list(Details), atom_to_list(Name) =:= Key] of
+        [Violations] when Key =:= "violations" -> violations(Violations);
+        [Value] -> show(Value);
+        [] -> "?"
+    end.
+
+-spec violations([map()]) -> unicode:chardata().
+violations(Violations) ->
+    lists:join($\n, [violation(Violation) || Violation <- Violations]).
+
+-spec violation(map()) -> unicode:chardata().
+violation(#{path := Path, expected := Expected, got := missing}) ->
+    ["  ", show_path(Path), "is missing: expected ", show(Expected)];
+violation(#{path := Path, expected := Expected, got := Got}) ->
+    ["  ", show_path(Path), "expected ", show(Expected), ", got ", show_value(Got)].
+
+-spec show_path(binary()) -> unicode:chardata().
+show_path(<<>>) -> "";
+show_path(Path) -> [show(Path), ": "].
+
+%% For people: names and texts as they are, addresses as one writes them, lists with commas.
 -spec show(term()) -> unicode:chardata().
 show(Value) when is_atom(Value) -> atom_to_binary(Value);
-show(Value) when is_binary(Value) -> Value;
 show(Value) when is_integer(Value) -> integer_to_binary(Value);
-show(Value) -> io_lib:format("~0tp", [Value]).
+show(Value) when is_binary(Value) ->
+    case unicode:characters_to_binary(Value) of
+        Value -> Value;
+        _ -> show_value(Value)
+    end;
+show([First | _] = Values) when is_atom(First) ->
+    case lists:all(fun is_atom/1, Values) of
+        true -> lists:join(", ", [atom_to_binary(Value) || Value <- Values]);
+        false -> show_value(Values)
+    end;
+show({Ip, Port} = Value) when is_tuple(Ip), is_integer(Port) ->
+    case inet:ntoa(Ip) of
+        {error, einval} -> show_value(Value);
+        Host when tuple_size(Ip) =:= 8 -> ["[", Host, "]:", integer_to_binary(Port)];
+        Host -> [Host, ":", integer_to_binary(Port)]
+    end;
+show([_ | _] = Value) ->
+    case io_lib:printable_unicode_list(Value) of
+        true -> Value;
+        false -> show_value(Value)
+    end;
+show(Value) -> show_value(Value).
+
+%% What came, as a term, cut where it is deep or long: it may be anything.
+-spec show_value(term()) -> unicode:chardata().
+show_value(Value) ->
+    io_lib:format("~0tP", [Value, ?DEPTH], [{chars_limit, ?WIDTH}]).
 
 -spec entry(reason()) -> {binary(), string(), string()}.
 entry(invalid_config) ->
-    {<<"TP1001">>, "the configuration has {count} mistake(s):\n{violations}", "mend the fields named above; see docs/configuration.md"};
+    {<<"TP1001">>, "the configuration has mistakes ({count}):\n{violations}", "mend the fields named above; see docs/configuration.md"};
 entry(unknown_engine) ->
     {<<"TP1002">>, "there is no engine called {engine}", "the engines of this release are {known}"};
 entry(engine_not_installed) ->
