@@ -207,8 +207,8 @@ unknown(Fields, Path, Given) ->
     [
         #{
             path => join(Path, Key),
-            expected => <<"a key of this table", (topos_config_value:suggest(Key, Keys))/binary>>,
-            got => <<"an unknown key">>
+            expected => topos_config_value:expected_key(Key, Keys),
+            got => unknown_key
         }
      || Key <- lists:sort(maps:keys(Given)), not lists:member(Key, Known)
     ].

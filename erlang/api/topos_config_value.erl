@@ -6,7 +6,7 @@
 -module(topos_config_value).
 
 -export([parse/3, describe/1, violation/3, text/1, name/1, pairs/2, entries/1, node_name/1, address/1, addresses/1]).
--export([print_address/1, is_loopback/1, suggest/2]).
+-export([print_address/1, is_loopback/1, expected_key/2]).
 -export_type([violation/0, path/0, result/1]).
 
 %% `got' is what came, or, of a secret, only a description of it.
@@ -185,7 +185,14 @@ is_loopback({{127, _, _, _}, _}) -> true;
 is_loopback({{0, 0, 0, 0, 0, 0, 0, 1}, _}) -> true;
 is_loopback(_) -> false.
 
-%% @doc `", did you mean x?"' for the candidate nearest to a text, or nothing if none is near.
+%% @doc What was expected where an unknown key came: the nearest key if one is near, else all of them.
+-spec expected_key(binary(), [atom()]) -> binary().
+expected_key(Text, Keys) ->
+    format("~ts~ts", [describe({one_of, Keys}), suggest(Text, Keys)]).
+
+%% internal
+
+%% `" (did you mean x?)"' for the candidate nearest to a text, or nothing if none is near.
 -spec suggest(binary(), [atom()]) -> binary().
 suggest(Text, Candidates) when byte_size(Text) =< 64 ->
     Wanted = string:lowercase(unicode:characters_to_list(Text)),
@@ -195,8 +202,6 @@ suggest(Text, Candidates) when byte_size(Text) =< 64 ->
         _ -> <<>>
     end;
 suggest(_, _) -> <<>>.
-
-%% internal
 
 -spec section([topos_config_schema:field()]) -> binary().
 section(Fields) ->

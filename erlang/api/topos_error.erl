@@ -63,6 +63,8 @@ violations(Violations) ->
 -spec violation(map()) -> unicode:chardata().
 violation(#{path := Path, expected := Expected, got := missing}) ->
     ["  ", show_path(Path), "is missing: expected ", show(Expected)];
+violation(#{path := Path, expected := Expected, got := unknown_key}) ->
+    ["  ", show_path(Path), "is not a key: expected ", show(Expected)];
 violation(#{path := Path, expected := Expected, got := Got}) ->
     ["  ", show_path(Path), "expected ", show(Expected), ", got ", show_value(Got)].
 
@@ -99,6 +101,11 @@ show(Value) -> show_value(Value).
 
 %% What came, as a term, cut where it is deep or long: it may be anything.
 -spec show_value(term()) -> unicode:chardata().
+show_value(Value) when is_binary(Value), byte_size(Value) =< ?WIDTH ->
+    case io_lib:printable_unicode_list(unicode:characters_to_list(Value)) of
+        true -> [$", Value, $"];
+        false -> io_lib:format("~0tp", [Value])
+    end;
 show_value(Value) ->
     io_lib:format("~0tP", [Value, ?DEPTH], [{chars_limit, ?WIDTH}]).
 
