@@ -68,7 +68,7 @@ source() ->
         Optional,
         [
             {cluster, word()},
-            {engine, oneof(topos_engine:available())},
+            {engine, oneof(topos_config_schema:available_engines())},
             {cookie, word()},
             {listen, ?LET(Many, non_empty(list({oneof([{127, 0, 0, 1}, {0, 0, 0, 0, 0, 0, 0, 1}]), range(0, 65535)})),
                           lists:sublist(Many, 16))},

@@ -196,7 +196,7 @@ default(#{kind := {optional_section, _}}) -> {ok, undefined};
 default(#{key := cookie, default := Cookie}) -> {ok, {default, Cookie}};
 default(#{default := Value}) -> {ok, Value};
 default(#{key := node}) when node() =/= nonode@nohost -> {ok, node()};
-default(#{kind := engine}) -> {ok, hd(topos_engine:available())};
+default(#{kind := engine}) -> {ok, hd(topos_config_schema:available_engines())};
 default(_) -> required.
 
 -spec unknown([topos_config_schema:field()], topos_config_value:path(), given()) -> [topos_config_value:violation()].

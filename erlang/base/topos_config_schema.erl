@@ -4,7 +4,7 @@
 %% (`markdown/0') and a test compares the two.
 -module(topos_config_schema).
 
--export([fields/0, channel_fields/0, standard_channels/0, rows/0, markdown/0]).
+-export([engines/0, available_engines/0, fields/0, channel_fields/0, standard_channels/0, rows/0, markdown/0]).
 -export_type([field/0, kind/0, row/0]).
 
 %% What a value may be. `topos_config_value' parses and describes each.
@@ -37,6 +37,18 @@
 -type row() :: #{path := binary(), range := binary(), unit := binary(), default := binary(), meaning := binary()}.
 
 -define(DAY, 86_400_000).
+
+%% @doc The engines of this release, best first.
+-spec engines() -> [topos_engine:name()].
+engines() -> [partisan, otp].
+
+%% @doc The engines that can run here: those whose application Erlang finds.
+-spec available_engines() -> [topos_engine:name(), ...].
+available_engines() ->
+    case code:which(partisan) of
+        non_existing -> [otp];
+        _ -> [partisan, otp]
+    end.
 
 %% @doc The keys of a configuration, in the order of the documentation.
 -spec fields() -> [field()].

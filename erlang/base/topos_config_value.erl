@@ -34,7 +34,7 @@ parse(boolean, Path, Term) ->
 parse({one_of, Names} = Kind, Path, Term) ->
     one_of(Names, describe(Kind), Path, Term);
 parse(engine, Path, Term) ->
-    case one_of(topos_engine:names(), describe(engine), Path, Term) of
+    case one_of(topos_config_schema:engines(), describe(engine), Path, Term) of
         {ok, Engine} -> installed(Engine, Path);
         Error -> Error
     end;
@@ -72,7 +72,7 @@ describe({integer, Min, Max}) -> format("an integer in ~b..~b", [Min, Max]);
 describe(boolean) -> <<"true or false">>;
 describe({one_of, [Name]}) -> format("~ts", [Name]);
 describe({one_of, Names}) -> format("one of ~ts", [lists:join(", ", [atom_to_list(Name) || Name <- Names])]);
-describe(engine) -> describe({one_of, topos_engine:names()});
+describe(engine) -> describe({one_of, topos_config_schema:engines()});
 describe(node_name) -> <<"a name such as shop@127.0.0.1">>;
 describe({text, Min, Max}) -> format("a printable text of ~b..~b bytes", [Min, Max]);
 describe({secret, Min, Max}) -> describe({text, Min, Max});
@@ -239,7 +239,7 @@ one_of(Names, Expected, Path, Term) ->
 
 -spec installed(topos_engine:name(), path()) -> result(topos_engine:name()).
 installed(Engine, Path) ->
-    Available = topos_engine:available(),
+    Available = topos_config_schema:available_engines(),
     case lists:member(Engine, Available) of
         true -> {ok, Engine};
         false -> violation(Path, <<"an engine that is installed here: ", (describe({one_of, Available}))/binary>>, Engine)
