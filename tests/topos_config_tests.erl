@@ -226,13 +226,6 @@ node_spec_reports_all_mistakes_test() ->
     ),
     ?assertMatch({error, {invalid_config, #{count := 1}}}, topos_node_spec:parse("till")).
 
-properties_test_() ->
-    [
-        {timeout, 120, {atom_to_list(Property), ?_assert(proper:quickcheck(prop_topos_config:Property(), [quiet, {numtests, 100}]))}}
-     || Property <- [prop_any_term_is_parsed_or_refused, prop_any_value_is_parsed_or_refused,
-                     prop_print_then_parse_is_identity, prop_node_spec_of_any_term]
-    ].
-
 shown({error, Error}) -> unicode:characters_to_binary(topos_error:format(Error)).
 
 %% The repository, from where this module was built.
