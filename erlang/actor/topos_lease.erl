@@ -72,8 +72,8 @@ forget(Node, Generation, Forgotten, #lease{watchers = Watchers, count = Count} =
             {State, []}
     end.
 
-%% @doc A watcher asks whether its leases still hold. `gone': not in this session or generation; what was
-%% held in an older generation is dropped.
+%% @doc A watcher asks whether its leases still hold. What was held in an older generation is
+%% dropped.
 -spec renew(node(), topos_watch:generation(), topos_watch:session() | undefined, [topos_watch:lease()], t()) ->
     {topos_watch:renewal(), t(), [action()]}.
 renew(Node, Generation, Session, Forgotten, #lease{watchers = Watchers} = State) ->
@@ -85,6 +85,8 @@ renew(Node, Generation, Session, Forgotten, #lease{watchers = Watchers} = State)
         #{Node := #watcher{generation = Older}} when Older < Generation ->
             {State1, Actions} = node_down(Node, State),
             {gone, State1, Actions};
+        #{Node := #watcher{generation = Generation}} ->
+            {moved, State, []};
         #{} ->
             {gone, State, []}
     end.

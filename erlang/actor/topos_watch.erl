@@ -24,7 +24,8 @@
 -type session() :: integer().
 %% The answer to the request for a lease. `failed': none came, or the node does not know this generation any more.
 -type outcome() :: {ok, session()} | {down, Reason :: term()} | failed.
--type renewal() :: {ok, [{lease(), Reason :: term()}]} | gone | failed.
+%% `gone': the node holds nothing for us. `moved': it does, but in another session.
+-type renewal() :: {ok, [{lease(), Reason :: term()}]} | gone | moved | failed.
 -type action() ::
     %% Tell the owner that the process is gone.
     {deliver, reference(), term()}
@@ -216,6 +217,9 @@ some(Forget) -> lists:sublist(lists:sort(maps:keys(Forget)), ?FORGET_AT_ONCE).
 renewed_now(_, _, failed, _, Watch) -> {Watch, []};
 renewed_now(Node, _, gone, Link, Watch) ->
     {Link1, Actions} = ask_again(Node, Link#link{session = undefined, forget = #{}, owed = false}),
+    {put_link(Node, Link1, Watch), Actions};
+renewed_now(Node, _, moved, Link, Watch) ->
+    {Link1, Actions} = ask_again(Node, Link#link{session = undefined}),
     {put_link(Node, Link1, Watch), Actions};
 renewed_now(Node, Forgotten, {ok, Ended}, #link{forget = Forget} = Link, Watch) ->
     %% A lease that is reported again although we asked to forget it was not forgotten when the answer was made.
