@@ -157,4 +157,12 @@ entry(too_many_atoms) ->
 entry(timeout) ->
     {<<"TP1023">>, "{operation} was not finished within {timeout} ms", "try again, or allow more time"};
 entry(no_such_process) ->
-    {<<"TP1024">>, "there is no process {target} on {node}", "the process may have ended"}.
+    {<<"TP1024">>, "there is no process {target} on {node}", "the process may have ended"};
+entry(inbox_full) ->
+    {<<"TP1040">>, "the inbox of {node} holds {limit} messages already", "take messages with recv, or raise limits.max_inbox_messages there"};
+entry(no_such_function) ->
+    {<<"TP1041">>, "there is no {function} on {node}", "load the module on that node; check the name and the number of arguments"};
+entry(code_mismatch) ->
+    {<<"TP1042">>, "{node} has another version of {module}", "run the same release on both nodes, or spawn a function by its name"};
+entry(too_many_monitors) ->
+    {<<"TP1043">>, "this node has {limit} monitors already", "end monitors that are not needed, or raise limits.max_leases"}.
