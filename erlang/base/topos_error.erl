@@ -165,4 +165,12 @@ entry(no_such_function) ->
 entry(code_mismatch) ->
     {<<"TP1042">>, "{node} has another version of {module}", "run the same release on both nodes, or spawn a function by its name"};
 entry(too_many_monitors) ->
-    {<<"TP1043">>, "this node has {limit} monitors already", "end monitors that are not needed, or raise limits.max_leases"}.
+    {<<"TP1043">>, "this node has {limit} monitors already", "end monitors that are not needed, or raise limits.max_leases"};
+entry(cannot_listen) ->
+    {<<"TP1050">>, "cannot listen on {address}: {why}", "choose an address of this host and a port this user may open"};
+entry(name_in_use) ->
+    {<<"TP1051">>, "the name {node} is taken on this host", "give every node a name of its own, or stop the other one"};
+entry(foreign_node) ->
+    {<<"TP1052">>, "this VM is the distributed node {running}, the configuration says {node}", "set node to {running}, or start the VM without -name and -sname"};
+entry(engine_failed) ->
+    {<<"TP1053">>, "the engine {engine} did not start: {why}", "see the log for what came before"}.
