@@ -3,3 +3,4 @@
 pub mod core;
 pub mod diagnostic;
 pub mod syntax;
+pub mod emit;
