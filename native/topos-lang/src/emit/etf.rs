@@ -214,6 +214,10 @@ impl Writer {
         }
         match t {
             Type::Atom(_) => {}
+            Type::AnyMap => {
+                self.atom("map");
+                self.atom("any");
+            }
             Type::Named(name, args) => {
                 self.atom(name);
                 self.types(anno, args);

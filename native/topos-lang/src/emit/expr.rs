@@ -98,8 +98,14 @@ impl Lowering<'_> {
             ExprKind::Match { scrutinee, arms } => self.matching(at, scrutinee, arms, out),
             ExprKind::Tuple(elements) => at.tuple(self.exprs(elements)),
             ExprKind::List(elements, tail) => {
-                let elements = self.exprs(elements);
-                let tail = tail.as_ref().map(|t| self.expr(t));
+                // `a :: b :: c :: rest` is one list, not four.
+                let mut elements = self.exprs(elements);
+                let mut tail = tail.as_deref();
+                while let Some(Core { kind: ExprKind::List(more, rest), .. }) = tail {
+                    elements.extend(self.exprs(more));
+                    tail = rest.as_deref();
+                }
+                let tail = tail.map(|t| self.expr(t));
                 at.list(elements, tail)
             }
             ExprKind::Record(fields) => {

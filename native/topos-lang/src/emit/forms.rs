@@ -104,6 +104,8 @@ pub(super) enum Type {
     Record(Vec<(String, Type)>),
     /// `#{K => V}`.
     Map(Box<Type>, Box<Type>),
+    /// `map()`.
+    AnyMap,
     /// Two or more.
     Union(Vec<Type>),
 }

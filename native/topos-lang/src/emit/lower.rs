@@ -165,7 +165,7 @@ fn with_spec(flow: &Flow, at: At, evidence: bool, function: Form) -> Vec<Form> {
     };
     let mut params: Vec<Type> = params.iter().map(descriptor::spec).collect();
     if evidence {
-        params.push(Type::Named("map", Vec::new()));
+        params.push(Type::AnyMap);
     }
     let spec = Form::Spec { anno: at.0, name: flow.name.clone(), params, returns: descriptor::spec(returns) };
     vec![spec, function]

@@ -55,6 +55,7 @@ fn type_(t: &Type) -> Doc {
     match t {
         Type::Named(name, args) => concat(vec![text(*name), bracketed("(", args.iter().map(type_).collect(), ")")]),
         Type::Atom(name) => text(atom(name)),
+        Type::AnyMap => text("map()"),
         Type::Tuple(elements) => bracketed("{", elements.iter().map(type_).collect(), "}"),
         Type::Record(fields) => {
             let fields = fields.iter().map(|(f, t)| concat(vec![text(format!("{} := ", atom(f))), type_(t)]));
