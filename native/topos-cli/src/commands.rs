@@ -12,7 +12,7 @@ use crate::{
     args::{Build, Check, Demo, Emit, Explain, Places, Run},
     explain,
     failure::{Error, Failure},
-    frontend::{self, Compiled},
+    frontend::{self, Compiled, Role},
     home::{self, Home},
     loader::{self, Loaded},
     render::{plural, Style},
@@ -41,7 +41,7 @@ pub(crate) fn check(args: &Check) -> Result<i32, Failure> {
     } else {
         let stdlib = home::stdlib(&args.places)?;
         for file in &args.files {
-            match loader::load(file, stdlib.as_deref()).and_then(frontend::check) {
+            match loader::load(file, stdlib.as_deref()).and_then(|program| frontend::check(program, Role::Module)) {
                 Ok(_) => {}
                 Err(Failure::Mistakes(found)) => merge(&mut mistakes, found),
                 Err(error) => return Err(error),
@@ -71,7 +71,7 @@ pub(crate) fn build(args: &Build) -> Result<i32, Failure> {
     let stdlib = home::stdlib(&args.places)?;
     let mut server = None;
     for file in &args.files {
-        let modules = compile(loader::load(file, stdlib.as_deref())?)?;
+        let modules = compile(loader::load(file, stdlib.as_deref())?, Role::Module)?;
         for module in modules {
             let (name, bytes) = match args.emit {
                 Emit::Erl => (format!("{}.erl", module.name), module.emitted.to_erlang().into_bytes()),
@@ -105,7 +105,7 @@ pub(crate) fn run(args: &Run, style: Style) -> Result<i32, Failure> {
         args: &args.args,
         places: &args.places,
     };
-    start(program, &args.file.display().to_string(), &request, style)
+    start(program, &request, style)
 }
 
 /// `topos demo`.
@@ -121,7 +121,7 @@ pub(crate) fn demo(args: &Demo, style: Style) -> Result<i32, Failure> {
         args: &[],
         places: &args.places,
     };
-    start(program, "examples/quick_start.topos", &request, style)
+    start(program, &request, style)
 }
 
 /// `topos explain`.
@@ -140,15 +140,9 @@ struct Request<'a> {
     places: &'a Places,
 }
 
-fn start(program: Vec<Loaded>, file: &str, request: &Request<'_>, style: Style) -> Result<i32, Failure> {
-    let modules = compile(program)?;
-    let main = modules.first().filter(|module| module.has_main).map(|module| module.name.clone()).ok_or_else(|| {
-        Error::new(
-            "TP0809",
-            format!("{file} has no flow `main`"),
-            "a program is a module with `flow main : () / {..}`; others can be checked and built",
-        )
-    })?;
+fn start(program: Vec<Loaded>, request: &Request<'_>, style: Style) -> Result<i32, Failure> {
+    let main = program.first().map(|own| own.name.clone()).unwrap_or_default();
+    let modules = compile(program, Role::Program)?;
     let home = Home::find(request.places)?;
     let directory = tempfile::tempdir().map_err(|why| unwritable(Path::new("the temporary directory"), &why))?;
     let mut server = Server::start(&home)?;
@@ -180,16 +174,12 @@ fn start(program: Vec<Loaded>, file: &str, request: &Request<'_>, style: Style) 
 }
 
 /// Checks a program and lowers its modules, the program's own first.
-fn compile(program: Vec<Loaded>) -> Result<Vec<Lowered>, Failure> {
+fn compile(program: Vec<Loaded>, role: Role) -> Result<Vec<Lowered>, Failure> {
     let mut lowered = Vec::new();
     let mut mistakes = Vec::new();
-    for Compiled { core, source } in frontend::check(program)? {
+    for Compiled { core, source } in frontend::check(program, role)? {
         match emit::emit(&core, &source.text) {
-            Ok(emitted) => lowered.push(Lowered {
-                has_main: core.flows.iter().any(|flow| flow.name == "main" && flow.exported),
-                name: core.name,
-                emitted,
-            }),
+            Ok(emitted) => lowered.push(Lowered { name: core.name, emitted }),
             Err(diagnostics) => mistakes.push(Findings { source, diagnostics }),
         }
     }
@@ -203,7 +193,6 @@ fn compile(program: Vec<Loaded>) -> Result<Vec<Lowered>, Failure> {
 /// A module on its way to the VM.
 struct Lowered {
     name: String,
-    has_main: bool,
     emitted: emit::Emitted,
 }
 

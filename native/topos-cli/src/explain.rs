@@ -51,12 +51,6 @@ const OWN: &[(u16, &str, &str)] = &[
         "The operating system refused to start `erl`: too many processes, no memory, or a damaged installation.",
     ),
     (
-        809,
-        "the program has no main",
-        "A program is a module with `flow main : () / {..}` (or `[Text] -> () / {..}`, for its arguments). Other modules can be checked \
-         and built, but not run.",
-    ),
-    (
         810,
         "the module has another name than its file",
         "Module `A.B` stands in the file `A/B.topos`. Only the program itself, the file named on the command line, may be called as it \

@@ -6,6 +6,7 @@ use topos_lang::{
     check::{self, Imports, Options, PRELUDE},
     codes, core,
     diagnostic::Diagnostic,
+    syntax::ast,
 };
 
 use crate::{
@@ -27,13 +28,22 @@ pub(crate) struct Compiled {
     pub(crate) source: Source,
 }
 
+/// What the first module of a program is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// It will be run: it must have a `main` whose effects have handlers.
+    Program,
+    /// It may be a library; if it has a `main`, that is checked like a program's.
+    Module,
+}
+
 /// Checks the modules of a program; the answer has them in the given order, the program's own first. The mistakes of all
 /// modules are reported together; a module that imports one with mistakes is not looked at.
-pub(crate) fn check(program: Vec<Loaded>) -> Result<Vec<Compiled>, Failure> {
+pub(crate) fn check(program: Vec<Loaded>, role: Role) -> Result<Vec<Compiled>, Failure> {
     let imports: BTreeMap<String, BTreeSet<String>> =
         program.iter().map(|loaded| (loaded.name.clone(), imports(loaded))).collect();
     let order = check::order(&imports).map_err(|cycle| cyclic(&program, &cycle))?;
-    let own = program.first().map(|loaded| loaded.name.clone());
+    let main = program.first().filter(|own| role == Role::Program || has_main(own)).map(|own| own.name.clone());
     let mut interfaces = Imports::new();
     let mut cores = BTreeMap::new();
     let mut wrong = BTreeSet::new();
@@ -47,7 +57,7 @@ pub(crate) fn check(program: Vec<Loaded>) -> Result<Vec<Compiled>, Failure> {
         let options = Options {
             file: &loaded.source.path,
             default_name: name,
-            root_effects: (Some(name) == own.as_ref()).then_some(ROOT_EFFECTS),
+            root_effects: (Some(name) == main.as_ref()).then_some(ROOT_EFFECTS),
         };
         match check::check_module(&loaded.module, &interfaces, &options) {
             Ok((core, interface)) => {
@@ -67,6 +77,10 @@ pub(crate) fn check(program: Vec<Loaded>) -> Result<Vec<Compiled>, Failure> {
         .into_iter()
         .filter_map(|Loaded { name, source, .. }| cores.remove(&name).map(|core| Compiled { core, source }));
     Ok(compiled.collect())
+}
+
+fn has_main(loaded: &Loaded) -> bool {
+    loaded.module.decls.iter().any(|decl| matches!(&decl.kind, ast::DeclKind::Flow(flow) if flow.name.name == "main"))
 }
 
 /// What a module imports; all but the prelude import the prelude.
