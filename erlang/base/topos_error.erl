@@ -150,6 +150,16 @@ entry(insecure_listener) ->
     {<<"TP1019">>, "listening on {address} without TLS would open this node to anyone who can reach it", "configure tls, listen on loopback, or say insecure = true"};
 entry(stale_library) ->
     {<<"TP1020">>, "the native library is version {found}, this code needs {needed}", "run rebar3 compile, or restart the VM if you upgraded it in place"};
+entry(library_not_loaded) ->
+    {<<"TP1040">>, "the native library cannot be loaded: {why}", "run rebar3 compile; it needs Rust (https://rustup.rs)"};
+entry(malformed_term) ->
+    {<<"TP1041">>, "the bytes are no term: {why} at byte {offset}", "what sent them does not encode as topos_term does, or they were damaged"};
+entry(invalid_descriptor) ->
+    {<<"TP1042">>, "this is no type descriptor: {why}", "see topos_term:shape() for what a descriptor may be"};
+entry(invalid_overlay) ->
+    {<<"TP1043">>, "the overlay's {parameter} must be {expected}, not {got}", "see topos_overlay_nif:params()"};
+entry(overlay_full) ->
+    {<<"TP1044">>, "the overlay holds its limit of {limit} members", "raise max_members"};
 entry(type_mismatch) ->
     {<<"TP1021">>, "at {path}: expected {expected}, got {got}", "the value does not have the type its receiver declares"};
 entry(too_many_atoms) ->
@@ -158,6 +168,22 @@ entry(timeout) ->
     {<<"TP1023">>, "{operation} was not finished within {timeout} ms", "try again, or allow more time"};
 entry(no_such_process) ->
     {<<"TP1024">>, "there is no process {target} on {node}", "the process may have ended"};
+entry(cluster_mismatch) ->
+    {<<"TP1025">>, "{node} belongs to the cluster {theirs}, this node to {ours}", "give both nodes the same cluster name"};
+entry(too_many_members) ->
+    {<<"TP1026">>, "the cluster has {limit} members already", "raise limits.max_members on every node"};
+entry(in_doubt) ->
+    {<<"TP1027">>, "{node} was lost before it confirmed the message", "it may or may not have been delivered: make it safe to repeat"};
+entry(bad_message) ->
+    {<<"TP1028">>, "{node} sent a message that cannot be decoded here: {why}", "check that both nodes run the same release"};
+entry(no_such_service) ->
+    {<<"TP1029">>, "nothing on {node} serves {service}", "start the application that offers it on that node"};
+entry(superseded) ->
+    {<<"TP1030">>, "a newer message of its key took the place of this one", "this is what a monotonic channel is for"};
+entry(too_many_subscriptions) ->
+    {<<"TP1031">>, "there are {limit} subscriptions already", "cancel those that are no longer needed, or raise limits.max_subscriptions"};
+entry(service_failed) ->
+    {<<"TP1032">>, "{service} on {node} failed while it answered", "see the log of that node"};
 entry(inbox_full) ->
     {<<"TP1040">>, "the inbox of {node} holds {limit} messages already", "take messages with recv, or raise limits.max_inbox_messages there"};
 entry(no_such_function) ->
