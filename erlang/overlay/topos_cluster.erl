@@ -177,18 +177,22 @@ await_member(Node, From, #{addresses := Addresses, timeout := Timeout}, #state{j
     ok = case Addresses of [] -> ok; _ -> topos_overlay:joined(Node, Addresses) end,
     State#state{joins = [{Node, From, now_ms() + Timeout, Timeout} | Joins]}.
 
--spec greeted(topos_membership:name(), non_neg_integer(), [topos_engine:address()], state()) -> state().
-greeted(_, Known, _, #state{left_at = Left} = State) when Known > 0, Known =< Left ->
-    %% It has not heard that this node left. It will, from the others, or when it forgets us.
-    State;
-greeted(Name, _, Addresses, #state{members = Members} = State) ->
-    case topos_membership:is_node_name(Name) andalso node_atom(Name, Members) of
-        {ok, Node} when is_map_key(Node, State#state.candidates) -> State;
-        {ok, Node} ->
+-spec greeted(node(), topos_incarnation:t(), non_neg_integer(), [topos_engine:address()], state()) -> state().
+greeted(Node, Incarnation, Known, Addresses, #state{left_at = Left, peers = Peers, candidates = Candidates} = State) ->
+    Highest = known(atom_to_binary(Node), State),
+    case State of
+        _ when is_map_key(Node, Candidates) ->
+            ok = topos_overlay:joined(Node, Addresses),
+            State;
+        _ when Known > 0, Known =< Left ->
+            %% It has not heard that this node left. It will, from the others, or when it forgets us.
+            State;
+        #state{peers = #{Node := #peer{status = Status}}} when Status =/= left ->
+            ok = case Incarnation >= Highest of true -> topos_overlay:joined(Node, Addresses); false -> ok end,
+            State;
+        #state{peers = Peers} ->
             Candidate = #candidate{addresses = Addresses, deadline = now_ms() + ?CANDIDATE_TIME, refused = is_full(State)},
-            candidate(Node, Candidate, State);
-        _ ->
-            State
+            candidate(Node, Candidate, State)
     end.
 
 -spec is_full(state()) -> boolean().
@@ -198,8 +202,8 @@ is_full(#state{members = Members, candidates = Candidates}) ->
     Alive + map_size(Candidates) >= Max.
 
 %% Names become atoms only here: of nodes that proved to know the cookie, or that such a node told of, and of so many.
--spec node_atom(topos_membership:name(), topos_membership:t()) -> {ok, node()} | error.
-node_atom(Name, _Members) ->
+-spec node_atom(topos_membership:name()) -> {ok, node()} | error.
+node_atom(Name) ->
     try
         {ok, binary_to_existing_atom(Name)}
     catch
@@ -218,8 +222,11 @@ node_atom(Name, _Members) ->
 %% internal: what the link tells
 
 -spec on_link(term(), state()) -> state().
-on_link({greeted, Name, _Incarnation, Known, Addresses}, State) ->
-    greeted(Name, Known, Addresses, State);
+on_link({greeted, Name, Incarnation, Known, Addresses}, State) ->
+    case topos_membership:is_node_name(Name) andalso node_atom(Name) of
+        {ok, Node} -> greeted(Node, Incarnation, Known, Addresses, State);
+        _ -> State
+    end;
 on_link({opened, Node, #{incarnation := Incarnation}}, State) ->
     opened(Node, Incarnation, State);
 on_link({status, Node, _From, To, Reason}, State) ->
@@ -379,7 +386,7 @@ learn_entry(#{name := Name, incarnation := Incarnation} = Entry, {#state{members
             Known = topos_membership:find(Name, Members) =/= error,
             case Known orelse not is_full(State) of
                 true ->
-                    case node_atom(Name, Members) of
+                    case node_atom(Name) of
                         {ok, Node} -> {apply_entry(Node, Entry, State#state{members = Merged}), [Name | News]};
                         error -> {State, News}
                     end;
