@@ -18,7 +18,8 @@ environment(#{node := Node, channels := Channels, tls := Tls}, [{FirstIp, FirstP
         {peer_port, FirstPort},
         {listen_port, FirstPort},
         {listen_addrs, [#{ip => Ip, port => Port} || {Ip, Port} <- Addresses]},
-        {acceptor_pool_size, 64},
+        %% For the moment until `topos_partisan_listener' takes over.
+        {acceptor_pool_size, 1},
         {channels, maps:remove(undefined, channels(Channels))},
         {parallelism, 1},
         {channel_fallback, false},
