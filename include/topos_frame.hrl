@@ -10,12 +10,12 @@
 %%
 %% Source is the sender's node name in UTF-8. DestinationIncarnation is 0 while the sender does not know it; otherwise a
 %% receiver of another incarnation refuses the frame. Token proves that the sender completed the handshake (see
-%% docs/link.md); it is zero in HELLO, HELLO_ACK and REJECT, which carry their own proof or change nothing. The first two
-%% bytes keep their place in every later version, so that a node of another version can always be told so.
+%% docs/link.md); it is zero in HELLO, HELLO_ACK and REJECT, which carry their own proof or change nothing. The header and HELLO keep
+%% their layout in every later version, so that a node of another version can always be told so.
 %%
 %% == Payloads ==
 %%
-%%   HELLO       Nonce 16 | ClusterLength 1 | Cluster
+%%   HELLO       Nonce 16 | Proof 32 | ClusterLength 1 | Cluster | Count 1 | Count times (4 or 6 1 | Ip 4 or 16 | Port 2)
 %%   HELLO_ACK   Nonce 16 | YourNonce 16 | ReplyWanted 1 | Proof 32 | ClusterLength 1 | Cluster
 %%   REJECT      YourNonce 16 | Reason 1
 %%   ECHO        Id 8
@@ -26,6 +26,8 @@
 %%   BATCH       N 1 | Channel N | Lane 2 | Stream 8 | Sequence 8 | Count 2 | Count times (Length 4 | Record)
 %%   ACK         N 1 | Channel N | Lane 2 | Stream 8 | Cumulative 8 | Flags 1 | Count 2 | Count times
 %%                 (Sequence 8 | Index 2 | Reason 1)
+%%
+%% The addresses of a HELLO are those its sender listens on. Reason of a REJECT is 1: the cluster has too many members.
 %%
 %% A Record of a batch is DestinationKind 1 | N 2 | Destination N | Message, the message in external term format.
 -ifndef(TOPOS_FRAME_HRL).
@@ -59,6 +61,10 @@
 -define(TOPOS_UNDELIVERED_BAD_TERM, 2).
 -define(TOPOS_UNDELIVERED_ATOMS, 3).
 -define(TOPOS_UNDELIVERED_NO_HANDLER, 4).
+%% The receiver's own queue is full.
+-define(TOPOS_UNDELIVERED_FULL, 5).
+%% For a process of an earlier life of the receiver.
+-define(TOPOS_UNDELIVERED_STALE, 6).
 
 %% Kinds of destination of a record. Kinds from ?TOPOS_DEST_FREE on may be claimed (`topos_delivery:claim/2').
 %% A registered name, as UTF-8.
@@ -68,6 +74,9 @@
 %% A request to a service and its reply (`topos_request').
 -define(TOPOS_DEST_REQUEST, 2).
 -define(TOPOS_DEST_REPLY, 3).
+%% The node's inbox (`topos_inbox') and the leases of monitors (`topos_actors').
+-define(TOPOS_DEST_INBOX, 4).
+-define(TOPOS_DEST_MONITOR, 5).
 -define(TOPOS_DEST_FREE, 16).
 
 %% The registered processes that frames are addressed to.

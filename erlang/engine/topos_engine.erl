@@ -72,15 +72,8 @@ module(sim) -> topos_engine_sim.
 
 %% @doc The engines of this release, best first.
 -spec names() -> [name()].
-names() -> [partisan, otp].
+names() -> topos_config_schema:engines().
 
 %% @doc The engines that can run here: those whose application Erlang finds.
 -spec available() -> [name()].
-available() -> [Name || Name <- names(), is_available(Name)].
-
-%% internal
-
--spec is_available(name()) -> boolean().
-is_available(partisan) -> code:which(partisan) =/= non_existing;
-is_available(otp) -> true;
-is_available(sim) -> false.
+available() -> topos_config_schema:available_engines().
