@@ -360,8 +360,8 @@ close_strays(#state{peers = Peers} = State) ->
 -spec probe(node(), #peer{}, #state{}) -> #state{}.
 probe(Node, #peer{addresses = Addresses} = Peer0, #state{tls = Tls, refs = Refs} = State) ->
     Peer = cancel(Peer0),
-    Worker = {_, Ref} = spawn_monitor(fun() ->
-        exit({probed, topos_partisan_probe:run(Node, Addresses, Tls, ?PROBE_TIMEOUT)})
+    Worker = {_, Ref} = topos_engine_worker:start(fun() ->
+        topos_partisan_probe:run(Node, Addresses, Tls, ?PROBE_TIMEOUT)
     end),
     Probing = Peer#peer{phase = probing, worker = Worker},
     set_peer(Node, Probing, State#state{refs = Refs#{Ref => {prober, Node}}}).
@@ -382,7 +382,7 @@ ended(Kind, Node, Pid, Reason, #state{peers = Peers} = State) ->
     end.
 
 -spec probed(term(), node(), #peer{}, #state{}) -> #state{}.
-probed({probed, {ok, Address}}, Node, Peer, #state{channels = Channels} = State) ->
+probed({result, {ok, Address}}, Node, Peer, #state{channels = Channels} = State) ->
     case [Pid || {Pid, Of, _} <- topos_partisan_api:connections(), Of =:= Node] of
         [] ->
             Spec = topos_partisan_api:spec(Node, Address, Channels),
@@ -395,7 +395,7 @@ probed({probed, {ok, Address}}, Node, Peer, #state{channels = Channels} = State)
             ok = close_later(Old),
             wait(Node, Peer, State)
     end;
-probed({probed, {error, Failure}}, Node, Peer, State) ->
+probed({result, {error, Failure}}, Node, Peer, State) ->
     failed(Failure, Node, Peer, State);
 probed(Crash, Node, Peer, State) ->
     ?LOG_ERROR(#{description => "a probe crashed", node => Node, reason => Crash}),
@@ -427,13 +427,13 @@ inspect_all(#state{peers = Peers} = State0) ->
 -spec inspect(node(), #peer{}, [topos_partisan_api:connection()], #state{}) -> #state{}.
 inspect(Node, Peer, Connections, #state{refs = Refs} = State) ->
     Mine = [{Pid, Channel} || {Pid, Of, Channel} <- Connections, Of =:= Node],
-    Worker = {_, Ref} = spawn_monitor(fun() ->
-        exit({inspected, [Link || {Pid, _} = Link <- Mine, topos_partisan_api:is_handshaken(Pid, ?INSPECT_TIMEOUT)]})
+    Worker = {_, Ref} = topos_engine_worker:start(fun() ->
+        [Link || {Pid, _} = Link <- Mine, topos_partisan_api:is_handshaken(Pid, ?INSPECT_TIMEOUT)]
     end),
     set_peer(Node, Peer#peer{worker = Worker}, State#state{refs = Refs#{Ref => {inspector, Node}}}).
 
 -spec inspected(term(), node(), #peer{}, #state{}) -> #state{}.
-inspected({inspected, Links}, Node, #peer{deadline = Deadline} = Peer, #state{channels = Channels} = State) ->
+inspected({result, Links}, Node, #peer{deadline = Deadline} = Peer, #state{channels = Channels} = State) ->
     Lanes = maps:map(fun(Channel, _) -> [Pid || {Pid, Of} <- Links, Of =:= Channel] end, Channels),
     Whole = maps:fold(fun(C, #{parallelism := N}, Acc) -> Acc andalso length(map_get(C, Lanes)) >= N end, true, Channels),
     Usable = not lists:member([], maps:values(Lanes)),

@@ -93,7 +93,7 @@ init({Ip, Port, MaxPacketBytes}) ->
 -spec handle_call(term(), gen_server:from(), #state{}) -> {reply, {error, unknown_call}, #state{}}.
 handle_call(_Request, _From, State) -> {reply, {error, unknown_call}, State}.
 
--spec handle_cast(term(), #state{}) -> {noreply, #state{}}.
+-spec handle_cast({accepted | greeted, pid()}, #state{}) -> {noreply, #state{}}.
 handle_cast({accepted, Pid}, #state{acceptors = Acceptors, connections = Connections} = State) ->
     case maps:take(Pid, Acceptors) of
         {true, Rest} ->
