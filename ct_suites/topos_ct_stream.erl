@@ -104,6 +104,7 @@ send(Node, Sink, Number, Count, Deadline) ->
 
 -spec kill(atom()) -> ok.
 kill(Name) ->
+    ok = topos_ct_node:wait_until({running, Name}, fun() -> is_pid(whereis(Name)) end, 5_000),
     Pid = whereis(Name),
     Ref = monitor(process, Pid),
     exit(Pid, kill),

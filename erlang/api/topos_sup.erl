@@ -39,5 +39,7 @@ init([]) -> {ok, {#{strategy => one_for_one}, []}}.
 
 -spec failure(topos_engine:name(), term()) -> topos_error:t().
 failure(Engine, {shutdown, {failed_to_start_child, _, Reason}}) -> failure(Engine, Reason);
+%% What supervisor:start_child/2 adds: the child it tried to start.
+failure(Engine, {Reason, Child}) when element(1, Child) =:= child -> failure(Engine, Reason);
 failure(_Engine, {Reason, Details}) when is_atom(Reason), is_map(Details) -> {Reason, Details};
 failure(Engine, Reason) -> topos_error:new(engine_failed, #{engine => Engine, why => Reason}).
