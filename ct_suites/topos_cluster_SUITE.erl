@@ -76,7 +76,7 @@ eight_nodes(Run, Config) ->
     _ = ?CLUSTER:together(fun(Member) -> ?CLUSTER:await_all(Member, Expected(Member), 0, 1_000) end, Members),
     %% An event too many would come with the next echoes.
     quiet(500),
-    [?assertEqual({?CLUSTER:name(M), Expected(M)}, {?CLUSTER:name(M), lists:sort(events(M, 0))}) || M <- Members],
+    [?assertEqual({?CLUSTER:name(M), Expected(M)}, {?CLUSTER:name(M), lists:sort(edges(M, 0))}) || M <- Members],
     [?assertEqual({?CLUSTER:name(M), Expected(M)}, {?CLUSTER:name(M), lists:sort(calls(M))}) || M <- Members],
     finish(Members, Config),
     {Joins, Agreement}.

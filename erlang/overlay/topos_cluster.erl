@@ -220,6 +220,13 @@ node_atom(Name, _Members) ->
 -spec on_link(term(), state()) -> state().
 on_link({greeted, Name, _Incarnation, Known, Addresses}, State) ->
     greeted(Name, Known, Addresses, State);
+on_link({moved, Node, Addresses}, #state{peers = Peers} = State) ->
+    %% Its membership entry follows with its own gossip, once it is up.
+    ok = case Peers of
+        #{Node := #peer{status = Status}} when Status =/= left -> topos_overlay:joined(Node, Addresses);
+        #{} -> ok
+    end,
+    State;
 on_link({opened, Node, #{incarnation := Incarnation}}, State) ->
     opened(Node, Incarnation, State);
 on_link({status, Node, _From, To, Reason}, State) ->
