@@ -224,23 +224,11 @@ node_atom(Name) ->
 %% internal: what the link tells
 
 -spec on_link(term(), state()) -> state().
-<<<<<<< HEAD
 on_link({greeted, Name, Incarnation, Known, Addresses}, State) ->
     case topos_membership:is_node_name(Name) andalso node_atom(Name) of
         {ok, Node} -> greeted(Node, Incarnation, Known, Addresses, State);
         _ -> State
     end;
-=======
-on_link({greeted, Name, _Incarnation, Known, Addresses}, State) ->
-    greeted(Name, Known, Addresses, State);
-on_link({moved, Node, Addresses}, #state{peers = Peers} = State) ->
-    %% Its membership entry follows with its own gossip, once it is up.
-    ok = case Peers of
-        #{Node := #peer{status = Status}} when Status =/= left -> topos_overlay:joined(Node, Addresses);
-        #{} -> ok
-    end,
-    State;
->>>>>>> nodes
 on_link({opened, Node, #{incarnation := Incarnation}}, State) ->
     opened(Node, Incarnation, State);
 on_link({status, Node, _From, To, Reason}, State) ->
