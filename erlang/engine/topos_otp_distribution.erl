@@ -40,9 +40,13 @@ check(#{node := Node, listen := [Address]}) ->
 %% @doc Makes this VM the node of the configuration.
 -spec start(topos_config:t(), theirs | topos_engine:address()) -> {ok, started()} | {error, topos_error:t()}.
 start(#{cookie := Cookie}, theirs) ->
-    Old = erlang:get_cookie(),
-    true = erlang:set_cookie(binary_to_atom(Cookie)),
-    {ok, #{mode => theirs, cookie => Old}};
+    case persistent_term:get(?MODULE, none) of
+        %% An engine that was killed started it: it is still ours to stop.
+        #{mode := ours} = Started ->
+            true = erlang:set_cookie(binary_to_atom(Cookie)),
+            {ok, Started};
+        none -> {ok, use_theirs(Cookie)}
+    end;
 start(#{node := Node, cookie := Cookie}, {Ip, Port}) ->
     case ensure_epmd() of
         ok ->
@@ -60,6 +64,7 @@ stop(#{mode := theirs, cookie := Cookie}) ->
     true = erlang:set_cookie(Cookie),
     ok;
 stop(#{mode := ours, environment := Environment}) ->
+    _ = persistent_term:erase(?MODULE),
     %% `not_found': somebody stopped it before us.
     case net_kernel:stop() of
         ok -> ok;
@@ -88,6 +93,12 @@ is_registered(Node) ->
 
 %% internal
 
+-spec use_theirs(binary()) -> started().
+use_theirs(Cookie) ->
+    Old = erlang:get_cookie(),
+    true = erlang:set_cookie(binary_to_atom(Cookie)),
+    #{mode => theirs, cookie => Old}.
+
 -spec start_net_kernel(node(), binary(), [{atom(), term()}]) -> {ok, started()} | {error, topos_error:t()}.
 start_net_kernel(Node, Cookie, Environment) ->
     Before = [{Key, application:get_env(kernel, Key)} || {Key, _} <- Environment],
@@ -95,7 +106,9 @@ start_net_kernel(Node, Cookie, Environment) ->
     case net_kernel:start(Node, #{name_domain => domain(Node), hidden => true}) of
         {ok, _} ->
             true = erlang:set_cookie(binary_to_atom(Cookie)),
-            {ok, #{mode => ours, environment => Before}};
+            Started = #{mode => ours, environment => Before},
+            ok = persistent_term:put(?MODULE, Started),
+            {ok, Started};
         {error, Reason} ->
             ok = restore(Before),
             {error, topos_error:new(engine_failed, #{engine => otp, why => Reason})}
