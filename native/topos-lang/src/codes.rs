@@ -4,16 +4,7 @@
 
 use crate::diagnostic::Code;
 
-/// What a code means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Explanation {
-    /// The code.
-    pub code: Code,
-    /// A few words.
-    pub title: &'static str,
-    /// What the mistake is and how it is mended, in Markdown.
-    pub text: &'static str,
-}
+pub use crate::syntax::codes::Explanation;
 
 macro_rules! codes {
     ($($name:ident = $code:literal, $title:literal, $text:literal;)*) => {
@@ -159,9 +150,9 @@ codes! {
         "`<` compares Int, Float, Duration, Text and Bool. Other types, and type variables, wait for traits.";
 }
 
-/// What a code means, if this table has it.
+/// What a code of the compiler means, those of lexer and parser among them.
 pub fn explain(code: Code) -> Option<&'static Explanation> {
-    EXPLANATIONS.iter().find(|e| e.code == code)
+    EXPLANATIONS.iter().find(|e| e.code == code).or_else(|| crate::syntax::codes::explain(code))
 }
 
 #[cfg(test)]
