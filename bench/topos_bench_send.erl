@@ -86,7 +86,7 @@ start_pair({bridge, Engine} = Name) ->
     Config = #{engine => Engine, cookie => <<"bench">>},
     {ok, _} = call(VmA, start_bridge, [Config#{node => NodeA}]),
     {ok, Addresses} = call(VmB, start_bridge, [Config#{node => NodeB}]),
-    ok = peer:call(VmA, topos_partisan, join, [#{node => NodeB, addresses => Addresses}]),
+    ok = peer:call(VmA, topos_partisan, join, [NodeB, #{addresses => Addresses}]),
     warmed(Name, A, B).
 
 warmed(Name, A, {VmB, NodeB} = B) ->
@@ -176,8 +176,9 @@ warm(Send, Payload, Deadline) ->
 -spec start_bridge(map()) -> {ok, [topos_engine:address()]}.
 start_bridge(Config) ->
     {ok, _} = application:ensure_all_started(topos_partisan),
-    ok = topos_partisan:start(Config),
-    {ok, topos_partisan:addresses()}.
+    {ok, _} = topos_partisan:start(Config),
+    #{addresses := Addresses} = topos_partisan:cluster(),
+    {ok, Addresses}.
 
 -spec start_plain_partisan(node()) -> map().
 start_plain_partisan(Node) ->

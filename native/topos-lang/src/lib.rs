@@ -4,5 +4,6 @@ pub mod check;
 pub mod codes;
 pub mod core;
 pub mod diagnostic;
+pub mod emit;
 pub mod syntax;
 pub mod types;
