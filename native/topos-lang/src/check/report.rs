@@ -195,6 +195,9 @@ impl Checker<'_> {
             diagnostic = diagnostic.primary(format!("`{inner_b}` is not `{inner_a}`"));
         }
         match (self.store.node(a), self.store.node(b)) {
+            (Node::Arrow { param, .. }, b) if !matches!(b, Node::Arrow { .. }) && self.is_unit(*param) => {
+                diagnostic.help("a function without parameters is wanted: `fn() -> ..`, or `{ .. }` behind the call")
+            }
             (_, Node::Arrow { .. }) if !matches!(self.store.node(a), Node::Arrow { .. }) => {
                 diagnostic.help("this is a function: are arguments missing?")
             }

@@ -95,7 +95,7 @@ fn a_row_variable_is_part_of_a_larger_row() {
 #[test]
 fn spawned_bodies_may_do_what_their_spawner_may() {
     infers(
-        "import Topos.Lib\nflow f : () -> () / {Process, IO} =\n  perform Process.spawn({\n    log(\"x\")\n    perform sleep(10)\n  })",
+        "import Topos.Lib\nflow f : () -> () / {Process, IO} =\n  perform Process.spawn() {\n    log(\"x\")\n    perform sleep(10)\n  }",
         "f : () -> () / {Process, IO}",
     );
 }
