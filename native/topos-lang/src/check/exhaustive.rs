@@ -283,7 +283,11 @@ fn show(shape: &Shape, nested: bool) -> String {
         Head::Tuple(_) => format!("({})", all(parts)),
         Head::Nil => "[]".to_owned(),
         Head::Cons => {
-            let text = parts.iter().map(|p| show(p, true)).collect::<Vec<_>>().join(" :: ");
+            let ends: Vec<String> = match parts.as_slice() {
+                [head, tail] => vec![show(head, true), show(tail, false)],
+                other => other.iter().map(|p| show(p, true)).collect(),
+            };
+            let text = ends.join(" :: ");
             if nested {
                 format!("({text})")
             } else {
