@@ -88,8 +88,7 @@ members(#distributed{}) -> value(topos_partisan:nodes()).
 
 -spec statuses(instance()) -> [#{node := node(), status := topos_partisan:status(), incarnation := integer()}].
 statuses(#distributed{}) ->
-    [#{node => Node, status => Status, incarnation => incarnation(Member)}
-     || #{node := Node, status := Status} = Member <- value(topos_partisan:members())].
+    [maps:with([node, status, incarnation], Member) || Member <- value(topos_partisan:members())].
 
 -spec send(instance(), node(), term()) -> outcome().
 send(#distributed{}, Node, Message) ->
@@ -203,10 +202,6 @@ peer(Contact) ->
 -spec options([topos_engine:address()]) -> topos_partisan:join_options().
 options([]) -> #{};
 options(Addresses) -> #{addresses => Addresses}.
-
--spec incarnation(topos_partisan:member()) -> integer().
-incarnation(#{incarnation := undefined}) -> 0;
-incarnation(#{incarnation := Incarnation}) -> Incarnation.
 
 -spec outcome(ok | {error, topos_error:t()}) -> outcome().
 outcome(ok) -> {ok, ok};
