@@ -31,6 +31,9 @@
     waiting = #{} :: #{pos_integer() => gen_server:from()}
 }).
 
+%% `{id}' stands for the number of the request.
+-type request() :: [iodata() | {id}].
+
 %% @doc Takes over standard input (the VM was started with `-noinput').
 -spec start() -> {ok, pid()} | {error, term()}.
 start() -> gen_server:start({local, ?MODULE}, ?MODULE, [], []).
@@ -89,7 +92,7 @@ read_line() -> ask(["read ", {id}], infinity).
 init([]) ->
     {ok, #state{input = open_port({fd, 0, 0}, [in, eof, binary, {line, ?MAX_LINE}])}}.
 
--spec handle_call({ask, iolist()}, gen_server:from(), #state{}) -> {noreply, #state{}}.
+-spec handle_call({ask, request()}, gen_server:from(), #state{}) -> {noreply, #state{}}.
 handle_call({ask, Request}, From, #state{next = Id, waiting = Waiting} = State) ->
     tell([case Part of {id} -> integer_to_binary(Id); _ -> Part end || Part <- Request]),
     {noreply, State#state{next = Id + 1, waiting = Waiting#{Id => From}}}.
@@ -109,7 +112,7 @@ handle_info({Port, _EofOrOverlong}, #state{input = Port}) ->
 
 %% internal
 
--spec ask(iolist(), timeout()) -> {ok, binary()} | eof | {error, binary()}.
+-spec ask(request(), timeout()) -> {ok, binary()} | eof | {error, binary()}.
 ask(Request, Timeout) ->
     case is_present() of
         true -> gen_server:call(?MODULE, {ask, Request}, Timeout);
