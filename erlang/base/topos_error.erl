@@ -6,6 +6,7 @@
 -module(topos_error).
 
 -export([new/2, reason/1, code/1, format/1]).
+-export([message/1, help/1]).
 -export_type([t/0, reason/0]).
 
 %% How much of a term a message shows.
@@ -34,6 +35,18 @@ code(Reason) -> {Code, _, _} = entry(Reason), Code.
 format({Reason, Details}) ->
     {Code, Message, Help} = entry(Reason),
     ["error[", Code, "]: ", render(Message, Details), "\n  help: ", render(Help, Details)].
+
+%% @doc What happened, without code and help.
+-spec message(t()) -> unicode:chardata().
+message({Reason, Details}) ->
+    {_, Message, _} = entry(Reason),
+    render(Message, Details).
+
+%% @doc What can be done about it.
+-spec help(t()) -> unicode:chardata().
+help({Reason, Details}) ->
+    {_, _, Help} = entry(Reason),
+    render(Help, Details).
 
 %% internal
 
@@ -164,6 +177,23 @@ entry(type_mismatch) ->
     {<<"TP1021">>, "at {path}: expected {expected}, got {got}", "the value does not have the type its receiver declares"};
 entry(too_many_atoms) ->
     {<<"TP1022">>, "{node} sent more new atoms than the limit of {limit}", "raise limits.max_new_atoms, or send texts instead of atoms"};
+%% Errors of compiled programs.
+entry(program_failed) ->
+    {<<"TP1040">>, "{message}, at {file}:{line}:{column}", "handle this case in the program"};
+entry(arithmetic) ->
+    {<<"TP1041">>, "a calculation has no result that fits its type", "a Float goes up to about 1.8e308"};
+entry(no_handler) ->
+    {<<"TP1042">>, "nothing handles the effect {effect} here", "install a handler around the call, or call it from a flow that has the effect"};
+entry(no_main) ->
+    {<<"TP1043">>, "there is no program {module}: no module of that name exports `main'", "give the module a flow `main : () -> () / {..}' or `main : [Text] -> () / {..}'"};
+entry(too_many_missing) ->
+    {<<"TP1044">>, "a partial application lacks {missing} arguments, the limit is {limit}", "write a function `fn(..) -> ..' instead"};
+entry(not_owner) ->
+    {<<"TP1045">>, "{operation} was performed by a process that is not the node's owner ({owner} is)", "perform it in the process that performed init"};
+entry(bad_exit_status) ->
+    {<<"TP1046">>, "{status} is no exit status", "an exit status is from 0 to 255"};
+entry(unreadable_input) ->
+    {<<"TP1047">>, "standard input cannot be read: {why}", "give it UTF-8 text"};
 entry(timeout) ->
     {<<"TP1023">>, "{operation} was not finished within {timeout} ms", "try again, or allow more time"};
 entry(no_such_process) ->

@@ -142,7 +142,7 @@ parts(Node) ->
     [Name, Host] = string:split(atom_to_list(Node), "@"),
     {Name, Host}.
 
--spec ensure_epmd() -> ok | {error, binary()}.
+-spec ensure_epmd() -> ok | {error, no_epmd_program | epmd_silent}.
 ensure_epmd() ->
     case epmd_answers() of
         true ->
@@ -150,7 +150,7 @@ ensure_epmd() ->
         false ->
             case epmd_program() of
                 false ->
-                    {error, <<"epmd does not run, and there is no such program">>};
+                    {error, no_epmd_program};
                 Program ->
                     Port = open_port({spawn_executable, Program}, [
                         {args, ["-daemon"]}, {env, [{"ERL_EPMD_ADDRESS", "127.0.0.1"}]}, exit_status, stderr_to_stdout
@@ -169,7 +169,7 @@ exited(Port) ->
     after ?EPMD_TIMEOUT -> ok
     end.
 
--spec await_epmd(integer()) -> ok | {error, binary()}.
+-spec await_epmd(integer()) -> ok | {error, epmd_silent}.
 await_epmd(Deadline) ->
     case epmd_answers() of
         true ->
@@ -177,7 +177,7 @@ await_epmd(Deadline) ->
         false ->
             case erlang:monotonic_time(millisecond) > Deadline of
                 true ->
-                    {error, <<"epmd does not answer on 127.0.0.1">>};
+                    {error, epmd_silent};
                 false ->
                     receive after ?POLL_INTERVAL -> ok end,
                     await_epmd(Deadline)

@@ -53,8 +53,6 @@ failure(?TOPOS_UNDELIVERED_ATOMS, _Node, _) ->
 failure(?TOPOS_UNDELIVERED_FULL, Node, _) ->
     #{max_inbox_messages := Limit} = topos_local:config(limits),
     topos_error:new(inbox_full, #{node => Node, limit => Limit});
-failure(?TOPOS_UNDELIVERED_STALE, Node, _) ->
-    topos_error:new(stale_incarnation, #{node => Node});
 failure(?TOPOS_UNDELIVERED_NO_HANDLER, Node, {?TOPOS_DEST_REQUEST, Service}) ->
     topos_error:new(no_such_service, #{node => Node, service => Service});
 failure(?TOPOS_UNDELIVERED_NO_HANDLER, Node, {Kind, _}) ->

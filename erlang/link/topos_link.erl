@@ -9,7 +9,6 @@
 %% {topos_link, {frame, Node, gossip | leave | leave_ack, Payload}}   from a peer with a session
 %% {topos_link, {refused, Node, topos_error:t()}}            the handshake failed
 %% {topos_link, {refute, Incarnation}}                       somebody knows a higher incarnation of this node
-%% {topos_link, {moved, Node, Addresses}}                    a peer that is not up says where it listens in a newer life
 %% {topos_link, {transport, Node, up | {down, Reason}}}
 %% {topos_link, reset}                                       the engine lost everything
 %% '''
@@ -158,7 +157,7 @@ handle_info(_, State) ->
 on_frame({ok, #{kind := Kind, source := Source} = Frame}, State) ->
     case node_of(Source, State) of
         {ok, Node} when Kind =:= ?TOPOS_FRAME_HELLO; Kind =:= ?TOPOS_FRAME_HELLO_ACK; Kind =:= ?TOPOS_FRAME_REJECT ->
-            ok = told_where(Node, Frame, State),
+            ok = case Kind of ?TOPOS_FRAME_HELLO -> moved(Node, Frame, State); _ -> ok end,
             with_peer(Node, fun(P) -> topos_peer_core:frame(Frame, now_ms(), P) end, State);
         {ok, Node} ->
             case topos_lanes:is_genuine(Frame) of
@@ -176,46 +175,44 @@ on_frame({error, malformed}, State) ->
     ok = topos_local:count(malformed_frames),
     State.
 
+%% A peer that greets while we cannot reach it may listen elsewhere now: it was started anew.
+-spec moved(node(), topos_frame:t(), state()) -> ok.
+moved(Node, #{payload := Payload} = Frame, #state{peers = Peers, guests = Guests} = State) ->
+    Away = not topos_peer_core:has_transport(maps:get(Node, Peers)) andalso not is_map_key(Node, Guests),
+    case Away andalso topos_frame:decode_hello(Payload) of
+        {ok, Hello} ->
+            case is_proved(Frame, Hello) of
+                true -> tell_greeted(Frame, Hello, State);
+                false -> ok
+            end;
+        _ ->
+            ok
+    end.
+
 %% A node that this one did not ask for. The engine can answer it only over a connection of our own, so it says where.
 -spec on_stranger(topos_frame:t(), {ok, topos_frame:hello()} | {error, malformed}, state()) -> state().
 on_stranger(_, {error, malformed}, State) ->
     ok = topos_local:count(malformed_frames),
     State;
-on_stranger(#{version := Version, source := Source} = Frame, {ok, #{addresses := Theirs}} = Hello, State) ->
-    case Version =:= ?TOPOS_FRAME_VERSION andalso is_proved(Frame, Hello) of
-        {true, Addresses} ->
-            #{incarnation := Incarnation, destination := Known} = Frame,
-            tell({greeted, Source, Incarnation, Known, Addresses}, State),
+on_stranger(#{source := Source} = Frame, {ok, #{addresses := Addresses} = Hello}, State) ->
+    case is_proved(Frame, Hello) of
+        true ->
+            ok = tell_greeted(Frame, Hello, State),
             State;
         false ->
-            guest(Source, Theirs, State)
+            guest(Source, Addresses, State)
     end.
 
-%% A peer in a newer life than the one we know may listen elsewhere now.
--spec told_where(node(), topos_frame:t(), state()) -> ok.
-told_where(Node, #{kind := ?TOPOS_FRAME_HELLO, version := ?TOPOS_FRAME_VERSION, incarnation := Incarnation} = Frame, State) ->
-    case status(Node) of
-        {Status, Before} when Status =/= up, Status =/= suspect, Incarnation > Before ->
-            case is_proved(Frame, topos_frame:decode_hello(maps:get(payload, Frame))) of
-                {true, Addresses} -> tell({moved, Node, Addresses}, State);
-                false -> ok
-            end;
-        _ ->
-            ok
-    end;
-told_where(_, _, _) ->
-    ok.
-
--spec is_proved(topos_frame:t(), {ok, topos_frame:hello()} | {error, malformed}) -> {true, [topos_engine:address()]} | false.
-is_proved(_, {error, malformed}) -> false;
-is_proved(#{source := Source, incarnation := Incarnation, destination := Known}, {ok, Hello}) ->
-    #{nonce := Nonce, proof := Proof, cluster := Cluster, addresses := Addresses} = Hello,
+-spec is_proved(topos_frame:t(), topos_frame:hello()) -> boolean().
+is_proved(Frame, #{nonce := Nonce, proof := Proof, cluster := Cluster, addresses := Addresses}) ->
+    #{version := Version, source := Source, incarnation := Incarnation, destination := Known} = Frame,
     #{cluster := Ours, key := Key} = topos_local:self(),
-    Greeting = topos_auth:greeting(Key, Ours, {Source, Incarnation, Nonce}, Known, Addresses),
-    case Cluster =:= Ours andalso topos_auth:equal(Proof, Greeting) of
-        true -> {true, Addresses};
-        false -> false
-    end.
+    Version =:= ?TOPOS_FRAME_VERSION andalso Cluster =:= Ours
+        andalso topos_auth:equal(Proof, topos_auth:greeting(Key, Ours, {Source, Incarnation, Nonce}, Known, Addresses)).
+
+-spec tell_greeted(topos_frame:t(), topos_frame:hello(), state()) -> ok.
+tell_greeted(#{source := Source, incarnation := Incarnation, destination := Known}, #{addresses := Addresses}, State) ->
+    tell({greeted, Source, Incarnation, Known, Addresses}, State).
 
 %% Dialled for a moment, so that it learns from our greeting why it is not taken. Its name is an atom already if the
 %% engine knows of its connection; no atom is made here.
