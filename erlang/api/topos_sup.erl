@@ -13,7 +13,8 @@ start_link() -> supervisor:start_link({local, ?MODULE}, ?MODULE, []).
 start_node(#{node := Node, engine := Engine} = Config, Module) ->
     Child = #{
         id => topos_node_sup,
-        start => {topos_node_sup, start_link, [Config, Module]},
+        %% In a function, so that no report of a supervisor prints the cookie.
+        start => {topos_node_sup, start_link, [fun() -> {Config, Module} end]},
         %% A node that cannot be kept alive is stopped, not started again and again: its users see not_started.
         restart => temporary,
         type => supervisor,

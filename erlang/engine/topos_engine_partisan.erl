@@ -292,12 +292,12 @@ find_manager(State) ->
 
 %% Puts our listeners in the place of Partisan's; their supervisor brings those back when it restarts.
 -spec listening(#state{}) -> #state{}.
-listening(#state{listener = undefined, sup = Sup, max_packet = MaxPacket} = State) when is_pid(Sup) ->
+listening(#state{listener = undefined, sup = Sup, tls = Tls, max_packet = MaxPacket} = State) when is_pid(Sup) ->
     case whereis(partisan_acceptor_socket_pool_sup) of
         undefined ->
             State;
         Pool ->
-            case topos_partisan_listener:replace(addresses(), MaxPacket) of
+            case topos_partisan_listener:replace(addresses(), #{max_packet_bytes => MaxPacket, tls => Tls =/= undefined}) of
                 ok ->
                     State#state{listener = monitor(process, Pool)};
                 {error, Reason} ->

@@ -57,7 +57,7 @@ start(Settings) ->
         ok ->
             Saved = application:get_all_env(partisan),
             ok = replace_environment(Settings),
-            ok = logger:set_application_level(partisan, warning),
+            ok = topos_partisan_log:install(),
             case call(partisan_sup, start_link, []) of
                 {ok, Sup} ->
                     {ok, Sup, Saved};
@@ -170,7 +170,7 @@ replace_environment(Settings) ->
 -spec restore(saved()) -> ok.
 restore(Saved) ->
     ok = replace_environment(Saved),
-    ok = logger:unset_application_level(partisan),
+    ok = topos_partisan_log:remove(),
     %% Partisan clears its persistent terms when it starts, never when it stops.
     lists:foreach(
         fun ({Key, _}) when is_tuple(Key), element(1, Key) =:= partisan_config -> persistent_term:erase(Key);

@@ -16,7 +16,10 @@
 
 -include_lib("kernel/include/logger.hrl").
 
--export([replace/2, start_link/3, greeted/0]).
+-export([replace/2, start_link/3, greeted/0, is_connection/0]).
+-export_type([options/0]).
+
+-type options() :: #{max_packet_bytes := pos_integer(), tls := boolean()}.
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -define(SUPERVISOR, partisan_acceptor_socket_pool_sup).
@@ -38,17 +41,17 @@
 }).
 
 %% @doc Replaces Partisan's listeners. Inbound connections that exist end.
--spec replace([topos_engine:address()], MaxPacketBytes :: pos_integer()) -> ok | {error, term()}.
-replace(Addresses, MaxPacketBytes) ->
+-spec replace([topos_engine:address()], options()) -> ok | {error, term()}.
+replace(Addresses, Options) ->
     try
-        replace_each(Addresses, MaxPacketBytes)
+        replace_each(Addresses, Options)
     catch
         %% The supervisor ended while it was being asked.
         exit:Reason -> {error, Reason}
     end.
 
--spec start_link(inet:ip_address(), inet:port_number(), pos_integer()) -> {ok, pid()} | {error, term()}.
-start_link(Ip, Port, MaxPacketBytes) -> gen_server:start_link(?MODULE, {Ip, Port, MaxPacketBytes}, []).
+-spec start_link(inet:ip_address(), inet:port_number(), options()) -> {ok, pid()} | {error, term()}.
+start_link(Ip, Port, Options) -> gen_server:start_link(?MODULE, {Ip, Port, Options}, []).
 
 %% @doc Called in the process of an inbound connection: its peer has said its name.
 -spec greeted() -> ok.
@@ -58,31 +61,37 @@ greeted() ->
         Listener -> gen_server:cast(Listener, {greeted, self()})
     end.
 
+%% @doc Whether the calling process is an inbound connection.
+-spec is_connection() -> boolean().
+is_connection() -> get(?MODULE) =/= undefined.
+
 %% internal
 
--spec replace_each([topos_engine:address()], pos_integer()) -> ok | {error, term()}.
-replace_each([], _MaxPacketBytes) ->
+-spec replace_each([topos_engine:address()], options()) -> ok | {error, term()}.
+replace_each([], _Options) ->
     ok;
-replace_each([{Ip, Port} = Address | Rest], MaxPacketBytes) ->
+replace_each([{Ip, Port} = Address | Rest], Options) ->
     Theirs = {partisan_acceptor_socket, Ip, Port},
     case supervisor:terminate_child(?SUPERVISOR, Theirs) of
         ok -> ok = supervisor:delete_child(?SUPERVISOR, Theirs);
         %% Replaced already.
         {error, not_found} -> ok
     end,
-    Ours = #{id => {?MODULE, Address}, start => {?MODULE, start_link, [Ip, Port, MaxPacketBytes]}},
+    Ours = #{id => {?MODULE, Address}, start => {?MODULE, start_link, [Ip, Port, Options]}},
     case supervisor:start_child(?SUPERVISOR, Ours) of
-        {ok, _} -> replace_each(Rest, MaxPacketBytes);
-        {error, {already_started, _}} -> replace_each(Rest, MaxPacketBytes);
+        {ok, _} -> replace_each(Rest, Options);
+        {error, {already_started, _}} -> replace_each(Rest, Options);
         {error, Reason} -> {error, {Address, Reason}}
     end.
 
--spec init({inet:ip_address(), inet:port_number(), pos_integer()}) -> {ok, #state{}} | {stop, inet:posix()}.
-init({Ip, Port, MaxPacketBytes}) ->
+-spec init({inet:ip_address(), inet:port_number(), options()}) -> {ok, #state{}} | {stop, inet:posix()}.
+init({Ip, Port, #{max_packet_bytes := MaxPacketBytes, tls := Tls}}) ->
     process_flag(trap_exit, true),
-    %% Accepted sockets have the same options; `once', because the connection asks for each packet.
+    %% Accepted sockets have the same options. A connection asks for each packet; the first must not be read as one when it
+    %% begins with a TLS handshake.
+    Active = case Tls of true -> false; false -> once end,
     Options = [
-        {active, once}, {mode, binary}, {ip, Ip}, {packet, 4}, {packet_size, MaxPacketBytes}, {backlog, ?BACKLOG},
+        {active, Active}, {mode, binary}, {ip, Ip}, {packet, 4}, {packet_size, MaxPacketBytes}, {backlog, ?BACKLOG},
         {reuseaddr, true}, {nodelay, true}, {keepalive, true}
     ],
     case gen_tcp:listen(Port, Options) of

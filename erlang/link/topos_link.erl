@@ -39,6 +39,8 @@
 %% An attacker can make this node dial so many addresses at once, each for so many milliseconds.
 -define(MAX_GUESTS, 16).
 -define(GUEST_TIME, 3_000).
+%% So long a guest stays when it is connected: a few greetings.
+-define(TELLING_TIME, 500).
 
 -spec start_link() -> {ok, pid()} | {error, term()}.
 start_link() -> gen_server:start_link({local, ?TOPOS_DEST_PROCESS_LINK}, ?MODULE, [], []).
@@ -139,10 +141,19 @@ handle_info(tick, State) ->
     {noreply, on_tick(now_ms(), State)};
 handle_info({topos_engine, {up, Node}}, State) ->
     tell({transport, Node, up}, State),
-    {noreply, with_peer(Node, fun(P) -> topos_peer_core:transport_up(topos_auth:nonce(), now_ms(), P) end, State)};
+    #state{guests = Guests} = State,
+    Shorter = case Guests of
+        #{Node := _} -> State#state{guests = Guests#{Node := now_ms() + ?TELLING_TIME}};
+        _ -> State
+    end,
+    {noreply, with_peer(Node, fun(P) -> topos_peer_core:transport_up(topos_auth:nonce(), now_ms(), P) end, Shorter)};
 handle_info({topos_engine, {down, Node, Reason}}, State) ->
     tell({transport, Node, {down, Reason}}, State),
-    {noreply, with_peer(Node, fun(P) -> topos_peer_core:transport_down(Reason, now_ms(), P) end, State)};
+    case State of
+        %% A guest that was told has closed its side.
+        #state{guests = Guests} when is_map_key(Node, Guests) -> {noreply, dismiss(Node, State)};
+        _ -> {noreply, transport_down(Node, Reason, State)}
+    end;
 handle_info({topos_engine, reset}, State) ->
     {noreply, all_down(engine_reset, State)};
 handle_info({'DOWN', Ref, process, _, Reason}, #state{engine = Ref} = State) ->
@@ -233,11 +244,19 @@ dismiss_guests(_Now, #state{guests = Guests} = State) when map_size(Guests) =:= 
 dismiss_guests(Now, #state{guests = Guests} = State) ->
     maps:fold(
         fun(Node, Until, Acc) when Now >= Until ->
-                ok = (topos_local:engine()):disconnect(Node),
-                forget_peer(Node, Acc);
+                dismiss(Node, Acc);
            (_, _, Acc) ->
                 Acc
         end, State, Guests).
+
+-spec dismiss(node(), state()) -> state().
+dismiss(Node, State) ->
+    ok = (topos_local:engine()):disconnect(Node),
+    forget_peer(Node, State).
+
+-spec transport_down(node(), term(), state()) -> state().
+transport_down(Node, Reason, State) ->
+    with_peer(Node, fun(P) -> topos_peer_core:transport_down(Reason, now_ms(), P) end, State).
 
 -spec on_session_frame(byte(), node(), topos_frame:t(), state()) -> state().
 on_session_frame(Kind, Node, #{payload := Payload} = Frame, State) ->

@@ -26,13 +26,14 @@
     node := node(), status := status(), incarnation := topos_incarnation:t(), addresses := [topos_engine:address()],
     metadata := #{binary() => binary()}
 }.
+%% Who waits, until when, and how many milliseconds that were.
+-type waiting() :: {gen_server:from(), Deadline :: integer(), Timeout :: pos_integer()}.
 -record(candidate, {
     addresses :: [topos_engine:address()],
     deadline :: integer(),
     %% There is no place for it: it is dialled to be told so.
     refused = false :: boolean(),
-    %% Who waits, until when, and how long in all.
-    waiting = [] :: [{gen_server:from(), Until :: integer(), Timeout :: pos_integer()}]
+    waiting = [] :: [waiting()]
 }).
 -record(peer, {status :: status(), since :: integer()}).
 -record(state, {
@@ -487,11 +488,12 @@ has_left(#state{leaving = {From, _, _}, peers = Peers, candidates = Candidates, 
     ok = gen_server:reply(From, ok),
     Alone.
 
--spec drop_candidate(node(), topos_error:t(), state()) -> state().
+-spec drop_candidate(node(), topos_error:t() | fun((waiting()) -> topos_error:t()), state()) -> state().
+drop_candidate(Node, Error, State) when is_tuple(Error) -> drop_candidate(Node, fun(_) -> Error end, State);
 drop_candidate(Node, Error, #state{candidates = Candidates} = State) ->
     case maps:take(Node, Candidates) of
         {#candidate{waiting = Waiting}, Rest} ->
-            _ = [gen_server:reply(From, {error, Error}) || {From, _, _} <- Waiting],
+            _ = [gen_server:reply(From, {error, Error(Who)}) || {From, _, _} = Who <- Waiting],
             ok = disconnect(Node),
             State#state{candidates = Rest};
         error ->
@@ -512,10 +514,10 @@ on_tick(Now, State) ->
 check_candidate(Now, Node, #candidate{deadline = Deadline, waiting = Waiting}, #state{candidates = Candidates} = State) ->
     Failure = failure(Node),
     case Failure of
-        {failed, {rejected, _} = Why} when Waiting =/= [] ->
+        {failed, {rejected, Why}} when Waiting =/= [] ->
             drop_candidate(Node, rejection(Node, Why), State);
         _ when Now >= Deadline ->
-            drop_candidate(Node, unreachable(Node, Failure, longest(Waiting)), State);
+            drop_candidate(Node, fun({_, _, Timeout}) -> unreachable(Node, Failure, Timeout) end, State);
         _ ->
             {Over, Rest} = lists:partition(fun({_, Until, _}) -> Now >= Until end, Waiting),
             _ = [gen_server:reply(From, {error, unreachable(Node, Failure, Timeout)}) || {From, _, Timeout} <- Over],
@@ -564,18 +566,16 @@ exchange(Now, #state{members = Members} = State) ->
 -spec failure(node()) -> none | {failed, topos_engine:failure()}.
 failure(Node) -> (topos_local:engine()):failure(Node).
 
--spec rejection(node(), topos_engine:failure()) -> topos_error:t().
-rejection(Node, {rejected, cookie_or_name}) -> topos_error:new(cookie_mismatch, #{node => Node});
-rejection(Node, {rejected, {tls, Why}}) -> topos_error:new(no_certificate, #{node => Node, why => Why});
-rejection(Node, Why) -> topos_error:new(unreachable, #{node => Node, timeout => 0, why => Why}).
+%% What the engine heard when the other side turned it down.
+-spec rejection(node(), term()) -> topos_error:t().
+rejection(Node, cookie_or_name) -> topos_error:new(cookie_mismatch, #{node => Node});
+rejection(Node, {tls, Why}) -> topos_error:new(no_certificate, #{node => Node, why => Why});
+rejection(Node, {unexpected_peer, Found}) -> topos_error:new(wrong_node, #{node => Node, found => Found});
+rejection(Node, Why) -> topos_error:new(not_a_node, #{node => Node, why => Why}).
 
--spec unreachable(node(), none | {failed, topos_engine:failure()}, non_neg_integer()) -> topos_error:t().
+-spec unreachable(node(), none | {failed, topos_engine:failure()}, pos_integer()) -> topos_error:t().
 unreachable(Node, Failure, Timeout) ->
     topos_error:new(unreachable, #{node => Node, timeout => Timeout, why => why(Failure)}).
-
-%% Those whose time was up before had their answer.
--spec longest([{gen_server:from(), integer(), pos_integer()}]) -> non_neg_integer().
-longest(Waiting) -> lists:max([0 | [Timeout || {_, _, Timeout} <- Waiting]]).
 
 -spec why(none | {failed, topos_engine:failure()}) -> term().
 why(none) -> no_answer;
