@@ -1,3 +1,5 @@
 //! The `topos` command.
-
+mod render;
+mod run;
+mod source;
 fn main() {}

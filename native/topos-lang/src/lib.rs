@@ -2,3 +2,5 @@
 
 pub mod core;
 pub mod diagnostic;
+pub mod syntax;
+pub mod emit;

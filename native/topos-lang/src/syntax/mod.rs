@@ -1,0 +1,121 @@
+//! The front of the compiler: source text in, abstract syntax, tokens and diagnostics out.
+//!
+//! [`parse`] never fails and never panics. It reads a whole file whatever is in it, reports each mistake once, and gives a
+//! tree with `Error` nodes where it had to guess. The tokens carry white space and comments, so the source can be written
+//! again from them byte for byte.
+//!
+//! The lexer is one loop over the bytes; the parser is written by hand, recursive descent for everything but operators,
+//! which are read with an operator stack. Both take time linear in the source; recursion is bounded by
+//! [`Limits::max_depth`].
+
+pub mod ast;
+pub mod ast_expr;
+pub mod ast_type;
+pub mod codes;
+mod lexer;
+mod parser;
+mod token;
+
+pub use token::{Token, TokenKind, Tokens};
+
+use crate::diagnostic::{Diagnostic, Span};
+
+/// How deeply expressions, patterns, types and blocks may be nested, by default.
+pub const MAX_DEPTH: u32 = 200;
+
+/// What the parser refuses, so that no input can exhaust stack or memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// How deeply expressions, patterns, types and blocks may be nested; a chain of operators or of calls may have four times
+    /// as many links. The parser and the passes behind it recurse as deeply: the default fits into a stack of 2 MiB.
+    pub max_depth: u32,
+    /// The largest source, in bytes; at most 4 GiB minus one byte whatever is written here.
+    pub max_source_bytes: usize,
+    /// How many diagnostics a file may have; one more says that there are others.
+    pub max_diagnostics: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_depth: MAX_DEPTH, max_source_bytes: 8 << 20, max_diagnostics: 500 }
+    }
+}
+
+/// What [`parse`] gives.
+#[derive(Clone, Debug)]
+pub struct Parse {
+    /// The tree, whole even if there are diagnostics.
+    pub module: ast::Module,
+    /// All tokens with white space and comments.
+    pub tokens: Tokens,
+    /// In the order of the source; empty if and only if the source is a Topos module.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Parses a module with the default [`Limits`].
+pub fn parse(source: &str) -> Parse {
+    parse_with(source, &Limits::default())
+}
+
+/// Parses a module.
+pub fn parse_with(source: &str, limits: &Limits) -> Parse {
+    if source.len() > limits.max_source_bytes.min(u32::MAX as usize) {
+        return refuse(
+            source.len(),
+            Diagnostic::new(
+                codes::TOO_LARGE,
+                format!("this file has {} bytes, the limit is {}", source.len(), limits.max_source_bytes),
+                Span::new(0, 0),
+            )
+            .help("split the module into smaller ones"),
+        );
+    }
+    let (tokens, lexical) = lexer::lex(source);
+    let (module, mut diagnostics) = parser::parse(source, &tokens, limits);
+    diagnostics.extend(lexical);
+    diagnostics.sort_by_key(|diagnostic| (diagnostic.primary.span.start, diagnostic.code));
+    if diagnostics.len() > limits.max_diagnostics {
+        diagnostics.truncate(limits.max_diagnostics);
+        let last = diagnostics.last().map(|diagnostic| diagnostic.primary.span).unwrap_or_default();
+        diagnostics.push(
+            Diagnostic::new(codes::TOO_MANY_ERRORS, "there are more errors than are shown", last)
+                .help("mend the first ones and run the compiler again"),
+        );
+    }
+    Parse { module, tokens, diagnostics }
+}
+
+/// Parses the bytes of a file with the default [`Limits`]. Bytes that are not UTF-8 are a diagnostic, and then the module is
+/// empty.
+pub fn parse_bytes(bytes: &[u8]) -> Parse {
+    match std::str::from_utf8(bytes) {
+        Ok(source) => parse(source),
+        Err(error) => {
+            let at = u32::try_from(error.valid_up_to()).unwrap_or(u32::MAX);
+            let byte = bytes.get(error.valid_up_to()).copied().unwrap_or_default();
+            refuse(
+                bytes.len(),
+                Diagnostic::new(codes::NOT_UTF8, "this file is not UTF-8", Span::new(at, at.saturating_add(1)))
+                    .primary(format!("the byte 0x{byte:02X} at offset {at} does not belong here"))
+                    .help("save the file as UTF-8"),
+            )
+        }
+    }
+}
+
+/// The parse of a file that is not read at all: an empty module, and one token for all of it.
+fn refuse(length: usize, diagnostic: Diagnostic) -> Parse {
+    let span = Span::new(0, u32::try_from(length).unwrap_or(u32::MAX));
+    Parse {
+        module: ast::Module {
+            doc: None,
+            name: None,
+            imports: Vec::new(),
+            exports: Vec::new(),
+            decls: Vec::new(),
+            span,
+        },
+        tokens: Tokens { list: vec![Token { kind: TokenKind::Unknown, span }] },
+        diagnostics: vec![diagnostic],
+    }
+}

@@ -1,0 +1,7 @@
+//! The front of the compiler, seen from outside: the guide's programs, mistakes and their messages, laws.
+
+mod errors;
+mod guide;
+mod laws;
+mod render;
+mod tree;
