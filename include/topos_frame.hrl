@@ -61,7 +61,10 @@
 -define(TOPOS_UNDELIVERED_BAD_TERM, 2).
 -define(TOPOS_UNDELIVERED_ATOMS, 3).
 -define(TOPOS_UNDELIVERED_NO_HANDLER, 4).
+%% The receiver's own queue is full.
 -define(TOPOS_UNDELIVERED_FULL, 5).
+%% For a process of an earlier life of the receiver.
+-define(TOPOS_UNDELIVERED_STALE, 6).
 
 %% Kinds of destination of a record. Kinds from ?TOPOS_DEST_FREE on may be claimed (`topos_delivery:claim/2').
 %% A registered name, as UTF-8.
