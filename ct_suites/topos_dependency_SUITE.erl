@@ -24,14 +24,14 @@ init_per_suite(Config) ->
 end_per_suite(_Config) -> ok.
 
 as_git_dependency(Config) ->
-    Project = project(Config),
+    Project = project("git", Config),
     {0, Output} = compile(Project, Config),
     ?assert(filelib:is_regular(filename:join(Project, "_build/default/lib/topos_partisan/priv/topos_nif.so"))),
     ?assertNotEqual(nomatch, string:find(Output, "topos_partisan")),
     runs(filename:join(Project, "_build/default/lib/*/ebin"), Config).
 
 in_checkouts(Config) ->
-    Project = project(Config),
+    Project = project("checkouts", Config),
     Checkouts = filename:join(Project, "_checkouts"),
     {0, _} = run("git", ["clone", "--quiet", root_url(Config), filename:join(Checkouts, "topos_partisan")], Project, []),
     {0, _} = compile(Project, Config),
@@ -42,8 +42,8 @@ in_checkouts(Config) ->
 %% internal
 
 %% A project with one module, which depends on the last commit of this one.
-project(Config) ->
-    Dir = filename:join(proplists:get_value(priv_dir, Config), "project"),
+project(Name, Config) ->
+    Dir = filename:join(proplists:get_value(priv_dir, Config), Name),
     Commit = proplists:get_value(commit, Config),
     write(filename:join(Dir, "rebar.config"), [
         "{erl_opts, [debug_info]}.\n",
