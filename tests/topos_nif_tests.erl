@@ -52,6 +52,19 @@ a_stale_library_is_a_clear_error_test_() ->
         ?assertNotEqual(nomatch, string:find(Output, "error[TP1020]"))
     end}.
 
+%% What a shell does that reloads all modules, and cover.
+a_reload_is_refused_and_harmless_test_() ->
+    {timeout, 60, fun() ->
+        {Status, Output} = in_new_vm(
+            [],
+            "{ok, Int} = topos_term:descriptor(int),"
+            "{error, on_load_failure} = code:load_file(topos_nif),"
+            "ok = topos_nif:status(),"
+            "ok = topos_term:check(Int, 1)"
+        ),
+        ?assertMatch({0, _}, {Status, Output})
+    end}.
+
 a_missing_library_is_a_clear_error_test_() ->
     {timeout, 60, fun() ->
         Empty = filename:join([test_dir(), "nowhere", "topos_partisan", "ebin"]),

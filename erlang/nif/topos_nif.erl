@@ -7,8 +7,8 @@
 %% one clear error, rather than with `undef' somewhere later.
 %%
 %% == Upgrades ==
-%% A running VM keeps the library it has loaded, even after a build replaced the file. After an upgrade that changes the
-%% version of the library, restart the VM.
+%% A running VM keeps this module and the library it has loaded, even after a build replaced their files; loading the module
+%% again is refused, and changes nothing. After an upgrade that changes the version of the library, restart the VM.
 -module(topos_nif).
 
 -export([status/0, version/0]).
@@ -116,12 +116,16 @@ unloaded() ->
         ok -> not_loaded
     end.
 
--spec load() -> ok.
+%% Where an older instance of this module has the library, the new one is refused (`code:load_file/1' answers
+%% `on_load_failure') and the old one stays: a node keeps its NIFs when somebody reloads its modules.
+-spec load() -> ok | {error, upgrade_not_supported}.
 load() ->
     case erlang:load_nif(path(), {version(), self()}) of
         ok ->
             _ = persistent_term:erase(?LOAD_ERROR),
             ok;
+        {error, {upgrade, _}} ->
+            {error, upgrade_not_supported};
         {error, Why} ->
             persistent_term:put(?LOAD_ERROR, load_error(Why)),
             ok
