@@ -1,5 +1,47 @@
-# `make` alone lists the targets.
+# `make` alone lists the targets. Every target does its own set-up.
+SHELL := /bin/bash
 .DEFAULT_GOAL := help
-help: ## List the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
-.PHONY: help
+.PHONY: help setup ready build demo test rust eunit properties ct bench lint docs clean
+
+# partisan or otp; empty chooses the best that is installed.
+ENGINE ?=
+export CARGO_TERM_PROGRESS_WHEN ?= auto
+TOPOS = $(or $(CARGO_TARGET_DIR),target)/release/topos
+
+help: ## list the targets
+	@printf 'usage: make TARGET [ENGINE=partisan|otp]\n\n'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: ## install what is missing; ask again where Partisan comes from
+	@scripts/setup.sh --again
+
+ready:
+	@scripts/setup.sh
+
+build: ready ## build the topos program, the native library and the Erlang application
+	cargo build --release --locked -p topos-cli
+	rebar3 compile
+
+demo: build ## run the Quick Start on three nodes: make demo ENGINE=otp
+	@scripts/engines.sh
+	$(TOPOS) demo $(if $(ENGINE),--engine $(ENGINE))
+
+test: build ## run all test suites
+	@scripts/test.sh
+
+rust eunit properties ct: build ## run one stage of the tests
+	@scripts/test.sh $@
+
+bench: build ## a send through the bridge, plain Partisan and Distributed Erlang, side by side
+	@scripts/bench.sh
+
+lint: ready ## clippy, rustfmt, xref, Dialyzer and the house rules, without a warning
+	@scripts/lint.sh
+
+docs: ready ## HTML documentation of the Rust crates and the Erlang modules
+	cargo doc --workspace --no-deps --locked
+	rebar3 edoc
+
+clean: ## remove everything that was built
+	cargo clean
+	rm -rf _build .make priv/*.so

@@ -13,7 +13,9 @@
 %% {topos_engine, reset}                 the engine lost its state and restarted: every peer is down, and the engine has
 %%                                       already begun to connect again to all that had been asked for
 %% '''
-%% `up' and `down' of one node alternate, beginning with `up'. A frame reaches the process registered as `Dest' on the
+%% `up' and `down' of one node alternate, beginning with `up'; after a `reset' they begin anew. Only nodes that were asked
+%% for have them: a peer that connects to us by itself is up when we `connect/1' to it. A lane keeps its order from an
+%% `up' to the next `down'. A frame reaches the process registered as `Dest' on the
 %% peer as the message `{topos, Version, Epoch, Binary}' (see `topos_frame.hrl'); nothing about its sender can be taken
 %% from the engine, so the frame itself names it. A frame to a name nobody has registered is dropped by the peer.
 %%
@@ -22,7 +24,7 @@
 -module(topos_engine).
 
 -export([module/1, names/0, available/0]).
--export_type([name/0, peer/0, address/0, channel/0, lane/0, capability/0, event/0]).
+-export_type([name/0, peer/0, address/0, channel/0, lane/0, capability/0, event/0, failure/0]).
 
 -type name() :: partisan | otp | sim.
 -type address() :: {inet:ip_address(), inet:port_number()}.
@@ -37,6 +39,10 @@
     | compression
     | addresses            %% a peer is reached by address, not by name
     | fault_injection.
+%% Why a node could not be connected to. `rejected': it answered, and one side refused the other.
+-type failure() ::
+    {unreachable, inet:posix() | timeout | closed | no_address | no_greeting | not_registered | self}
+    | {rejected, {unexpected_peer, node() | unknown} | {tls, Why :: binary()} | cookie_or_name | not_partisan}.
 -type event() :: {topos_engine, {up, node()} | {down, node(), term()} | reset}.
 
 %% Starts the engine under the calling supervisor. The configuration was validated by `topos_config' already. An
@@ -52,26 +58,22 @@
 %% Carries `Frame' on the lane of the channel, in order with what was sent before on the same lane.
 -callback send(node(), channel(), lane(), Dest :: atom(), Frame :: iodata()) ->
     ok | {error, not_connected | no_such_channel | overloaded}.
+%% Why the last attempt to connect to a node failed; `none' while there was none, or after it succeeded. The engine goes
+%% on trying. (Asked for, not told: a peer that is away for a day would be an event a second.)
+-callback failure(node()) -> none | {failed, failure()}.
 %% Open connections: node, channel, how many.
 -callback connections() -> [{node(), channel(), pos_integer()}].
 
 %% @doc The module that implements an engine.
--spec module(name()) -> module().
+-spec module(name()) -> topos_engine_partisan | topos_engine_otp | topos_engine_sim.
 module(partisan) -> topos_engine_partisan;
 module(otp) -> topos_engine_otp;
 module(sim) -> topos_engine_sim.
 
 %% @doc The engines of this release, best first.
--spec names() -> [name()].
-names() -> [partisan, otp].
+-spec names() -> [partisan | otp, ...].
+names() -> topos_config_schema:engines().
 
 %% @doc The engines that can run here: those whose application Erlang finds.
--spec available() -> [name()].
-available() -> [Name || Name <- names(), is_available(Name)].
-
-%% internal
-
--spec is_available(name()) -> boolean().
-is_available(partisan) -> code:which(partisan) =/= non_existing;
-is_available(otp) -> true;
-is_available(sim) -> false.
+-spec available() -> [partisan | otp, ...].
+available() -> topos_config_schema:available_engines().

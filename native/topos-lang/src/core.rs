@@ -10,10 +10,13 @@
 //! - A *function value* (closure, partial application, a flow used as a value) of `n` written parameters is an Erlang fun
 //!   of `max(n, 1) + 1` arguments: the parameters (the atom `ok` for a thunk's unit) and `Ev` last, always, even where its
 //!   row is empty. So a value may be passed wherever its type allows, whatever the row.
-//! - [`Expr::Apply`] calls a function value whose arity is not known statically: the back end tests the arity and calls
+//! - [`ExprKind::Apply`] calls a function value whose arity is not known statically: the back end tests the arity and calls
 //!   directly when it fits; otherwise `topos_rt:apply/3` makes a partial application, or calls and applies the rest.
 //! - Evidence is a map from effect name (the atom `'Topos.IO.IO'`) to `{Module, Instance}`; `perform E.op(a, b)` becomes
 //!   `Module:op(Instance, a, b)`. Where a callee has no evidence of its own to give (a pure flow), `Ev` is `#{}`.
+//! - A function value that is an argument of a `perform` is tied to the performer's evidence (`topos_rt:capture/2`): its row
+//!   belongs to the performer, while the handler runs with an outer evidence and may call it later, in another process.
+//!   This is how `spawn` passes the spawner's evidence on.
 //!
 //! # Run-time representation
 //! Int integer, Float float, Text UTF-8 binary, Bool `true`/`false`, `()` the atom `ok`, Duration an integer of
@@ -57,8 +60,20 @@ pub struct Flow {
     pub evidence: bool,
     /// Its body.
     pub body: FlowBody,
+    /// Its types as far as a run-time descriptor can say them: the back end writes a `-spec` from it. `None` leaves the
+    /// spec out.
+    pub signature: Option<Signature>,
     /// The head of the flow, for line numbers.
     pub span: Span,
+}
+
+/// The type of a flow in run-time terms.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signature {
+    /// One a written parameter.
+    pub params: Vec<Descriptor>,
+    /// What it returns.
+    pub returns: Descriptor,
 }
 
 /// How a flow is made.

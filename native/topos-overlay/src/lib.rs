@@ -1,1 +1,117 @@
 //! Overlay state machines: `(state, event) -> (state, [action])`, no clock, no sockets.
+//!
+//! An overlay decides which peers a node keeps links to. It is driven by one process of the shell: the process reports what
+//! happened ([`Event`]) together with the time, and carries out what comes back ([`Action`]). Nothing here reads a
+//! clock, opens a socket or draws randomness that the seed does not fix, so the same events give the same actions, in
+//! production and in a simulation of thousands of nodes.
+//!
+//! A node is an opaque, bounded string of bytes at this layer ([`NodeId`]): the shell decides what it means.
+//!
+//! # The driver's duties
+//! - Times are milliseconds on any monotonic scale, the same for all calls on one state. A time earlier than one seen before
+//!   counts as the latest one seen.
+//! - [`Action::ScheduleTick`] replaces the tick scheduled before: one timer an overlay is enough. A tick that comes early or
+//!   late does no harm, a tick that never comes stops the retries.
+//! - [`Action::Connect`] is answered, sooner or later, by [`Event::LinkUp`] or [`Event::LinkDown`]; if neither comes within
+//!   the connect time-out, the overlay takes it for a failure.
+
+mod backoff;
+mod full_mesh;
+mod random;
+
+pub use backoff::Backoff;
+pub use full_mesh::{FullMesh, FullMeshParams};
+pub use random::Random;
+
+use std::sync::Arc;
+
+/// Milliseconds on the driver's monotonic scale.
+pub type Millis = u64;
+
+/// The longest name of a node, in bytes. An Erlang node name has at most 255 characters of up to four bytes.
+pub const MAX_NODE_BYTES: usize = 1020;
+
+/// A node's name: opaque bytes, 1 to [`MAX_NODE_BYTES`] of them, cheap to copy.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(Arc<[u8]>);
+
+impl NodeId {
+    /// Takes a name, or says why it is none.
+    pub fn new(name: &[u8]) -> Result<Self, OverlayError> {
+        if name.is_empty() || name.len() > MAX_NODE_BYTES {
+            return Err(OverlayError::InvalidNode { bytes: name.len() });
+        }
+        Ok(Self(Arc::from(name)))
+    }
+
+    /// The bytes of the name.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The node became a member of the cluster. Repeating it changes nothing.
+    Joined(NodeId),
+    /// The node is no member any more, for good: it is forgotten, and never connected to until it joins again.
+    Left(NodeId),
+    /// A link to the node is up, whoever opened it.
+    LinkUp(NodeId),
+    /// The link to the node went down, or could not be opened.
+    LinkDown(NodeId),
+    /// The time of a scheduled tick has come.
+    Tick,
+}
+
+/// What the shell is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Open a link to the node. The node is a member and in the view.
+    Connect(NodeId),
+    /// Close the link to the node and give up any attempt to open one.
+    Disconnect(NodeId),
+    /// The nodes to keep links to have changed: all of them, in the order of their names, without this node.
+    SetView(Vec<NodeId>),
+    /// Send [`Event::Tick`] after this many milliseconds, instead of the tick scheduled before.
+    ScheduleTick(Millis),
+}
+
+/// Why an overlay refused parameters or an event. Its state is as it was before.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OverlayError {
+    /// A node's name is empty or too long.
+    #[error("a node's name has 1 to {MAX_NODE_BYTES} bytes, this one has {bytes}")]
+    InvalidNode {
+        /// The length that came.
+        bytes: usize,
+    },
+    /// One member too many.
+    #[error("the overlay holds its limit of {limit} members")]
+    TooManyMembers {
+        /// The limit that is configured.
+        limit: u32,
+    },
+    /// A parameter is out of its range.
+    #[error("{name} must be {expected}, not {got}")]
+    InvalidParameter {
+        /// Which parameter.
+        name: &'static str,
+        /// The accepted range.
+        expected: &'static str,
+        /// What came.
+        got: u64,
+    },
+}
+
+/// A topology as a state machine.
+pub trait Overlay: Send {
+    /// Takes one event at a time of the driver's scale and answers with what is to be done, in order.
+    ///
+    /// An error leaves the state unchanged.
+    fn handle(&mut self, now: Millis, event: Event) -> Result<Vec<Action>, OverlayError>;
+
+    /// The nodes to keep links to, in the order of their names, without this node.
+    fn view(&self) -> Vec<NodeId>;
+}

@@ -1,0 +1,236 @@
+%% @doc Errors of the bridge: one tagged shape, stable codes, shared with the compiler's (TP0001-TP0999 are the
+%% compiler's, TP1000 and up belong to the run time).
+%%
+%% Every public function that can fail answers `{error, t()}' where `t()' is `{Reason, Details}': an atom to match on and a
+%% map that says what was expected and what came. `format/1' renders it for people, with its code and a help line.
+-module(topos_error).
+
+-export([new/2, reason/1, code/1, format/1]).
+-export([message/1, help/1]).
+-export_type([t/0, reason/0]).
+
+%% How much of a term a message shows.
+-define(DEPTH, 12).
+-define(WIDTH, 160).
+
+-type reason() :: atom().
+-type t() :: {reason(), #{atom() => term()}}.
+
+%% @doc Builds an error. The reason must be one of the table below, so that every error has a code and a help line.
+-spec new(reason(), #{atom() => term()}) -> t().
+new(Reason, Details) when is_map(Details) ->
+    _ = entry(Reason),
+    {Reason, Details}.
+
+-spec reason(t()) -> reason().
+reason({Reason, _}) -> Reason.
+
+%% @doc The stable code, for instance `<<"TP1003">>'.
+-spec code(t() | reason()) -> binary().
+code({Reason, _}) -> code(Reason);
+code(Reason) -> {Code, _, _} = entry(Reason), Code.
+
+%% @doc `error[TP1003]: what happened' and a `help:' line, as UTF-8 text without a trailing newline.
+-spec format(t()) -> unicode:chardata().
+format({Reason, Details}) ->
+    {Code, Message, Help} = entry(Reason),
+    ["error[", Code, "]: ", render(Message, Details), "\n  help: ", render(Help, Details)].
+
+%% @doc What happened, without code and help.
+-spec message(t()) -> unicode:chardata().
+message({Reason, Details}) ->
+    {_, Message, _} = entry(Reason),
+    render(Message, Details).
+
+%% @doc What can be done about it.
+-spec help(t()) -> unicode:chardata().
+help({Reason, Details}) ->
+    {_, _, Help} = entry(Reason),
+    render(Help, Details).
+
+%% internal
+
+%% `{key}' in a text is replaced by the detail of that key. One pass from the left, so that braces in a detail stay.
+-spec render(string(), #{atom() => term()}) -> unicode:chardata().
+render(Text, Details) ->
+    case string:split(Text, "{") of
+        [Before, Rest] ->
+            [Key, After] = string:split(Rest, "}"),
+            [Before, detail(Key, Details), render(After, Details)];
+        [_] ->
+            Text
+    end.
+
+-spec detail(string(), #{atom() => term()}) -> unicode:chardata().
+detail(Key, Details) ->
+    case [Value || {Name, Value} <- maps:to_list(Details), atom_to_list(Name) =:= Key] of
+        [Violations] when Key =:= "violations" -> violations(Violations);
+        [Value] -> show(Value);
+        [] -> "?"
+    end.
+
+-spec violations([map()]) -> unicode:chardata().
+violations(Violations) ->
+    lists:join($\n, [violation(Violation) || Violation <- Violations]).
+
+-spec violation(map()) -> unicode:chardata().
+violation(#{path := Path, expected := Expected, got := missing}) ->
+    ["  ", show_path(Path), "is missing: expected ", show(Expected)];
+violation(#{path := Path, expected := Expected, got := unknown_key}) ->
+    ["  ", show_path(Path), "is not a key: expected ", show(Expected)];
+violation(#{path := Path, expected := Expected, got := Got}) ->
+    ["  ", show_path(Path), "expected ", show(Expected), ", got ", show_value(Got)].
+
+-spec show_path(binary()) -> unicode:chardata().
+show_path(<<>>) -> "";
+show_path(Path) -> [show(Path), ": "].
+
+%% For people: names and texts as they are, addresses as one writes them, lists with commas.
+-spec show(term()) -> unicode:chardata().
+show(Value) when is_atom(Value) -> atom_to_binary(Value);
+show(Value) when is_integer(Value) -> integer_to_binary(Value);
+show(Value) when is_binary(Value) ->
+    case unicode:characters_to_binary(Value) of
+        Value -> Value;
+        _ -> show_value(Value)
+    end;
+show([First | _] = Values) when is_atom(First) ->
+    case lists:all(fun is_atom/1, Values) of
+        true -> lists:join(", ", [atom_to_binary(Value) || Value <- Values]);
+        false -> show_value(Values)
+    end;
+show({Ip, Port} = Value) when is_tuple(Ip), is_integer(Port) ->
+    case inet:ntoa(Ip) of
+        {error, einval} -> show_value(Value);
+        Host when tuple_size(Ip) =:= 8 -> ["[", Host, "]:", integer_to_binary(Port)];
+        Host -> [Host, ":", integer_to_binary(Port)]
+    end;
+show([_ | _] = Value) ->
+    case io_lib:printable_unicode_list(Value) of
+        true -> Value;
+        false -> show_value(Value)
+    end;
+show(Value) -> show_value(Value).
+
+%% What came, as a term, cut where it is deep or long: it may be anything.
+-spec show_value(term()) -> unicode:chardata().
+show_value(Value) when is_binary(Value), byte_size(Value) =< ?WIDTH ->
+    case io_lib:printable_unicode_list(unicode:characters_to_list(Value)) of
+        true -> [$", Value, $"];
+        false -> io_lib:format("~0tp", [Value])
+    end;
+show_value(Value) ->
+    io_lib:format("~0tP", [Value, ?DEPTH], [{chars_limit, ?WIDTH}]).
+
+-spec entry(reason()) -> {binary(), string(), string()}.
+entry(invalid_config) ->
+    {<<"TP1001">>, "the configuration has mistakes ({count}):\n{violations}", "mend the fields named above; see docs/configuration.md"};
+entry(unknown_engine) ->
+    {<<"TP1002">>, "there is no engine called {engine}", "the engines of this release are {known}"};
+entry(engine_not_installed) ->
+    {<<"TP1003">>, "the engine {engine} is not installed here", "add partisan 5.0.x to your dependencies, or choose engine = otp"};
+entry(address_in_use) ->
+    {<<"TP1004">>, "cannot listen on {address}: it is in use", "choose another port, or port 0 for any free one"};
+entry(already_started) ->
+    {<<"TP1005">>, "this VM runs the node {node} already", "call topos_partisan:stop/0 first"};
+entry(not_started) ->
+    {<<"TP1006">>, "the node is not started", "call topos_partisan:start/1 with a configuration first"};
+entry(unreachable) ->
+    {<<"TP1007">>, "{node} did not answer within {timeout} ms", "check that it runs and that its address and port are right"};
+entry(version_mismatch) ->
+    {<<"TP1008">>, "{node} speaks protocol version {theirs}, this node {ours}", "run the same major release of topos_partisan on both"};
+entry(cookie_mismatch) ->
+    {<<"TP1009">>, "{node} has another cookie", "give every node of the cluster the same cookie"};
+entry(no_certificate) ->
+    {<<"TP1010">>, "the TLS handshake with {node} failed: {why}", "check the certificates and that both sides trust the same authority"};
+entry(message_too_large) ->
+    {<<"TP1011">>, "a message of {size} bytes is over the limit of {limit}", "raise limits.max_message_bytes on both nodes, or send it in parts"};
+entry(unknown_node) ->
+    {<<"TP1012">>, "{node} is not a member of this cluster", "join it first, or look at topos_partisan:members/0"};
+entry(not_connected) ->
+    {<<"TP1013">>, "{node} is not connected (it is {status})", "wait for on_up, or handle the error"};
+entry(overloaded) ->
+    {<<"TP1014">>, "the queue to {node} on channel {channel} is full", "slow down, wait, or give the channel more room"};
+entry(no_such_channel) ->
+    {<<"TP1015">>, "there is no channel called {channel}", "the channels of this node are {known}"};
+entry(unsupported) ->
+    {<<"TP1016">>, "the engine {engine} cannot do this: {operation}", "choose an engine whose capabilities include it"};
+entry(self_join) ->
+    {<<"TP1017">>, "a node cannot join itself ({node})", "name another node of the cluster"};
+entry(stale_incarnation) ->
+    {<<"TP1018">>, "the message was for an earlier life of {node}", "ask for a fresh reference after the node is up again"};
+entry(insecure_listener) ->
+    {<<"TP1019">>, "listening on {address} without TLS would open this node to anyone who can reach it", "configure tls, listen on loopback, or say insecure = true"};
+entry(stale_library) ->
+    {<<"TP1020">>, "the native library is version {found}, this code needs {needed}", "run rebar3 compile, or restart the VM if you upgraded it in place"};
+entry(library_not_loaded) ->
+    {<<"TP1040">>, "the native library cannot be loaded: {why}", "run rebar3 compile; it needs Rust (https://rustup.rs)"};
+entry(malformed_term) ->
+    {<<"TP1041">>, "the bytes are no term: {why} at byte {offset}", "what sent them does not encode as topos_term does, or they were damaged"};
+entry(invalid_descriptor) ->
+    {<<"TP1042">>, "this is no type descriptor: {why}", "see topos_term:shape() for what a descriptor may be"};
+entry(invalid_overlay) ->
+    {<<"TP1043">>, "the overlay's {parameter} must be {expected}, not {got}", "see topos_overlay_nif:params()"};
+entry(overlay_full) ->
+    {<<"TP1044">>, "the overlay holds its limit of {limit} members", "raise max_members"};
+entry(type_mismatch) ->
+    {<<"TP1021">>, "at {path}: expected {expected}, got {got}", "the value does not have the type its receiver declares"};
+entry(too_many_atoms) ->
+    {<<"TP1022">>, "{node} sent more new atoms than the limit of {limit}", "raise limits.max_new_atoms, or send texts instead of atoms"};
+%% Errors of compiled programs.
+entry(program_failed) ->
+    {<<"TP1040">>, "{message}, at {file}:{line}:{column}", "handle this case in the program"};
+entry(arithmetic) ->
+    {<<"TP1041">>, "a calculation has no result that fits its type", "a Float goes up to about 1.8e308"};
+entry(no_handler) ->
+    {<<"TP1042">>, "nothing handles the effect {effect} here", "install a handler around the call, or call it from a flow that has the effect"};
+entry(no_main) ->
+    {<<"TP1043">>, "there is no program {module}: no module of that name exports `main'", "give the module a flow `main : () -> () / {..}' or `main : [Text] -> () / {..}'"};
+entry(too_many_missing) ->
+    {<<"TP1044">>, "a partial application lacks {missing} arguments, the limit is {limit}", "write a function `fn(..) -> ..' instead"};
+entry(not_owner) ->
+    {<<"TP1045">>, "{operation} was performed by a process that is not the node's owner ({owner} is)", "perform it in the process that performed init"};
+entry(bad_exit_status) ->
+    {<<"TP1046">>, "{status} is no exit status", "an exit status is from 0 to 255"};
+entry(unreadable_input) ->
+    {<<"TP1047">>, "standard input cannot be read: {why}", "give it UTF-8 text"};
+entry(timeout) ->
+    {<<"TP1023">>, "{operation} was not finished within {timeout} ms", "try again, or allow more time"};
+entry(no_such_process) ->
+    {<<"TP1024">>, "there is no process {target} on {node}", "the process may have ended"};
+entry(cluster_mismatch) ->
+    {<<"TP1025">>, "{node} belongs to the cluster {theirs}, this node to {ours}", "give both nodes the same cluster name"};
+entry(too_many_members) ->
+    {<<"TP1026">>, "the cluster has {limit} members already", "raise limits.max_members on every node"};
+entry(in_doubt) ->
+    {<<"TP1027">>, "{node} was lost before it confirmed the message", "it may or may not have been delivered: make it safe to repeat"};
+entry(bad_message) ->
+    {<<"TP1028">>, "{node} sent a message that cannot be decoded here: {why}", "check that both nodes run the same release"};
+entry(no_such_service) ->
+    {<<"TP1029">>, "nothing on {node} serves {service}", "start the application that offers it on that node"};
+entry(superseded) ->
+    {<<"TP1030">>, "a newer message of its key took the place of this one", "this is what a monotonic channel is for"};
+entry(too_many_subscriptions) ->
+    {<<"TP1031">>, "there are {limit} subscriptions already", "cancel those that are no longer needed, or raise limits.max_subscriptions"};
+entry(service_failed) ->
+    {<<"TP1032">>, "{service} on {node} failed while it answered", "see the log of that node"};
+entry(wrong_node) ->
+    {<<"TP1033">>, "the address given for {node} is that of another node ({found})", "check the name and the address"};
+entry(not_a_node) ->
+    {<<"TP1034">>, "what answers at the address given for {node} is not a node of this kind: {why}", "check the address, and that both nodes use the same engine"};
+entry(inbox_full) ->
+    {<<"TP1040">>, "the inbox of {node} holds {limit} messages already", "take messages with recv, or raise limits.max_inbox_messages there"};
+entry(no_such_function) ->
+    {<<"TP1041">>, "there is no {function} on {node}", "load the module on that node; check the name and the number of arguments"};
+entry(code_mismatch) ->
+    {<<"TP1042">>, "{node} has another version of {module}", "run the same release on both nodes, or spawn a function by its name"};
+entry(too_many_monitors) ->
+    {<<"TP1043">>, "this node has {limit} monitors already", "end monitors that are not needed, or raise limits.max_leases"};
+entry(cannot_listen) ->
+    {<<"TP1050">>, "cannot listen on {address}: {why}", "choose an address of this host and a port this user may open"};
+entry(name_in_use) ->
+    {<<"TP1051">>, "the name {node} is taken on this host", "give every node a name of its own, or stop the other one"};
+entry(foreign_node) ->
+    {<<"TP1052">>, "this VM is the distributed node {running}, the configuration says {node}", "set node to {running}, or start the VM without -name and -sname"};
+entry(engine_failed) ->
+    {<<"TP1053">>, "the engine {engine} did not start: {why}", "see the log for what came before"}.

@@ -1,0 +1,248 @@
+%% @doc Root handler of the effect `Topos.Partisan.Distributed', over the public API `topos_partisan'.
+%%
+%% What the runner of the program decided comes in the environment: `TOPOS_NODE' (full name), `TOPOS_ENGINE',
+%% `TOPOS_COOKIE' and `TOPOS_LISTEN'. A name and a cookie of the program's own configuration win over it, the engine does
+%% not.
+%%
+%% Messages go to the process that performed `init', which has the registered name `topos_program' while the node runs, as
+%% `{topos_program, Sender, Message}'; so the limits of the link hold for its mailbox. Events come from
+%% `topos_program_node'. An error becomes a record of four texts: its code, reason, message and help.
+-module(topos_effect_distributed).
+-behaviour(topos_handler).
+
+-export([init/2, terminate/2, portable/1]).
+-export([create_cluster/2, join_cluster/3, leave/1, node_name/1, self/1, members/1, statuses/1]).
+-export([send/3, broadcast/3, recv/1, recv_within/2, next_event/1, next_event_within/2]).
+-export([monitor/2, demonitor/2, on_up/2, on_down/2, cancel/2]).
+-export([configuration/2]).
+-export_type([instance/0, error/0]).
+
+-compile({no_auto_import, [monitor/2, demonitor/2]}).
+
+%% The specs say what the effect's declaration promises, which is more than what the API answers today.
+-dialyzer(no_underspecs).
+
+%% The evidence that callbacks are called with.
+-record(distributed, {evidence :: topos_effect:evidence()}).
+-opaque instance() :: #distributed{}.
+%% `Error' of Topos.Partisan.
+-type error() :: #{code := binary(), reason := binary(), message := binary(), help := binary()}.
+-type outcome() :: {ok, ok} | {error, error()}.
+
+-define(PROGRAM, topos_program).
+-define(DEFAULT_NODE, <<"node@127.0.0.1">>).
+%% How long a node of the same run may take to listen, in milliseconds.
+-define(CONTACT_TIMEOUT, 15000).
+-define(MAX_WAIT, 16#FFFFFFFF).
+
+%% @doc Makes the handler (a list of arguments and evidence), or performs `init' (an instance and the program's `Config').
+-spec init([], topos_effect:evidence()) -> {ok, instance()};
+          (instance(), Config :: map()) -> outcome().
+init([], Ev) ->
+    {ok, #distributed{evidence = Ev}};
+init(#distributed{}, Config) ->
+    outcome(topos_program_node:start(configuration(Config, fun os:getenv/1), ?PROGRAM)).
+
+%% @doc A program that ends says good-bye to its cluster, which also waits for what it sent last.
+-spec terminate(term(), instance()) -> ok.
+terminate(_Reason, #distributed{}) ->
+    case topos_program_node:leave() of
+        ok -> ok;
+        {error, {not_started, _}} -> ok;
+        {error, Error} -> io:put_chars(standard_error, [topos_error:format(Error), $\n])
+    end.
+
+-spec portable(instance()) -> false.
+portable(#distributed{}) -> false.
+
+-spec create_cluster(instance(), binary()) -> outcome().
+create_cluster(#distributed{}, Cluster) ->
+    outcome(topos_program_node:enter(Cluster)).
+
+-spec join_cluster(instance(), binary(), binary()) -> outcome().
+join_cluster(#distributed{}, Contact, Cluster) ->
+    case peer(Contact) of
+        {ok, #{node := Node, addresses := Addresses}} ->
+            case topos_program_node:enter(Cluster) of
+                ok -> outcome(topos_partisan:join(Node, options(Addresses)));
+                {error, _} = Error -> outcome(Error)
+            end;
+        {error, _} = Error ->
+            outcome(Error)
+    end.
+
+-spec leave(instance()) -> outcome().
+leave(#distributed{}) -> outcome(topos_program_node:leave()).
+
+-spec node_name(instance()) -> binary().
+node_name(#distributed{}) ->
+    Full =
+        case topos_partisan:node() of
+            {error, _} -> chosen(os:getenv("TOPOS_NODE"), ?DEFAULT_NODE);
+            Node -> atom_to_binary(Node)
+        end,
+    hd(binary:split(Full, <<"@">>)).
+
+-spec self(instance()) -> node().
+self(#distributed{}) -> value(topos_partisan:node()).
+
+-spec members(instance()) -> [node()].
+members(#distributed{}) -> value(topos_partisan:nodes()).
+
+-spec statuses(instance()) -> [#{node := node(), status := topos_partisan:status(), incarnation := integer()}].
+statuses(#distributed{}) ->
+    [maps:with([node, status, incarnation], Member) || Member <- value(topos_partisan:members())].
+
+-spec send(instance(), node(), term()) -> outcome().
+send(#distributed{}, Node, Message) ->
+    case topos_partisan:node() of
+        {error, _} = Error -> outcome(Error);
+        Self -> outcome(topos_partisan:send(Node, ?PROGRAM, {?PROGRAM, Self, Message}))
+    end.
+
+-spec broadcast(instance(), [node()], term()) -> [{node(), error()}].
+broadcast(#distributed{} = Instance, Nodes, Message) ->
+    [{Node, Error} || Node <- Nodes, {error, Error} <- [send(Instance, Node, Message)]].
+
+-spec recv(instance()) -> term().
+recv(#distributed{}) ->
+    ok = owned(recv),
+    receive
+        {?PROGRAM, _Sender, Message} -> Message
+    end.
+
+-spec recv_within(instance(), integer()) -> {some, term()} | none.
+recv_within(#distributed{}, Timeout) ->
+    ok = owned(recv_within),
+    receive
+        {?PROGRAM, _Sender, Message} -> {some, Message}
+    after wait(Timeout) -> none
+    end.
+
+-spec next_event(instance()) -> tuple().
+next_event(#distributed{}) ->
+    ok = owned(next_event),
+    receive
+        {?PROGRAM, Sender, Message} -> {message, Sender, Message};
+        {topos_program_event, Event} -> event(Event)
+    end.
+
+-spec next_event_within(instance(), integer()) -> {some, tuple()} | none.
+next_event_within(#distributed{}, Timeout) ->
+    ok = owned(next_event_within),
+    receive
+        {?PROGRAM, Sender, Message} -> {some, {message, Sender, Message}};
+        {topos_program_event, Event} -> {some, event(Event)}
+    after wait(Timeout) -> none
+    end.
+
+-spec monitor(instance(), node()) -> reference().
+monitor(#distributed{}, Node) -> value(topos_program_node:monitor(Node)).
+
+-spec demonitor(instance(), reference()) -> ok.
+demonitor(#distributed{}, Ref) -> topos_program_node:forget(Ref).
+
+-spec on_up(instance(), topos_program_node:callback()) -> reference().
+on_up(#distributed{evidence = Ev}, Callback) -> value(topos_program_node:on(up, Callback, Ev)).
+
+-spec on_down(instance(), topos_program_node:callback()) -> reference().
+on_down(#distributed{evidence = Ev}, Callback) -> value(topos_program_node:on(down, Callback, Ev)).
+
+-spec cancel(instance(), reference()) -> ok.
+cancel(#distributed{}, Ref) -> topos_program_node:forget(Ref).
+
+%% @doc What `topos_partisan:start/1' is given for a Topos `Config' in an environment.
+-spec configuration(map(), fun((string()) -> string() | false)) -> map().
+configuration(Config, Env) ->
+    #{topology := Topology, channels := Channels, compression := Compression, engine := Engine, name := Name,
+      cookie := Cookie, fault_detection := Detection} = Config,
+    Given = [
+        {node, given(Name, Env("TOPOS_NODE"), ?DEFAULT_NODE)},
+        {cookie, given(Cookie, Env("TOPOS_COOKIE"), none)},
+        {engine, case Env("TOPOS_ENGINE") of false when Engine =:= best -> none; false -> Engine; Wins -> text(Wins) end},
+        {listen, case Env("TOPOS_LISTEN") of false -> none; Listen -> string:lexemes(Listen, ",") end},
+        {fault_detection, detection(Detection)},
+        {channels, #{data => #{parallelism => Channels, compression => Compression}}},
+        {topology, Topology},
+        {compression, Compression}
+    ],
+    maps:from_list([Entry || {_, Value} = Entry <- Given, Value =/= none]).
+
+%% internal
+
+-spec given(binary(), string() | false, Default) -> binary() | Default.
+given(<<>>, FromEnvironment, Default) -> chosen(FromEnvironment, Default);
+given(Own, _, _) -> Own.
+
+-spec chosen(string() | false, Default) -> binary() | Default.
+chosen(false, Default) -> Default;
+chosen(Chosen, _) -> text(Chosen).
+
+-spec text(string()) -> binary().
+text(Chars) -> unicode:characters_to_binary(Chars).
+
+-spec detection(swim_detection | {echo_detection, map()}) -> none | map().
+detection(swim_detection) -> none;
+detection({echo_detection, #{interval := Interval, suspect_after := Suspect, down_after := Down}}) ->
+    #{echo_interval => Interval, suspect_after => Suspect, down_after => Down}.
+
+%% Under `topos run' nodes listen where there is room: the runner knows where.
+-spec peer(binary()) -> {ok, topos_engine:peer()} | {error, topos_error:t()}.
+peer(Contact) ->
+    case topos_node_spec:parse_peer(Contact) of
+        {ok, #{node := Node, addresses := []} = Peer} ->
+            case topos_runner:is_present() andalso topos_runner:contact(Node, ?CONTACT_TIMEOUT) of
+                false -> {ok, Peer};
+                {ok, Addresses} -> {ok, Peer#{addresses := Addresses}};
+                {error, _} = Error -> Error
+            end;
+        {ok, Peer} ->
+            {ok, Peer};
+        error ->
+            {error, topos_error:new(unknown_node, #{node => Contact})}
+    end.
+
+-spec options([topos_engine:address()]) -> topos_partisan:join_options().
+options([]) -> #{};
+options(Addresses) -> #{addresses => Addresses}.
+
+-spec outcome(ok | {error, topos_error:t()}) -> outcome().
+outcome(ok) -> {ok, ok};
+outcome({error, Error}) -> {error, error_record(Error)}.
+
+-spec error_record(topos_error:t()) -> error().
+error_record(Error) ->
+    #{
+        code => topos_error:code(Error),
+        reason => atom_to_binary(topos_error:reason(Error)),
+        message => unicode:characters_to_binary(topos_error:message(Error)),
+        help => unicode:characters_to_binary(topos_error:help(Error))
+    }.
+
+%% For operations that have no `Result': their error ends the process, with its code.
+-spec value({error, topos_error:t()} | {ok, Value} | Value) -> Value when Value :: term().
+value({error, Error}) -> erlang:error(Error);
+value({ok, Value}) -> Value;
+value(Value) -> Value.
+
+-spec owned(atom()) -> ok.
+owned(Operation) ->
+    Self = erlang:self(),
+    case whereis(?PROGRAM) of
+        Self -> ok;
+        undefined -> erlang:error(topos_error:new(not_started, #{}));
+        Owner -> erlang:error(topos_error:new(not_owner, #{operation => Operation, owner => Owner}))
+    end.
+
+-spec event(topos_program_node:event()) -> tuple().
+event({up, Node, _Incarnation}) -> {node_up, Node};
+event({suspect, Node}) -> {node_suspect, Node};
+event({recovered, Node}) -> {node_recovered, Node};
+event({down, Node, _Reason}) -> {node_down, Node};
+event({left, Node}) -> {node_left, Node};
+event({in_doubt, Node, Count}) -> {in_doubt, Node, Count};
+event({undeliverable, Node, Error}) -> {undeliverable, Node, error_record(Error)};
+event({monitor_down, Ref, Node}) -> {monitor_down, Ref, Node}.
+
+-spec wait(integer()) -> non_neg_integer().
+wait(Time) -> max(0, min(Time, ?MAX_WAIT)).

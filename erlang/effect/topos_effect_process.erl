@@ -1,0 +1,85 @@
+%% @doc Root handler of the effect `Topos.Process.Process': processes of this VM.
+%%
+%% A message of a Topos program travels as `{'$topos', Message}', so that it is never confused with what Erlang
+%% libraries send to a process. Erlang code sends to a Topos process with {@link send/3}.
+-module(topos_effect_process).
+-behaviour(topos_handler).
+
+-export([init/2, terminate/2, portable/1]).
+-export([spawn/2, self/1, send/3, 'receive'/1, receive_within/2, is_alive/2, sleep/2, arguments/1, exit/2, fail/2]).
+
+-compile({no_auto_import, [spawn/2, exit/2]}).
+
+%% The arguments of the program, and the evidence its processes are started with.
+-record(process, {arguments :: [binary()], evidence :: topos_effect:evidence()}).
+-opaque instance() :: #process{}.
+-export_type([instance/0]).
+
+%% The longest time that a receive can wait for, in milliseconds.
+-define(MAX_WAIT, 16#FFFFFFFF).
+
+-spec init([[binary()]], topos_effect:evidence()) -> {ok, instance()}.
+init([Arguments], Ev) -> {ok, #process{arguments = Arguments, evidence = Ev}}.
+
+-spec terminate(term(), instance()) -> ok.
+terminate(_Reason, #process{}) -> ok.
+
+-spec portable(instance()) -> true.
+portable(#process{}) -> true.
+
+%% @doc Starts a process. Its error goes to standard error and ends nothing else.
+-spec spawn(instance(), fun((ok, topos_effect:evidence()) -> term())) -> pid().
+spawn(#process{evidence = Ev}, Body) ->
+    erlang:spawn(fun() ->
+        try
+            Body(ok, Ev)
+        catch
+            Class:Reason:Stack -> topos_effect:report(Class, Reason, Stack)
+        end
+    end).
+
+-spec self(instance()) -> pid().
+self(#process{}) -> erlang:self().
+
+-spec send(instance(), pid(), term()) -> ok.
+send(#process{}, Pid, Message) ->
+    Pid ! {'$topos', Message},
+    ok.
+
+-spec 'receive'(instance()) -> term().
+'receive'(#process{}) ->
+    receive
+        {'$topos', Message} -> Message
+    end.
+
+%% @doc Waits at most that many milliseconds; a negative time is none.
+-spec receive_within(instance(), integer()) -> {some, term()} | none.
+receive_within(#process{}, Timeout) ->
+    receive
+        {'$topos', Message} -> {some, Message}
+    after wait(Timeout) -> none
+    end.
+
+-spec is_alive(instance(), pid()) -> boolean().
+is_alive(#process{}, Pid) -> is_process_alive(Pid).
+
+-spec sleep(instance(), integer()) -> ok.
+sleep(#process{}, Time) -> timer:sleep(wait(Time)).
+
+-spec arguments(instance()) -> [binary()].
+arguments(#process{arguments = Arguments}) -> Arguments.
+
+%% @doc Ends the program; what was written before is still put out.
+-spec exit(instance(), integer()) -> no_return().
+exit(#process{}, Status) when Status >= 0, Status =< 255 -> halt(Status);
+exit(#process{}, Status) -> erlang:error(topos_error:new(bad_exit_status, #{status => Status})).
+
+-spec fail(instance(), binary()) -> no_return().
+fail(#process{}, Text) ->
+    ok = io:put_chars(standard_error, [Text, $\n]),
+    halt(1).
+
+%% internal
+
+-spec wait(integer()) -> non_neg_integer().
+wait(Time) -> max(0, min(Time, ?MAX_WAIT)).

@@ -1,0 +1,38 @@
+%% @doc Root handler of the effect `Topos.Runner.Runner': what a program may ask of the `topos run' that started it.
+%%
+%% Every operation answers `{error, Text}' in a program that was started otherwise.
+-module(topos_effect_runner).
+
+-export([init/2, terminate/2, portable/1]).
+-export([nodes/1, kill/2, start/2]).
+
+-type instance() :: [].
+
+-spec init([], map()) -> {ok, instance()}.
+init([], _Ev) -> {ok, []}.
+
+-spec terminate(term(), instance()) -> ok.
+terminate(_Reason, []) -> ok.
+
+%% @doc Only this VM has the line to its runner.
+-spec portable(instance()) -> boolean().
+portable([]) -> false.
+
+%% @doc The short names of the nodes that the runner started.
+-spec nodes(instance()) -> {ok, [binary()]} | {error, binary()}.
+nodes([]) -> topos_runner:nodes().
+
+%% @doc Kills a node with SIGKILL.
+-spec kill(instance(), binary()) -> {ok, ok} | {error, binary()}.
+kill([], Name) -> unit(topos_runner:kill(Name)).
+
+%% @doc Starts a node that ended again.
+-spec start(instance(), binary()) -> {ok, ok} | {error, binary()}.
+start([], Name) -> unit(topos_runner:start_node(Name)).
+
+%% internal
+
+%% `Result () Text' of Topos: the unit is the atom `ok'.
+-spec unit(ok | {error, binary()}) -> {ok, ok} | {error, binary()}.
+unit(ok) -> {ok, ok};
+unit({error, _} = Error) -> Error.

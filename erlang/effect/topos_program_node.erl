@@ -1,0 +1,206 @@
+%% @doc The node of a Topos program: who owns it, what it watches, whom it calls back.
+%%
+%% One process holds this, so that what comes of an event comes in the event's order: a monitor placed after a node went
+%% down is told at once, one placed before is told exactly once. It subscribes to the events of `topos_partisan', passes them
+%% to the process that started the node as `{topos_program_event, Event}', and starts a process for each callback. The node
+%% ends with its owner.
+-module(topos_program_node).
+-behaviour(gen_server).
+
+-export([start/2, enter/1, leave/0, monitor/1, on/3, forget/1]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
+-export_type([callback/0, event/0]).
+
+-compile({no_auto_import, [monitor/1]}).
+
+-type callback() :: fun((node(), topos_effect:evidence()) -> term()).
+-type event() :: topos_partisan:event() | {monitor_down, reference(), node()}.
+
+-record(state, {
+    owner :: pid(),
+    owner_name :: atom(),
+    config :: map(),
+    cluster :: binary(),
+    subscription :: reference(),
+    up = #{} :: #{node() => true},
+    monitors = #{} :: #{reference() => node()},
+    callbacks = #{} :: #{reference() => {up | down, callback(), topos_effect:evidence()}}
+}).
+
+%% @doc Starts the node with a configuration of `topos_partisan:start/1'. The calling process becomes its owner and is
+%% registered as `Name'.
+-spec start(map(), atom()) -> ok | {error, topos_error:t()}.
+start(Config, Name) ->
+    case gen_server:start({local, ?MODULE}, ?MODULE, {Config, Name, self()}, []) of
+        {ok, _} -> ok;
+        {error, {already_started, _}} -> {error, topos_error:new(already_started, #{node => topos_partisan:node()})};
+        {error, {shutdown, Error}} -> {error, Error}
+    end.
+
+%% @doc Makes the node a member of no cluster but the one of this name, and tells the runner where it listens. Has no effect
+%% where it is in that cluster. Callbacks and monitors stay.
+-spec enter(binary()) -> ok | {error, topos_error:t()}.
+enter(Cluster) -> call({enter, Cluster}).
+
+%% @doc Leaves the cluster and stops the node.
+-spec leave() -> ok | {error, topos_error:t()}.
+leave() -> call(leave).
+
+%% @doc One `monitor_down' event when the node goes down or leaves; at once if it is not up.
+-spec monitor(node()) -> {ok, reference()} | {error, topos_error:t()}.
+monitor(Node) -> call({monitor, Node}).
+
+%% @doc Calls the function, in a process of its own, whenever a node comes up, or goes down or leaves.
+-spec on(up | down, callback(), topos_effect:evidence()) -> {ok, reference()} | {error, topos_error:t()}.
+on(Which, Callback, Ev) -> call({on, Which, Callback, Ev}).
+
+%% @doc Ends a monitor or a callback. Unknown references are `ok'.
+-spec forget(reference()) -> ok.
+forget(Ref) ->
+    case call({forget, Ref}) of
+        ok -> ok;
+        {error, {not_started, _}} -> ok
+    end.
+
+%% gen_server
+
+-spec init({map(), atom(), pid()}) -> {ok, #state{}} | {stop, {shutdown, topos_error:t()}}.
+init({Config, Name, Owner}) ->
+    %% So that terminate/2 stops the node.
+    _ = process_flag(trap_exit, true),
+    case start_node(Config) of
+        {ok, Cluster, Subscription, Up} ->
+            _ = erlang:monitor(process, Owner),
+            true = register(Name, Owner),
+            {ok, #state{
+                owner = Owner, owner_name = Name, config = Config, cluster = Cluster, subscription = Subscription, up = Up
+            }};
+        {error, Error} ->
+            {stop, {shutdown, Error}}
+    end.
+
+-spec handle_call(term(), gen_server:from(), #state{}) ->
+    {reply, term(), #state{}} | {stop, normal, term(), #state{}}.
+handle_call({enter, Cluster}, _From, #state{cluster = Cluster} = State) ->
+    {reply, publish(), State};
+handle_call({enter, Cluster}, _From, #state{config = Config} = State) ->
+    %% The API names the cluster at start. The node is alone until now or leaves on purpose, and nobody was told its
+    %% address before, so a restart is seen by no one.
+    ok = topos_partisan:stop(),
+    Renamed = Config#{cluster => Cluster},
+    case start_node(Renamed) of
+        {ok, Cluster, Subscription, Up} ->
+            Lost = lists:foldl(fun gone/2, State, maps:keys(State#state.up)),
+            {reply, publish(), Lost#state{config = Renamed, cluster = Cluster, subscription = Subscription, up = Up}};
+        {error, _} = Error ->
+            {stop, normal, Error, State}
+    end;
+handle_call(leave, _From, State) ->
+    {stop, normal, topos_partisan:leave(), State};
+handle_call({monitor, Node}, _From, #state{monitors = Monitors, up = Up} = State) ->
+    Ref = make_ref(),
+    case is_map_key(Node, Up) of
+        true ->
+            {reply, {ok, Ref}, State#state{monitors = Monitors#{Ref => Node}}};
+        false ->
+            ok = tell({monitor_down, Ref, Node}, State),
+            {reply, {ok, Ref}, State}
+    end;
+handle_call({on, Which, Callback, Ev}, _From, #state{callbacks = Callbacks} = State) ->
+    Ref = make_ref(),
+    {reply, {ok, Ref}, State#state{callbacks = Callbacks#{Ref => {Which, Callback, Ev}}}};
+handle_call({forget, Ref}, _From, #state{monitors = Monitors, callbacks = Callbacks} = State) ->
+    {reply, ok, State#state{monitors = maps:remove(Ref, Monitors), callbacks = maps:remove(Ref, Callbacks)}}.
+
+-spec handle_cast(term(), #state{}) -> {noreply, #state{}}.
+handle_cast(_Unknown, State) -> {noreply, State}.
+
+-spec handle_info(term(), #state{}) -> {noreply, #state{}} | {stop, normal, #state{}}.
+handle_info({topos, Ref, Event}, #state{subscription = Ref} = State) ->
+    ok = tell(Event, State),
+    {noreply, happened(Event, State)};
+handle_info({'DOWN', _, process, Owner, _}, #state{owner = Owner} = State) ->
+    {stop, normal, State};
+handle_info(_OfAnEarlierSubscription, State) ->
+    {noreply, State}.
+
+-spec terminate(term(), #state{}) -> ok.
+terminate(_Reason, #state{owner = Owner, owner_name = Name}) ->
+    _ = whereis(Name) =:= Owner andalso unregister(Name),
+    %% After a failed restart it is stopped already.
+    _ = topos_partisan:stop(),
+    ok.
+
+%% internal
+
+-spec call(leave | {enter | monitor | forget, term()} | {on, up | down, callback(), topos_effect:evidence()}) -> term().
+call(Request) ->
+    try
+        %% Each call ends in the bounded time of the API below it.
+        gen_server:call(?MODULE, Request, infinity)
+    catch
+        exit:{Reason, {gen_server, call, _}} when Reason =:= noproc; Reason =:= normal ->
+            {error, topos_error:new(not_started, #{})}
+    end.
+
+-spec start_node(map()) -> {ok, binary(), reference(), #{node() => true}} | {error, topos_error:t()}.
+start_node(Config) ->
+    case topos_partisan:start(Config) of
+        {ok, _} ->
+            {ok, Subscription} = topos_partisan:subscribe(),
+            #{name := Cluster} = topos_partisan:cluster(),
+            Up = maps:from_list([{Node, true} || Node <- topos_partisan:nodes()]),
+            {ok, Cluster, Subscription, Up};
+        {error, _} = Error ->
+            Error
+    end.
+
+-spec publish() -> ok.
+publish() ->
+    #{node := Node, addresses := Addresses} = topos_partisan:cluster(),
+    topos_runner:publish(Node, Addresses).
+
+-spec tell(event(), #state{}) -> ok.
+tell(Event, #state{owner = Owner}) ->
+    Owner ! {topos_program_event, Event},
+    ok.
+
+-spec happened(topos_partisan:event(), #state{}) -> #state{}.
+happened({up, Node, _}, #state{up = Up} = State) ->
+    ok = call_back(up, Node, State),
+    State#state{up = Up#{Node => true}};
+happened({down, Node, _}, State) -> gone(Node, State);
+happened({left, Node}, State) -> gone(Node, State);
+happened(_, State) -> State.
+
+%% A node that was down already and is now known to have left is no second transition.
+-spec gone(node(), #state{}) -> #state{}.
+gone(Node, #state{up = Up, monitors = Monitors} = State) ->
+    case maps:take(Node, Up) of
+        {true, Others} ->
+            ok = call_back(down, Node, State),
+            Fired = [Ref || {Ref, N} <- maps:to_list(Monitors), N =:= Node],
+            ok = lists:foreach(fun(Ref) -> ok = tell({monitor_down, Ref, Node}, State) end, Fired),
+            State#state{up = Others, monitors = maps:without(Fired, Monitors)};
+        error ->
+            State
+    end.
+
+-spec call_back(up | down, node(), #state{}) -> ok.
+call_back(Which, Node, #state{callbacks = Callbacks}) ->
+    maps:foreach(
+        fun
+            (_, {W, Callback, Ev}) when W =:= Which -> _ = spawn(fun() -> run(Callback, Node, Ev) end);
+            (_, _) -> ok
+        end,
+        Callbacks
+    ).
+
+-spec run(callback(), node(), topos_effect:evidence()) -> ok.
+run(Callback, Node, Ev) ->
+    try
+        _ = Callback(Node, Ev),
+        ok
+    catch
+        Class:Reason:Stack -> topos_effect:report(Class, Reason, Stack)
+    end.

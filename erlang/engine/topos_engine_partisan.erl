@@ -1,0 +1,581 @@
+%% @doc The engine for production: Partisan's pluggable manager owns the sockets, this process decides to whom.
+%%
+%% == How a peer comes up ==
+%% ```
+%% connect/1 -> probing -> dialling -> up -> (a connection is lost) -> probing ...
+%%                 ^ back-off |  deadline
+%%                 +----------+
+%% '''
+%% A probe (`topos_partisan_probe') finds an address that answers with the right name, so that Partisan's manager, which
+%% dials in its own process, never waits for a dead one, and so that the reason of a failure is known. Then the peer is put
+%% into the view of `topos_partisan_strategy' and the manager opens all its connections, one a channel a pass. It is up
+%% when every connection of every channel has shaken hands; after 5 s when each channel has one. These connections,
+%% in this order, are the lanes until the first of them is lost: then the peer is down and all is built again. So a
+%% lane never changes its socket while a peer is up, and its order holds.
+%%
+%% Nothing here trusts Partisan's events: `on_up' is mostly missing, and its table counts connections that never shook hands. The table is
+%% looked at while a peer is being dialled; connections of peers that are up are monitored.
+%%
+%% == What is not asked of Partisan ==
+%% Frames go straight to the connection process (`topos_partisan_api:forward/3'). A connection with 1000 frames in its
+%% queue answers `overloaded': there is no other back-pressure, and beyond some thousands its throughput collapses.
+-module(topos_engine_partisan).
+
+-behaviour(topos_engine).
+-behaviour(gen_server).
+
+-include("topos_frame.hrl").
+-include_lib("kernel/include/logger.hrl").
+
+-export([start_link/2, capabilities/0, addresses/0, connect/1, disconnect/1, send/5, failure/1, connections/0]).
+-export([inbound/2]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
+
+-define(TAB, topos_engine_partisan_table).
+-define(MAX_QUEUE, 1_000).
+-define(PROBE_TIMEOUT, 3_000).
+-define(DIAL_TIMEOUT, 5_000).
+-define(INSPECT_TIMEOUT, 1_000).
+%% While a peer is being dialled, or the manager is missing; and otherwise, to find what was missed.
+-define(FAST_TICK, 20).
+-define(SLOW_TICK, 500).
+-define(MIN_BACKOFF, 25).
+-define(MAX_BACKOFF, 1_000).
+%% A peer that was up for less begins with the back-off it had.
+-define(STABLE_AFTER, 1_000).
+-define(MAX_RESTARTS, 5).
+-define(RESTART_DELAY, 200).
+%% What a frame may be larger than the largest message: the batch it is in, and headers.
+-define(PACKET_OVERHEAD, 1_048_576).
+
+-type phase() :: waiting | probing | dialling | up.
+-record(peer, {
+    addresses :: [topos_engine:address()],
+    phase = waiting :: phase(),
+    attempts = 0 :: non_neg_integer(),
+    %% The back-off timer of a waiting peer; the prober of a probing one; the inspector of one that is dialled.
+    timer :: undefined | reference(),
+    worker :: undefined | {pid(), reference()},
+    spec :: undefined | topos_partisan_api:spec(),
+    %% Monotonic, ms: when dialling ends, since when it is up.
+    deadline = 0 :: integer(),
+    since = 0 :: integer(),
+    lanes = #{} :: #{reference() => pid()}
+}).
+-record(state, {
+    node :: node(),
+    sink :: pid(),
+    epoch :: non_neg_integer(),
+    tls :: undefined | map(),
+    channels :: map(),
+    settings :: [{atom(), term()}],
+    sup :: undefined | pid(),
+    saved :: topos_partisan_api:saved(),
+    restarts = 0 :: non_neg_integer(),
+    tick :: undefined | reference(),
+    manager :: undefined | {pid(), reference()},
+    %% Monitors the supervisor of the listeners; undefined while ours are not in place.
+    listener :: undefined | reference(),
+    max_packet :: pos_integer(),
+    peers = #{} :: #{node() => #peer{}},
+    %% Specifications the manager may still have in its view or on its list of pending peers.
+    removed = [] :: [topos_partisan_api:spec()],
+    refs = #{} :: #{reference() => {prober | inspector | lane | inbound, node()}},
+    inbound = #{} :: #{pid() => {node(), reference()}}
+}).
+
+%% @doc Checks all that can be checked, then starts Partisan under a process of its own.
+-spec start_link(topos_config:t(), Sink :: pid()) -> {ok, pid()} | {error, topos_error:t()}.
+start_link(Config, Sink) -> start_link(Config, Sink, 3).
+
+-spec capabilities() -> #{topos_engine:capability() := boolean()}.
+capabilities() ->
+    #{channel_isolation => true, lane_isolation => true, tls => true, compression => true, addresses => true, fault_injection => false}.
+
+-spec addresses() -> [topos_engine:address()].
+addresses() -> topos_engine_table:get(?TAB, addresses, []).
+
+-spec connect(topos_engine:peer()) -> ok.
+connect(#{node := Node, addresses := Addresses}) -> gen_server:cast(?MODULE, {connect, Node, Addresses}).
+
+-spec disconnect(node()) -> ok.
+disconnect(Node) -> gen_server:cast(?MODULE, {disconnect, Node}).
+
+-spec send(node(), topos_engine:channel(), topos_engine:lane(), Dest :: atom(), Frame :: iodata()) ->
+    ok | {error, not_connected | no_such_channel | overloaded}.
+send(Node, Channel, Lane, Dest, Frame) ->
+    case topos_engine_table:link(?TAB, Node, Channel) of
+        {ok, {Epoch, Lanes}} ->
+            Connection = element(Lane rem tuple_size(Lanes) + 1, Lanes),
+            case process_info(Connection, message_queue_len) of
+                {message_queue_len, Queued} when Queued < ?MAX_QUEUE ->
+                    topos_partisan_api:forward(Connection, Dest, {topos, ?TOPOS_FRAME_VERSION, Epoch, iolist_to_binary(Frame)});
+                {message_queue_len, _} ->
+                    {error, overloaded};
+                undefined ->
+                    {error, not_connected}
+            end;
+        {error, _} = Error ->
+            Error
+    end.
+
+-spec failure(node()) -> none | {failed, topos_engine:failure()}.
+failure(Node) -> topos_engine_table:failure(?TAB, Node).
+
+%% @doc Outbound connections; Partisan's default channel, which carries no frames, is called `undefined'.
+-spec connections() -> [{node(), topos_engine:channel(), pos_integer()}].
+connections() ->
+    Counts = lists:foldl(
+        fun({_, Node, Channel}, Acc) -> maps:update_with({Node, Channel}, fun(N) -> N + 1 end, 1, Acc) end,
+        #{},
+        topos_partisan_api:connections()
+    ),
+    [{Node, Channel, Count} || {{Node, Channel}, Count} <- lists:sort(maps:to_list(Counts))].
+
+%% @private Called by `topos_partisan_firewall' in the process of an inbound connection, when its peer has said its name.
+-spec inbound(pid(), node() | undefined) -> ok.
+inbound(Pid, Node) -> gen_server:cast(?MODULE, {inbound, Pid, Node}).
+
+%% internal
+
+-spec start_link(topos_config:t(), pid(), pos_integer()) -> {ok, pid()} | {error, topos_error:t()}.
+start_link(#{listen := Listen} = Config, Sink, Tries) ->
+    case checked(Config) of
+        {ok, Addresses} ->
+            case gen_server:start_link({local, ?MODULE}, ?MODULE, {Config, Sink, Addresses}, []) of
+                {ok, Pid} -> {ok, Pid};
+                {error, {already_started, _}} -> {error, already_started()};
+                {error, {shutdown, {address_in_use, _}}} when Addresses =/= Listen, Tries > 1 ->
+                    %% Somebody took the free port between our look and Partisan's listening.
+                    start_link(Config, Sink, Tries - 1);
+                {error, {shutdown, Error}} -> {error, Error}
+            end;
+        {error, _} = Error ->
+            Error
+    end.
+
+-spec checked(topos_config:t()) -> {ok, [topos_engine:address()]} | {error, topos_error:t()}.
+checked(#{node := Node, listen := Listen}) ->
+    case {lists:member(partisan, topos_engine:available()), node()} of
+        {false, _} ->
+            {error, topos_error:new(engine_not_installed, #{engine => partisan})};
+        {true, Running} when Running =/= nonode@nohost, Running =/= Node ->
+            {error, topos_error:new(foreign_node, #{node => Node, running => Running})};
+        {true, _} ->
+            case {topos_partisan_api:supported(), topos_partisan_api:is_running()} of
+                {{error, Version}, _} ->
+                    Operation = iolist_to_binary(["run on Partisan ", Version]),
+                    {error, topos_error:new(unsupported, #{engine => partisan, operation => Operation})};
+                {ok, true} ->
+                    {error, already_started()};
+                {ok, false} ->
+                    topos_engine_listen:reserve(Listen)
+            end
+    end.
+
+-spec already_started() -> topos_error:t().
+already_started() ->
+    topos_error:new(already_started, #{node => topos_partisan_api:call(partisan_config, get, [name, undefined])}).
+
+-spec init({topos_config:t(), pid(), [topos_engine:address()]}) -> {ok, #state{}} | {stop, {shutdown, topos_error:t()}}.
+init({#{node := Node, tls := Tls, channels := Channels, limits := #{max_message_bytes := MaxMessage}} = Config, Sink, Addresses}) ->
+    process_flag(trap_exit, true),
+    Settings = topos_partisan_settings:environment(Config, Addresses),
+    case topos_partisan_api:start(Settings) of
+        {ok, Sup, Saved} ->
+            Epoch = erlang:system_time(microsecond),
+            ok = topos_engine_table:new(?TAB, Channels),
+            ok = topos_engine_table:put(?TAB, addresses, Addresses),
+            State = #state{
+                node = Node,
+                sink = Sink,
+                epoch = Epoch,
+                tls = Tls,
+                channels = topos_partisan_settings:channels(Channels),
+                settings = Settings,
+                sup = Sup,
+                saved = Saved,
+                max_packet = MaxMessage + ?PACKET_OVERHEAD
+            },
+            case listening(State) of
+                #state{listener = undefined} ->
+                    ok = topos_partisan_api:stop(Sup, Saved),
+                    not_started(topos_engine_listen:in_use(hd(Addresses)));
+                Listening ->
+                    {ok, ticking(find_manager(Listening))}
+            end;
+        {error, Reason} ->
+            not_started(start_error(Reason, Addresses))
+    end.
+
+%% The caller gets the answer; an exit signal on top would end one that is no supervisor.
+-spec not_started(topos_error:t()) -> {stop, {shutdown, topos_error:t()}}.
+not_started(Error) ->
+    true = unlink(parent()),
+    {stop, {shutdown, Error}}.
+
+-spec handle_call(term(), gen_server:from(), #state{}) -> {reply, {error, unknown_call}, #state{}}.
+handle_call(_Request, _From, State) -> {reply, {error, unknown_call}, State}.
+
+-spec handle_cast(term(), #state{}) -> {noreply, #state{}}.
+handle_cast({connect, Node, _}, #state{node = Node} = State) ->
+    ok = topos_engine_table:failed(?TAB, Node, {unreachable, self}),
+    {noreply, State};
+handle_cast({connect, Node, Addresses}, #state{peers = Peers} = State) ->
+    case Peers of
+        #{Node := #peer{addresses = Addresses}} ->
+            {noreply, State};
+        #{Node := #peer{phase = waiting} = Peer} ->
+            {noreply, probe(Node, Peer#peer{addresses = Addresses, attempts = 0}, State)};
+        #{Node := Peer} ->
+            {noreply, set_peer(Node, Peer#peer{addresses = Addresses}, State)};
+        #{} ->
+            {noreply, probe(Node, #peer{addresses = Addresses}, State)}
+    end;
+handle_cast({disconnect, Node}, State) ->
+    {noreply, forget(Node, State)};
+handle_cast({inbound, Pid, Node}, #state{inbound = Inbound, refs = Refs} = State) ->
+    Ref = monitor(process, Pid),
+    Known = State#state{inbound = Inbound#{Pid => {Node, Ref}}, refs = Refs#{Ref => {inbound, Node}}},
+    case Known#state.peers of
+        %% It is alive: no need to wait.
+        #{Node := #peer{phase = waiting} = Peer} -> {noreply, probe(Node, Peer, Known)};
+        #{} -> {noreply, Known}
+    end.
+
+-spec handle_info(term(), #state{}) -> {noreply, #state{}} | {stop, term(), #state{}}.
+handle_info({timeout, Tick, tick}, #state{tick = Tick} = State) ->
+    {noreply, ticking(close_strays(inspect_all(find_manager(listening(State)))))};
+handle_info({timeout, Timer, {retry, Node}}, #state{peers = Peers} = State) ->
+    case Peers of
+        #{Node := #peer{timer = Timer} = Peer} -> {noreply, probe(Node, Peer, State)};
+        #{} -> {noreply, State}
+    end;
+handle_info({'DOWN', Ref, process, _, _}, #state{manager = {_, Ref}} = State) ->
+    {noreply, reset(State#state{manager = undefined})};
+handle_info({'DOWN', Ref, process, _, _}, #state{listener = Ref} = State) ->
+    {noreply, State#state{listener = undefined}};
+handle_info({'DOWN', Ref, process, Pid, Reason}, #state{refs = Refs} = State) ->
+    case maps:take(Ref, Refs) of
+        {{Kind, Node}, Rest} -> {noreply, ended(Kind, Node, Pid, Reason, State#state{refs = Rest})};
+        error -> {noreply, State}
+    end;
+handle_info({'EXIT', Sup, Reason}, #state{sup = Sup} = State) ->
+    ?LOG_ERROR(#{description => "Partisan stopped, starting it again", reason => Reason}),
+    Down = case State#state.manager of
+        %% Its own DOWN came first.
+        undefined -> State;
+        {_, Ref} ->
+            true = demonitor(Ref, [flush]),
+            reset(State#state{manager = undefined})
+    end,
+    restart(Down#state{sup = undefined});
+handle_info(restart, #state{sup = undefined} = State) ->
+    restart(State);
+handle_info(_Other, State) ->
+    {noreply, State}.
+
+-spec terminate(term(), #state{}) -> ok.
+terminate(_Reason, #state{sup = undefined}) -> ok;
+terminate(_Reason, #state{sup = Sup, saved = Saved}) -> topos_partisan_api:stop(Sup, Saved).
+
+%% Partisan itself
+
+-spec find_manager(#state{}) -> #state{}.
+find_manager(#state{manager = undefined, sup = Sup} = State) when is_pid(Sup) ->
+    case topos_partisan_api:manager() of
+        undefined -> State;
+        Pid -> set_view(State#state{manager = {Pid, monitor(process, Pid)}, removed = []})
+    end;
+find_manager(State) ->
+    State.
+
+%% Puts our listeners in the place of Partisan's; their supervisor brings those back when it restarts.
+-spec listening(#state{}) -> #state{}.
+listening(#state{listener = undefined, sup = Sup, tls = Tls, max_packet = MaxPacket} = State) when is_pid(Sup) ->
+    case whereis(partisan_acceptor_socket_pool_sup) of
+        undefined ->
+            State;
+        Pool ->
+            case topos_partisan_listener:replace(addresses(), #{max_packet_bytes => MaxPacket, tls => Tls =/= undefined}) of
+                ok ->
+                    State#state{listener = monitor(process, Pool)};
+                {error, Reason} ->
+                    ?LOG_ERROR(#{description => "cannot listen, trying again", reason => Reason}),
+                    State
+            end
+    end;
+listening(State) ->
+    State.
+
+%% The manager is gone, and with it every connection that was ours.
+-spec reset(#state{}) -> #state{}.
+reset(#state{peers = Peers} = State) ->
+    Closed = maps:fold(
+        fun(Node, #peer{phase = Phase} = Peer, Acc) when Phase =:= up; Phase =:= dialling ->
+                ok = topos_engine_table:close(?TAB, Node),
+                {Clean, Next} = drop_lanes(Peer, Acc),
+                probe(Node, Clean#peer{attempts = 0}, Next);
+            (_, _, Acc) ->
+                Acc
+        end,
+        State,
+        Peers
+    ),
+    ok = tell(reset, State),
+    Closed.
+
+-spec restart(#state{}) -> {noreply, #state{}} | {stop, term(), #state{}}.
+restart(#state{settings = Settings, restarts = Restarts} = State) ->
+    %% The addresses are those of the first start: peers know them.
+    case topos_partisan_api:start(Settings) of
+        {ok, Sup, _} ->
+            {noreply, find_manager(listening(State#state{sup = Sup, restarts = 0}))};
+        {error, Reason} when Restarts >= ?MAX_RESTARTS ->
+            {stop, {partisan_failed, Reason}, State};
+        {error, Reason} ->
+            ?LOG_WARNING(#{description => "Partisan did not start", reason => Reason}),
+            _ = erlang:send_after(?RESTART_DELAY, self(), restart),
+            {noreply, State#state{restarts = Restarts + 1}}
+    end.
+
+%% Gives the manager the view: those that are being dialled and those that are up.
+-spec set_view(#state{}) -> #state{}.
+set_view(#state{manager = undefined} = State) ->
+    State;
+set_view(#state{manager = {Manager, _}, peers = Peers, removed = Removed} = State) ->
+    View = [Spec || #peer{spec = Spec} <- maps:values(Peers), Spec =/= undefined],
+    ok = topos_partisan_api:set_view(Manager, View, Removed -- View),
+    State#state{removed = []}.
+
+%% Connections the manager opened before it had the latest view: it never closes any.
+-spec close_strays(#state{}) -> #state{}.
+close_strays(#state{peers = Peers} = State) ->
+    Wanted = [Node || {Node, #peer{spec = Spec}} <- maps:to_list(Peers), Spec =/= undefined],
+    ok = close_later([Pid || {Pid, Node, _} <- topos_partisan_api:connections(), not lists:member(Node, Wanted)]),
+    State.
+
+%% Peers
+
+-spec probe(node(), #peer{}, #state{}) -> #state{}.
+probe(Node, #peer{addresses = Addresses} = Peer0, #state{tls = Tls, refs = Refs} = State) ->
+    Peer = cancel(Peer0),
+    Worker = {_, Ref} = topos_engine_worker:start(fun() ->
+        topos_partisan_probe:run(Node, Addresses, Tls, ?PROBE_TIMEOUT)
+    end),
+    Probing = Peer#peer{phase = probing, worker = Worker},
+    set_peer(Node, Probing, State#state{refs = Refs#{Ref => {prober, Node}}}).
+
+-spec ended(prober | inspector | lane | inbound, node(), pid(), term(), #state{}) -> #state{}.
+ended(inbound, _Node, Pid, _Reason, #state{inbound = Inbound} = State) ->
+    State#state{inbound = maps:remove(Pid, Inbound)};
+ended(Kind, Node, Pid, Reason, #state{peers = Peers} = State) ->
+    case {Kind, Peers} of
+        {prober, #{Node := #peer{phase = probing, worker = {Pid, _}} = Peer}} ->
+            probed(Reason, Node, Peer#peer{worker = undefined}, State);
+        {inspector, #{Node := #peer{phase = dialling, worker = {Pid, _}} = Peer}} ->
+            inspected(Reason, Node, Peer#peer{worker = undefined}, State);
+        {lane, #{Node := #peer{phase = up} = Peer}} ->
+            lane_lost(Reason, Node, Peer, State);
+        _ ->
+            State
+    end.
+
+-spec probed(term(), node(), #peer{}, #state{}) -> #state{}.
+probed({result, {ok, Address}}, Node, Peer, #state{channels = Channels} = State) ->
+    case [Pid || {Pid, Of, _} <- topos_partisan_api:connections(), Of =:= Node] of
+        [] ->
+            Spec = topos_partisan_api:spec(Node, Address, Channels),
+            Deadline = now_ms() + ?DIAL_TIMEOUT,
+            Dialling = set_peer(Node, Peer#peer{phase = dialling, spec = Spec, deadline = Deadline}, State),
+            %% The first pass opens the default channel, the second one connection of each other channel.
+            ticking(set_view(set_view(Dialling)));
+        Old ->
+            %% Connections of before, still writing what they had: Partisan must not take them for the new ones.
+            ok = close_later(Old),
+            wait(Node, Peer, State)
+    end;
+probed({result, {error, Failure}}, Node, Peer, State) ->
+    failed(Failure, Node, Peer, State);
+probed(Crash, Node, Peer, State) ->
+    ?LOG_ERROR(#{description => "a probe crashed", node => Node, reason => Crash}),
+    failed({unreachable, closed}, Node, Peer, State).
+
+-spec failed(topos_engine:failure(), node(), #peer{}, #state{}) -> #state{}.
+failed(Failure, Node, #peer{attempts = Attempts} = Peer, State) ->
+    ok = topos_engine_table:failed(?TAB, Node, Failure),
+    wait(Node, Peer#peer{attempts = Attempts + 1}, State).
+
+-spec wait(node(), #peer{}, #state{}) -> #state{}.
+wait(Node, #peer{attempts = Attempts} = Peer, State) ->
+    Timer = erlang:start_timer(backoff(Attempts), self(), {retry, Node}),
+    set_peer(Node, Peer#peer{phase = waiting, timer = Timer}, State).
+
+%% Looks which connections of the peers that are being dialled have shaken hands; asking them takes time, so workers do.
+-spec inspect_all(#state{}) -> #state{}.
+inspect_all(#state{peers = Peers} = State0) ->
+    Dialled = [{Node, Peer} || {Node, #peer{phase = dialling, worker = undefined} = Peer} <- maps:to_list(Peers)],
+    case Dialled of
+        [] ->
+            State0;
+        _ ->
+            State = set_view(State0),
+            Connections = topos_partisan_api:connections(),
+            lists:foldl(fun({Node, Peer}, Acc) -> inspect(Node, Peer, Connections, Acc) end, State, Dialled)
+    end.
+
+-spec inspect(node(), #peer{}, [topos_partisan_api:connection()], #state{}) -> #state{}.
+inspect(Node, Peer, Connections, #state{refs = Refs} = State) ->
+    Mine = [{Pid, Channel} || {Pid, Of, Channel} <- Connections, Of =:= Node],
+    Worker = {_, Ref} = topos_engine_worker:start(fun() ->
+        [Link || {Pid, _} = Link <- Mine, topos_partisan_api:is_handshaken(Pid, ?INSPECT_TIMEOUT)]
+    end),
+    set_peer(Node, Peer#peer{worker = Worker}, State#state{refs = Refs#{Ref => {inspector, Node}}}).
+
+-spec inspected(term(), node(), #peer{}, #state{}) -> #state{}.
+inspected({result, Links}, Node, #peer{deadline = Deadline} = Peer, #state{channels = Channels} = State) ->
+    Lanes = maps:map(fun(Channel, _) -> [Pid || {Pid, Of} <- Links, Of =:= Channel] end, Channels),
+    Whole = maps:fold(fun(C, #{parallelism := N}, Acc) -> Acc andalso length(map_get(C, Lanes)) >= N end, true, Channels),
+    Usable = not lists:member([], maps:values(Lanes)),
+    Late = now_ms() > Deadline,
+    if
+        Whole -> up(Node, Peer, Lanes, State);
+        Late, Usable -> up(Node, Peer, Lanes, State);
+        Late -> failed({unreachable, timeout}, Node, hung_up(Peer), set_view(removed(Peer, Node, State)));
+        true -> set_peer(Node, Peer, State)
+    end;
+inspected(Crash, Node, Peer, State) ->
+    ?LOG_ERROR(#{description => "an inspection crashed", node => Node, reason => Crash}),
+    set_peer(Node, Peer, State).
+
+-spec up(node(), #peer{}, #{topos_engine:channel() => [pid()]}, #state{}) -> #state{}.
+up(Node, Peer, Lanes, #state{epoch = Epoch, refs = Refs} = State) ->
+    Monitors = maps:from_list([{monitor(process, Pid), Pid} || Pid <- lists:append(maps:values(Lanes))]),
+    Links = maps:map(fun(_, Pids) -> {Epoch, list_to_tuple(Pids)} end, maps:remove(undefined, Lanes)),
+    ok = topos_engine_table:open(?TAB, Node, Links),
+    ok = tell({up, Node}, State),
+    set_peer(
+        Node,
+        Peer#peer{phase = up, lanes = Monitors, since = now_ms()},
+        State#state{refs = maps:merge(Refs, maps:map(fun(_, _) -> {lane, Node} end, Monitors))}
+    ).
+
+-spec lane_lost(term(), node(), #peer{}, #state{}) -> #state{}.
+lane_lost(Reason, Node, #peer{since = Since, attempts = Attempts} = Peer, #state{manager = Manager} = State) ->
+    case manager_lives(Manager) of
+        false ->
+            %% Its own end took the connection along; that is told as a reset, which is on its way.
+            State;
+        true ->
+            ok = topos_engine_table:close(?TAB, Node),
+            ok = tell({down, Node, down_reason(Reason)}, State),
+            {Clean, Next} = drop_lanes(Peer, State),
+            case now_ms() - Since >= ?STABLE_AFTER of
+                true -> probe(Node, Clean#peer{attempts = 0}, set_view(removed(Peer, Node, Next)));
+                false -> wait(Node, Clean#peer{attempts = Attempts + 1}, set_view(removed(Peer, Node, Next)))
+            end
+    end.
+
+%% The peer was disconnected from: closes its connections of both directions and forgets it.
+-spec forget(node(), #state{}) -> #state{}.
+forget(Node, #state{peers = Peers, inbound = Inbound} = State) ->
+    ok = topos_engine_table:forget(?TAB, Node),
+    ok = close_later([Pid || {Pid, {Of, _}} <- maps:to_list(Inbound), Of =:= Node]),
+    case Peers of
+        #{Node := #peer{phase = Phase} = Peer} ->
+            ok = topos_engine_table:close(?TAB, Node),
+            ok = case Phase of up -> tell({down, Node, disconnected}, State); _ -> ok end,
+            {_, Next} = drop_lanes(cancel(Peer), State),
+            Gone = removed(Peer, Node, Next),
+            set_view(Gone#state{peers = maps:remove(Node, Peers)});
+        #{} ->
+            State
+    end.
+
+%% Takes a peer's specification out of the view and closes what the manager opened for it.
+-spec removed(#peer{}, node(), #state{}) -> #state{}.
+removed(#peer{spec = undefined}, _Node, State) ->
+    State;
+removed(#peer{spec = Spec} = Peer, Node, #state{removed = Removed} = State) ->
+    ok = close_later([Pid || {Pid, Of, _} <- topos_partisan_api:connections(), Of =:= Node]),
+    set_peer(Node, hung_up(Peer), State#state{removed = [Spec | Removed]}).
+
+-spec hung_up(#peer{}) -> #peer{}.
+hung_up(Peer) -> Peer#peer{spec = undefined, lanes = #{}}.
+
+-spec drop_lanes(#peer{}, #state{}) -> {#peer{}, #state{}}.
+drop_lanes(#peer{lanes = Lanes} = Peer, #state{refs = Refs} = State) ->
+    Monitors = maps:keys(Lanes),
+    lists:foreach(fun(Ref) -> true = demonitor(Ref, [flush]) end, Monitors),
+    {hung_up(Peer), State#state{refs = maps:without(Monitors, Refs)}}.
+
+%% Stops a peer's timer and leaves its worker behind: what that finds is nobody's any more.
+-spec cancel(#peer{}) -> #peer{}.
+cancel(#peer{timer = undefined} = Peer) ->
+    Peer#peer{worker = undefined};
+cancel(#peer{timer = Timer} = Peer) ->
+    _ = erlang:cancel_timer(Timer),
+    Peer#peer{timer = undefined, worker = undefined}.
+
+%% Small things
+
+-spec set_peer(node(), #peer{}, #state{}) -> #state{}.
+set_peer(Node, Peer, #state{peers = Peers} = State) -> State#state{peers = Peers#{Node => Peer}}.
+
+-spec tell(reset | {up, node()} | {down, node(), term()}, #state{}) -> ok.
+tell(Event, #state{sink = Sink}) ->
+    Sink ! {topos_engine, Event},
+    ok.
+
+%% There is one tick at a time; being called again brings it forward, or puts it off.
+-spec ticking(#state{}) -> #state{}.
+ticking(#state{manager = Manager, peers = Peers, tick = Old} = State) ->
+    _ = Old =:= undefined orelse erlang:cancel_timer(Old),
+    Busy = Manager =:= undefined orelse lists:any(fun(#peer{phase = Phase}) -> Phase =:= dialling end, maps:values(Peers)),
+    Interval = case Busy of true -> ?FAST_TICK; false -> ?SLOW_TICK end,
+    State#state{tick = erlang:start_timer(Interval, self(), tick)}.
+
+%% Closing waits for what a connection has queued.
+-spec close_later([pid()]) -> ok.
+close_later([]) ->
+    ok;
+close_later(Pids) ->
+    _ = spawn(topos_partisan_api, close, [Pids]),
+    ok.
+
+-spec manager_lives(undefined | {pid(), reference()}) -> boolean().
+manager_lives(undefined) -> false;
+manager_lives({Pid, _}) -> is_process_alive(Pid).
+
+-spec down_reason(term()) -> term().
+down_reason(normal) -> closed;
+down_reason(noproc) -> closed;
+down_reason({shutdown, Reason}) -> Reason;
+down_reason(Reason) -> Reason.
+
+%% 25 ms doubled with each attempt, 1 s at most, a quarter more or less so that many do not dial at once.
+-spec backoff(non_neg_integer()) -> non_neg_integer().
+backoff(Attempts) ->
+    Base = min(?MAX_BACKOFF, ?MIN_BACKOFF bsl min(Attempts, 10)),
+    Base - Base div 4 + rand:uniform(Base div 2 + 1) - 1.
+
+-spec now_ms() -> integer().
+now_ms() -> erlang:monotonic_time(millisecond).
+
+-spec parent() -> pid().
+parent() ->
+    case hd(get('$ancestors')) of
+        Pid when is_pid(Pid) -> Pid;
+        Name -> whereis(Name)
+    end.
+
+-spec start_error(term(), [topos_engine:address()]) -> topos_error:t().
+start_error({shutdown, {failed_to_start_child, partisan_acceptor_socket_pool_sup, Reason}}, Addresses) ->
+    case Reason of
+        {shutdown, {failed_to_start_child, {partisan_acceptor_socket, Ip, Port}, eaddrinuse}} ->
+            topos_engine_listen:in_use({Ip, Port});
+        _ ->
+            topos_error:new(engine_failed, #{engine => partisan, why => {listener, Addresses, Reason}})
+    end;
+start_error(Reason, _Addresses) ->
+    topos_error:new(engine_failed, #{engine => partisan, why => Reason}).

@@ -1,0 +1,95 @@
+%% @doc What callers of an engine read without asking its process: one named ETS table an engine.
+%%
+%% ```
+%% {{link, Node, Channel}, Link}     frames for the channel can be sent; Link is the engine's own
+%% {{channel, Channel}, Settings}    the channel is configured
+%% {{failure, Node}, Reason}         the last attempt to connect failed
+%% {{fact, Key}, Value}              addresses, epoch
+%% '''
+%% Reading a table that does not exist (the engine is not running) finds nothing.
+-module(topos_engine_table).
+
+-export([new/2, link/3, open/3, close/2, failed/3, failure/2, forget/2, put/3, get/3]).
+
+-type tab() :: atom().
+
+%% @doc Creates the table of an engine; it dies with the calling process.
+-spec new(tab(), #{topos_engine:channel() => map()}) -> ok.
+new(Tab, Channels) ->
+    Tab = ets:new(Tab, [named_table, protected, set, {read_concurrency, true}]),
+    true = ets:insert(Tab, [{{channel, Channel}, Settings} || {Channel, Settings} <- maps:to_list(Channels)]),
+    ok.
+
+%% @doc The link of a channel to a node, or why there is none.
+-spec link(tab(), node(), topos_engine:channel()) -> {ok, term()} | {error, not_connected | no_such_channel}.
+link(Tab, Node, Channel) ->
+    case find(Tab, {link, Node, Channel}) of
+        {ok, _} = Found ->
+            Found;
+        error ->
+            case find(Tab, {channel, Channel}) of
+                {ok, _} -> {error, not_connected};
+                error -> missing_channel(Tab)
+            end
+    end.
+
+%% @doc Opens the links of a node, all of them at once, and forgets why it could not be reached.
+-spec open(tab(), node(), #{topos_engine:channel() => term()}) -> ok.
+open(Tab, Node, Links) ->
+    true = ets:insert(Tab, [{{link, Node, Channel}, Link} || {Channel, Link} <- maps:to_list(Links)]),
+    forget(Tab, Node).
+
+%% @doc Closes every link of a node.
+-spec close(tab(), node()) -> ok.
+close(Tab, Node) ->
+    true = ets:match_delete(Tab, {{link, Node, '_'}, '_'}),
+    ok.
+
+-spec failed(tab(), node(), topos_engine:failure()) -> ok.
+failed(Tab, Node, Reason) ->
+    true = ets:insert(Tab, {{failure, Node}, Reason}),
+    ok.
+
+-spec failure(tab(), node()) -> none | {failed, topos_engine:failure()}.
+failure(Tab, Node) ->
+    case find(Tab, {failure, Node}) of
+        {ok, Reason} -> {failed, Reason};
+        error -> none
+    end.
+
+%% @doc Forgets why a node could not be reached.
+-spec forget(tab(), node()) -> ok.
+forget(Tab, Node) ->
+    true = ets:delete(Tab, {failure, Node}),
+    ok.
+
+-spec put(tab(), atom(), term()) -> ok.
+put(Tab, Key, Value) ->
+    true = ets:insert(Tab, {{fact, Key}, Value}),
+    ok.
+
+-spec get(tab(), atom(), Default) -> term() | Default.
+get(Tab, Key, Default) ->
+    case find(Tab, {fact, Key}) of
+        {ok, Value} -> Value;
+        error -> Default
+    end.
+
+%% internal
+
+%% A lookup in a table that is not there fails with badarg, and only that does.
+-spec find(tab(), term()) -> {ok, term()} | error.
+find(Tab, Key) ->
+    try ets:lookup(Tab, Key) of
+        [{_, Value}] -> {ok, Value};
+        [] -> error
+    catch
+        error:badarg -> error
+    end.
+
+-spec missing_channel(tab()) -> {error, not_connected | no_such_channel}.
+missing_channel(Tab) ->
+    case ets:whereis(Tab) of
+        undefined -> {error, not_connected};
+        _ -> {error, no_such_channel}
+    end.

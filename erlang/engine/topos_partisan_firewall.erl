@@ -1,0 +1,137 @@
+%% @doc Stands before Partisan's pluggable manager and lets frames in, nothing else.
+%%
+%% Partisan delivers whatever a TCP peer sends to whatever process the peer names: `{forward_message,
+%% partisan_rpc_backend, {call, M, F, A, ..}}' runs any function, `{forward_message, init, {stop, stop}}' ends the VM,
+%% `{membership_strategy, ..}' rewrites the membership. Stopping the RPC server would close one of those doors.
+%%
+%% Partisan takes the module that gets inbound messages from its configuration (`peer_service_manager'). This module
+%% is named there: it starts the pluggable manager itself, unchanged, and passes calls of this VM on to it; of what comes in it delivers
+%% `{topos, Version, Epoch, Binary}' to a registered process and drops the rest, with a warning for the first of each
+%% connection. It also answers the handshake's request for the local state without asking the manager (the manager dials
+%% peers in its own process, and would keep those who dial us waiting), and tells the engine who shook hands, so that the
+%% engine can close inbound connections too.
+%%
+%% What it cannot do: Partisan decodes the bytes before they get here, with `binary_to_term/1'. A peer that was not
+%% authenticated by TLS can make atoms and large terms. That is why a listener beyond loopback needs TLS.
+-module(topos_partisan_firewall).
+
+-include("topos_frame.hrl").
+-include_lib("kernel/include/logger.hrl").
+
+-export([start_link/0, receive_message/3, get_local_state/0]).
+-export([members/0, members_for_orchestration/0, update_members/1, on_down/2, on_down/3, on_up/2, on_up/3]).
+-export([join/1, sync_join/1, leave/0, leave/1, send_message/2, cast_message/2, cast_message/3, cast_message/4]).
+-export([forward_message/2, forward_message/3, forward_message/4, decode/1, reserve/1, supports_capability/1]).
+-export([partitions/0, inject_partition/2, resolve_partition/1]).
+
+-define(MANAGER, partisan_pluggable_peer_service_manager).
+-define(DELEGATE(Function, Args), topos_partisan_api:call(?MANAGER, Function, Args)).
+
+%% @doc Starts the pluggable manager.
+-spec start_link() -> {ok, pid()} | ignore | {error, term()}.
+start_link() -> ?DELEGATE(start_link, []).
+
+%% @doc Runs in the process of an inbound connection.
+-spec receive_message(node(), topos_engine:channel(), term()) -> ok.
+receive_message(_Node, _Channel, {forward_message, Dest, {topos, Version, Epoch, Frame} = Message}) when
+    is_atom(Dest), is_integer(Version), is_integer(Epoch), is_binary(Frame)
+->
+    case whereis(Dest) of
+        Pid when is_pid(Pid) ->
+            _ = Pid ! Message,
+            ok;
+        _ ->
+            ok
+    end;
+receive_message(_Node, Channel, _Other) ->
+    case put(?MODULE, warned) of
+        warned ->
+            ok;
+        undefined ->
+            ?LOG_WARNING(#{description => "dropped a message that is no frame", peer => peer(), channel => Channel})
+    end.
+
+%% @doc Runs in the process of an inbound connection when its peer has said its name. The state is nobody's business.
+-spec get_local_state() -> {ok, undefined}.
+get_local_state() ->
+    ok = topos_partisan_listener:greeted(),
+    ok = topos_engine_partisan:inbound(self(), peer()),
+    {ok, undefined}.
+
+-spec members() -> term().
+members() -> ?DELEGATE(members, []).
+
+-spec members_for_orchestration() -> term().
+members_for_orchestration() -> ?DELEGATE(members_for_orchestration, []).
+
+-spec update_members([topos_partisan_api:spec()]) -> term().
+update_members(Members) -> ?DELEGATE(update_members, [Members]).
+
+-spec on_down(term(), fun()) -> term().
+on_down(Node, Fun) -> ?DELEGATE(on_down, [Node, Fun]).
+
+-spec on_down(term(), fun(), map()) -> term().
+on_down(Node, Fun, Options) -> ?DELEGATE(on_down, [Node, Fun, Options]).
+
+-spec on_up(term(), fun()) -> term().
+on_up(Node, Fun) -> ?DELEGATE(on_up, [Node, Fun]).
+
+-spec on_up(term(), fun(), map()) -> term().
+on_up(Node, Fun, Options) -> ?DELEGATE(on_up, [Node, Fun, Options]).
+
+-spec join(topos_partisan_api:spec()) -> term().
+join(Spec) -> ?DELEGATE(join, [Spec]).
+
+-spec sync_join(topos_partisan_api:spec()) -> term().
+sync_join(Spec) -> ?DELEGATE(sync_join, [Spec]).
+
+-spec leave() -> term().
+leave() -> ?DELEGATE(leave, []).
+
+-spec leave(topos_partisan_api:spec()) -> term().
+leave(Spec) -> ?DELEGATE(leave, [Spec]).
+
+-spec send_message(node(), term()) -> term().
+send_message(Node, Message) -> ?DELEGATE(send_message, [Node, Message]).
+
+-spec cast_message(term(), term()) -> term().
+cast_message(Ref, Message) -> ?DELEGATE(cast_message, [Ref, Message]).
+
+-spec cast_message(term(), term(), term()) -> term().
+cast_message(Ref, Message, Options) -> ?DELEGATE(cast_message, [Ref, Message, Options]).
+
+-spec cast_message(node(), term(), term(), term()) -> term().
+cast_message(Node, Ref, Message, Options) -> ?DELEGATE(cast_message, [Node, Ref, Message, Options]).
+
+-spec forward_message(term(), term()) -> term().
+forward_message(Ref, Message) -> ?DELEGATE(forward_message, [Ref, Message]).
+
+-spec forward_message(term(), term(), term()) -> term().
+forward_message(Ref, Message, Options) -> ?DELEGATE(forward_message, [Ref, Message, Options]).
+
+-spec forward_message(node(), term(), term(), term()) -> term().
+forward_message(Node, Ref, Message, Options) -> ?DELEGATE(forward_message, [Node, Ref, Message, Options]).
+
+-spec decode(term()) -> term().
+decode(State) -> ?DELEGATE(decode, [State]).
+
+-spec reserve(atom()) -> term().
+reserve(Tag) -> ?DELEGATE(reserve, [Tag]).
+
+-spec supports_capability(atom()) -> term().
+supports_capability(Capability) -> ?DELEGATE(supports_capability, [Capability]).
+
+-spec partitions() -> term().
+partitions() -> ?DELEGATE(partitions, []).
+
+-spec inject_partition(topos_partisan_api:spec(), non_neg_integer()) -> term().
+inject_partition(Origin, Ttl) -> ?DELEGATE(inject_partition, [Origin, Ttl]).
+
+-spec resolve_partition(reference()) -> term().
+resolve_partition(Ref) -> ?DELEGATE(resolve_partition, [Ref]).
+
+%% internal
+
+%% Partisan keeps the name the peer gave in the process dictionary of the connection, and passes `undefined' instead.
+-spec peer() -> node() | undefined.
+peer() -> get({partisan_peer_service_server, peer}).

@@ -1,0 +1,187 @@
+%% @doc Frames: the binaries of `include/topos_frame.hrl', encoded and decoded.
+%%
+%% Decoding takes bytes from anybody: it makes no atoms, allocates nothing that the sender sized (parts are sub-binaries of
+%% what came), and answers `{error, malformed}' for everything that is not exactly a frame.
+-module(topos_frame).
+
+-include("topos_frame.hrl").
+
+-export([encode/2, decode/1, kind_name/1]).
+-export([hello/1, decode_hello/1, addresses/1, hello_ack/1, decode_hello_ack/1, reject/2, decode_reject/1]).
+-export([batch/4, decode_batch/1, ack/5, decode_ack/1, record/3, decode_record/1]).
+-export([no_token/0]).
+-export_type([t/0, header/0, hello/0, hello_ack/0, nonce/0, token/0, proof/0, lane_id/0, stream/0, failure/0]).
+
+-type nonce() :: <<_:128>>.
+-type token() :: <<_:128>>.
+-type proof() :: <<_:256>>.
+-type header() :: #{
+    kind := byte(),
+    source := binary(),
+    incarnation := non_neg_integer(),
+    destination := non_neg_integer(),
+    token := token()
+}.
+-type t() :: #{
+    version := byte(),
+    kind := byte(),
+    source := binary(),
+    incarnation := non_neg_integer(),
+    destination := non_neg_integer(),
+    token := token(),
+    payload := binary()
+}.
+-type hello_ack() :: #{
+    nonce := nonce(), yours := nonce(), reply_wanted := boolean(), proof := proof(), cluster := binary()
+}.
+-type hello() :: #{nonce := nonce(), proof := proof(), cluster := binary(), addresses := [topos_engine:address()]}.
+%% A channel's name in UTF-8 and the lane's index.
+-type lane_id() :: {binary(), 0..65535}.
+%% The sender's stream, and the receiving half it is meant for (0: the sender has not heard of one).
+-type stream() :: {Stream :: non_neg_integer(), Receiver :: non_neg_integer()}.
+%% A record that was not delivered: sequence of its batch, index in it from 0, reason (`topos_frame.hrl').
+-type failure() :: {Sequence :: pos_integer(), Index :: non_neg_integer(), Reason :: byte()}.
+
+-spec encode(header(), iodata()) -> iodata().
+encode(#{kind := Kind, source := Source, incarnation := From, destination := To, token := Token}, Payload) ->
+    [<<?TOPOS_FRAME_VERSION, Kind, (byte_size(Source)), Source/binary, From:64, To:64, Token/binary>>, Payload].
+
+%% @doc The header and the payload of a frame of this version, or of a HELLO of any version. Any other frame of another
+%% version still tells that and its source.
+-spec decode(term()) -> {ok, t()} | {error, malformed | {version, byte(), Source :: binary()}}.
+decode(
+    <<Version, Kind, N, Source:N/binary, From:64, To:64, Token:?TOPOS_FRAME_TOKEN_BYTES/binary, Payload/binary>>
+) when N > 0, Version =:= ?TOPOS_FRAME_VERSION, Kind >= ?TOPOS_FRAME_HELLO, Kind =< ?TOPOS_FRAME_ACK;
+       N > 0, Kind =:= ?TOPOS_FRAME_HELLO ->
+    {ok, #{
+        version => Version, kind => Kind, source => Source, incarnation => From, destination => To, token => Token,
+        payload => Payload
+    }};
+decode(<<Version, _Kind, N, Source:N/binary, _/binary>>) when Version =/= ?TOPOS_FRAME_VERSION ->
+    {error, {version, Version, Source}};
+decode(_) ->
+    {error, malformed}.
+
+%% @doc The token of frames that carry their own proof.
+-spec no_token() -> token().
+no_token() -> <<0:128>>.
+
+%% @doc For messages to people.
+-spec kind_name(byte()) -> atom().
+kind_name(?TOPOS_FRAME_HELLO) -> hello;
+kind_name(?TOPOS_FRAME_HELLO_ACK) -> hello_ack;
+kind_name(?TOPOS_FRAME_REJECT) -> reject;
+kind_name(?TOPOS_FRAME_ECHO) -> echo;
+kind_name(?TOPOS_FRAME_ECHO_REPLY) -> echo_reply;
+kind_name(?TOPOS_FRAME_GOSSIP) -> gossip;
+kind_name(?TOPOS_FRAME_LEAVE) -> leave;
+kind_name(?TOPOS_FRAME_LEAVE_ACK) -> leave_ack;
+kind_name(?TOPOS_FRAME_BATCH) -> batch;
+kind_name(?TOPOS_FRAME_ACK) -> ack;
+kind_name(_) -> unknown.
+
+%% Handshake
+
+-spec hello(hello()) -> iodata().
+hello(#{nonce := Nonce, proof := Proof, cluster := Cluster, addresses := Addresses}) ->
+    [Nonce, Proof, byte_size(Cluster), Cluster, addresses(Addresses)].
+
+-spec decode_hello(binary()) -> {ok, hello()} | {error, malformed}.
+decode_hello(<<Nonce:16/binary, Proof:32/binary, N, Cluster:N/binary, Count, Rest/binary>>) ->
+    case decode_addresses(Rest, []) of
+        {ok, Addresses} when length(Addresses) =:= Count ->
+            {ok, #{nonce => Nonce, proof => Proof, cluster => Cluster, addresses => Addresses}};
+        _ ->
+            {error, malformed}
+    end;
+decode_hello(_) ->
+    {error, malformed}.
+
+%% @doc Addresses as a HELLO carries them, the first 255.
+-spec addresses([topos_engine:address()]) -> iodata().
+addresses(All) ->
+    Addresses = lists:sublist(All, 255),
+    [length(Addresses) | [address(A) || A <- Addresses]].
+
+-spec hello_ack(hello_ack()) -> binary().
+hello_ack(#{nonce := Nonce, yours := Yours, reply_wanted := Wanted, proof := Proof, cluster := Cluster}) ->
+    Flag = case Wanted of true -> 1; false -> 0 end,
+    <<Nonce/binary, Yours/binary, Flag, Proof/binary, (byte_size(Cluster)), Cluster/binary>>.
+
+-spec decode_hello_ack(binary()) -> {ok, hello_ack()} | {error, malformed}.
+decode_hello_ack(<<Nonce:16/binary, Yours:16/binary, Flag, Proof:32/binary, N, Cluster:N/binary>>) when Flag =< 1 ->
+    {ok, #{
+        nonce => Nonce, yours => Yours, reply_wanted => Flag =:= 1, proof => Proof, cluster => Cluster
+    }};
+decode_hello_ack(_) ->
+    {error, malformed}.
+
+-spec reject(nonce(), byte()) -> binary().
+reject(YourNonce, Reason) -> <<YourNonce/binary, Reason>>.
+
+-spec decode_reject(binary()) -> {ok, {nonce(), byte()}} | {error, malformed}.
+decode_reject(<<YourNonce:16/binary, Reason>>) -> {ok, {YourNonce, Reason}};
+decode_reject(_) -> {error, malformed}.
+
+%% Lanes
+
+%% @doc One record of a batch: where a message goes, and the message in external term format.
+-spec record(byte(), binary(), binary()) -> binary().
+record(Kind, Destination, Message) ->
+    <<Kind, (byte_size(Destination)), Destination/binary, Message/binary>>.
+
+-spec decode_record(binary()) -> {ok, {Kind :: byte(), Destination :: binary(), Message :: binary()}} | {error, malformed}.
+decode_record(<<Kind, N, Destination:N/binary, Message/binary>>) -> {ok, {Kind, Destination, Message}};
+decode_record(_) -> {error, malformed}.
+
+-spec batch(lane_id(), stream(), Sequence :: pos_integer(), [binary()]) -> iodata().
+batch(Lane, {Stream, Receiver}, Sequence, Records) ->
+    [lane(Lane), <<Stream:64, Receiver:64, Sequence:64, (length(Records)):16>> | [[<<(byte_size(R)):32>>, R] || R <- Records]].
+
+-spec decode_batch(binary()) ->
+    {ok, {lane_id(), stream(), Sequence :: non_neg_integer(), [binary()]}} | {error, malformed}.
+decode_batch(<<N, Channel:N/binary, Lane:16, Stream:64, Receiver:64, Sequence:64, Count:16, Rest/binary>>) ->
+    case records(Rest, []) of
+        {ok, Records} when length(Records) =:= Count -> {ok, {{Channel, Lane}, {Stream, Receiver}, Sequence, Records}};
+        _ -> {error, malformed}
+    end;
+decode_batch(_) ->
+    {error, malformed}.
+
+-spec ack(lane_id(), stream(), Cumulative :: non_neg_integer(), Flags :: byte(), [failure()]) -> iodata().
+ack(Lane, {Stream, Receiver}, Cumulative, Flags, Failures) ->
+    [lane(Lane), <<Stream:64, Receiver:64, Cumulative:64, Flags, (length(Failures)):16>>
+     | [<<S:64, I:16, R>> || {S, I, R} <- Failures]].
+
+-spec decode_ack(binary()) ->
+    {ok, {lane_id(), stream(), Cumulative :: non_neg_integer(), Flags :: byte(), [failure()]}} | {error, malformed}.
+decode_ack(<<N, Channel:N/binary, Lane:16, Stream:64, Receiver:64, Cumulative:64, Flags, Count:16, Rest/binary>>) when
+    byte_size(Rest) =:= Count * 11
+->
+    {ok, {{Channel, Lane}, {Stream, Receiver}, Cumulative, Flags, [{S, I, R} || <<S:64, I:16, R>> <= Rest]}};
+decode_ack(_) ->
+    {error, malformed}.
+
+%% internal
+
+-spec lane(lane_id()) -> binary().
+lane({Channel, Index}) -> <<(byte_size(Channel)), Channel/binary, Index:16>>.
+
+-spec address(topos_engine:address()) -> binary().
+address({{A, B, C, D}, Port}) -> <<4, A, B, C, D, Port:16>>;
+address({{A, B, C, D, E, F, G, H}, Port}) -> <<6, A:16, B:16, C:16, D:16, E:16, F:16, G:16, H:16, Port:16>>.
+
+-spec decode_addresses(binary(), [topos_engine:address()]) -> {ok, [topos_engine:address()]} | error.
+decode_addresses(<<>>, Acc) ->
+    {ok, lists:reverse(Acc)};
+decode_addresses(<<4, A, B, C, D, Port:16, Rest/binary>>, Acc) ->
+    decode_addresses(Rest, [{{A, B, C, D}, Port} | Acc]);
+decode_addresses(<<6, A:16, B:16, C:16, D:16, E:16, F:16, G:16, H:16, Port:16, Rest/binary>>, Acc) ->
+    decode_addresses(Rest, [{{A, B, C, D, E, F, G, H}, Port} | Acc]);
+decode_addresses(_, _) ->
+    error.
+
+-spec records(binary(), [binary()]) -> {ok, [binary()]} | error.
+records(<<>>, Acc) -> {ok, lists:reverse(Acc)};
+records(<<Size:32, Record:Size/binary, Rest/binary>>, Acc) -> records(Rest, [Record | Acc]);
+records(_, _) -> error.

@@ -1,0 +1,204 @@
+%% @doc Sending a message to a peer: the path that every message takes, without a call to any process.
+%%
+%% The caller encodes the message, takes room in the lane's queue (two atomic counters) and hands it to the lane's sender.
+-module(topos_lane).
+
+-include("topos_frame.hrl").
+
+-export([send/4, close_room/1, release_room/3, has_room/1, failure/3]).
+-export_type([destination/0, options/0]).
+
+%% A kind of destination (`topos_frame.hrl') and what it means to its kind.
+-type destination() :: {byte(), binary()}.
+%% See `topos_partisan:send/4'.
+-type options() :: #{
+    channel => atom(), key => term(), wait => non_neg_integer(), ack => boolean(), timeout => pos_integer()
+}.
+%% The room of a lane that is gone: no sender can ever fill it, and every caller sees that.
+-define(CLOSED, (1 bsl 60)).
+
+%% @doc Sends to a destination on a node, this one included. For guarantees and errors see `topos_partisan:send/4'.
+-spec send(node(), destination(), term(), options()) -> ok | {error, topos_error:t()}.
+send(Node, Destination, Message, Options) ->
+    case topos_local:is_started() of
+        true -> send(topos_local:hot(), Node, Destination, Message, Options);
+        false -> {error, topos_error:new(not_started, #{})}
+    end.
+
+%% @doc Closes a room: `closed' if it was, else how many messages were in it.
+-spec close_room(atomics:atomics_ref()) -> closed | non_neg_integer().
+close_room(Room) ->
+    case atomics:exchange(Room, 1, ?CLOSED) of
+        N when N >= ?CLOSED -> closed;
+        N -> max(N, 0)
+    end.
+
+-spec release_room(atomics:atomics_ref(), non_neg_integer(), non_neg_integer()) -> ok.
+release_room(Room, Messages, Bytes) ->
+    ok = atomics:sub(Room, 1, Messages),
+    atomics:sub(Room, 2, Bytes).
+
+-spec has_room(atomics:atomics_ref()) -> boolean().
+has_room(Room) ->
+    #{max_queue_messages := MaxMessages, max_queue_bytes := MaxBytes} = topos_local:hot(),
+    atomics:get(Room, 1) < MaxMessages andalso atomics:get(Room, 2) < MaxBytes.
+
+%% @doc The error for a record that the peer reported as not delivered.
+-spec failure(byte(), node(), destination()) -> topos_error:t().
+failure(?TOPOS_UNDELIVERED_NO_PROCESS, Node, Destination) ->
+    topos_error:new(no_such_process, #{node => Node, target => target(Destination)});
+failure(?TOPOS_UNDELIVERED_ATOMS, _Node, _) ->
+    #{max_new_atoms := Limit} = topos_local:config(limits),
+    topos_error:new(too_many_atoms, #{node => topos_local:config(node), limit => Limit});
+failure(?TOPOS_UNDELIVERED_FULL, Node, _) ->
+    #{max_inbox_messages := Limit} = topos_local:config(limits),
+    topos_error:new(inbox_full, #{node => Node, limit => Limit});
+failure(?TOPOS_UNDELIVERED_NO_HANDLER, Node, {?TOPOS_DEST_REQUEST, Service}) ->
+    topos_error:new(no_such_service, #{node => Node, service => Service});
+failure(?TOPOS_UNDELIVERED_NO_HANDLER, Node, {Kind, _}) ->
+    topos_error:new(no_such_service, #{node => Node, service => {destination_kind, Kind}});
+failure(Reason, Node, Destination) ->
+    topos_error:new(bad_message, #{
+        node => topos_local:config(node), at => Node, target => target(Destination), why => {reason, Reason}
+    }).
+
+%% internal
+
+-spec send(topos_local:hot(), node(), destination(), term(), options()) -> ok | {error, topos_error:t()}.
+send(#{node := Node, max_message_bytes := Max}, Node, Destination, Message, _Options) ->
+    %% The same cap as for a peer, so that a program does not depend on where its peer happens to run.
+    case erlang:external_size(Message) of
+        Size when Size > Max -> too_large(Size, Max);
+        _ -> local(Destination, Message)
+    end;
+send(#{max_message_bytes := Max} = Hot, Node, {Kind, Name} = Destination, Message, Options) ->
+    case term_to_binary(Message) of
+        Bytes when byte_size(Bytes) > Max ->
+            too_large(byte_size(Bytes), Max);
+        Bytes ->
+            case ets:lookup(topos_peers, Node) of
+                [{_, Status, _, _}] when Status =:= up; Status =:= suspect ->
+                    Record = topos_frame:record(Kind, Name, Bytes),
+                    on_channel(Hot, Node, Destination, Record, Options);
+                [{_, Status, _, _}] ->
+                    {error, topos_error:new(not_connected, #{node => Node, status => Status})};
+                [] ->
+                    {error, topos_error:new(unknown_node, #{node => Node})}
+            end
+    end.
+
+-spec too_large(pos_integer(), pos_integer()) -> {error, topos_error:t()}.
+too_large(Size, Max) -> {error, topos_error:new(message_too_large, #{size => Size, limit => Max})}.
+
+-spec local(destination(), term()) -> ok | {error, topos_error:t()}.
+local({Kind, Name} = Destination, Message) ->
+    Node = topos_local:config(node),
+    case topos_delivery:deliver_here(Kind, {Node, topos_local:incarnation()}, Name, Message) of
+        ok -> ok;
+        {error, Reason} -> {error, failure(Reason, Node, Destination)}
+    end.
+
+-spec on_channel(topos_local:hot(), node(), destination(), binary(), options()) -> ok | {error, topos_error:t()}.
+on_channel(#{channels := Channels} = Hot, Node, {_, Name} = Destination, Record, Options) ->
+    Channel = maps:get(channel, Options, data),
+    case Channels of
+        #{Channel := {Lanes, Monotonic}} ->
+            Key = maps:get(key, Options, self()),
+            Index = case Lanes of 1 -> 0; _ -> erlang:phash2({Key, Name}, Lanes) end,
+            %% Only a key that the caller gave says that a newer message may take the place of an older one.
+            Newest = case Monotonic of true when is_map_key(key, Options) -> {Key, Name}; _ -> undefined end,
+            Item = {Record, Newest, Destination},
+            Deadline = case Options of
+                #{wait := Wait} when Wait > 0 -> now_ms() + Wait;
+                _ -> none
+            end,
+            in_lane(Hot, {Node, Channel, Index}, Item, Deadline, Options);
+        _ ->
+            {error, topos_error:new(no_such_channel, #{channel => Channel, known => lists:sort(maps:keys(Channels))})}
+    end.
+
+-spec in_lane(topos_local:hot(), topos_lanes:key(), {binary(), term(), destination()}, integer() | none, options()) ->
+    ok | {error, topos_error:t()}.
+in_lane(Hot, {Node, Channel, _} = Key, {Record, Newest, Destination} = Item, Deadline, Options) ->
+    {Pid, Room} = topos_lanes:sender(Key),
+    case take_room(Hot, Room, byte_size(Record)) of
+        ok ->
+            ok = topos_local:count(sent),
+            case Options of
+                #{ack := true} ->
+                    acknowledged(Pid, Node, {Record, Newest, Destination}, Options);
+                _ ->
+                    Pid ! {topos_item, Record, Newest, undefined, Destination},
+                    ok
+            end;
+        closed ->
+            {error, topos_error:new(not_connected, #{node => Node, status => down})};
+        full when is_integer(Deadline) ->
+            case await_room(Pid, Deadline) of
+                room -> in_lane(Hot, Key, Item, Deadline, Options);
+                timeout -> overloaded(Node, Channel)
+            end;
+        full ->
+            overloaded(Node, Channel)
+    end.
+
+-spec overloaded(node(), atom()) -> {error, topos_error:t()}.
+overloaded(Node, Channel) ->
+    ok = topos_local:count(overloaded),
+    {error, topos_error:new(overloaded, #{node => Node, channel => Channel})}.
+
+-spec take_room(topos_local:hot(), atomics:atomics_ref(), pos_integer()) -> ok | full | closed.
+take_room(#{max_queue_messages := MaxMessages, max_queue_bytes := MaxBytes}, Room, Bytes) ->
+    Messages = atomics:add_get(Room, 1, 1),
+    Held = atomics:add_get(Room, 2, Bytes),
+    %% One message always fits an empty queue, whatever the two limits are.
+    case Messages =< MaxMessages andalso (Held =< MaxBytes orelse Messages =:= 1) of
+        true ->
+            ok;
+        false ->
+            ok = release_room(Room, 1, Bytes),
+            case Messages >= ?CLOSED of true -> closed; false -> full end
+    end.
+
+%% The sender tells when there is room; several callers may then race for it.
+-spec await_room(pid(), integer()) -> room | timeout.
+await_room(Pid, Deadline) ->
+    Ref = monitor(process, Pid, [{alias, reply_demonitor}]),
+    Pid ! {topos_room, Ref},
+    receive
+        {Ref, room} -> room;
+        {'DOWN', Ref, process, _, _} -> room
+    after max(0, Deadline - now_ms()) ->
+        _ = demonitor(Ref, [flush]),
+        receive {Ref, room} -> room after 0 -> timeout end
+    end.
+
+-spec acknowledged(pid(), node(), {binary(), term(), destination()}, options()) -> ok | {error, topos_error:t()}.
+acknowledged(Pid, Node, {Record, Newest, Destination}, Options) ->
+    #{call := Default} = topos_local:config(timeouts),
+    Timeout = maps:get(timeout, Options, Default),
+    Ref = monitor(process, Pid, [{alias, reply_demonitor}]),
+    Pid ! {topos_item, Record, Newest, Ref, Destination},
+    receive
+        {Ref, Result} -> outcome(Result, Node, Destination);
+        {'DOWN', Ref, process, _, _} -> outcome(in_doubt, Node, Destination)
+    after Timeout ->
+        _ = demonitor(Ref, [flush]),
+        receive
+            {Ref, Result} -> outcome(Result, Node, Destination)
+        after 0 ->
+            {error, topos_error:new(timeout, #{operation => send, timeout => Timeout, node => Node})}
+        end
+    end.
+
+-spec outcome(topos_lane_out:result(), node(), destination()) -> ok | {error, topos_error:t()}.
+outcome(ok, _, _) -> ok;
+outcome({failed, Reason}, Node, Destination) -> {error, failure(Reason, Node, Destination)};
+outcome(Result, Node, _) -> {error, topos_error:new(Result, #{node => Node})}.
+
+-spec target(destination()) -> term().
+target({?TOPOS_DEST_NAME, Name}) -> Name;
+target({Kind, Bytes}) -> {destination_kind, Kind, Bytes}.
+
+-spec now_ms() -> integer().
+now_ms() -> erlang:monotonic_time(millisecond).

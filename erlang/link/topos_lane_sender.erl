@@ -1,0 +1,166 @@
+%% @doc The process of a sending lane: it drains its mailbox into a `topos_lane_out' and carries out what that says.
+-module(topos_lane_sender).
+-behaviour(gen_server).
+
+-include("topos_frame.hrl").
+
+-export([start_link/2]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
+
+-record(state, {
+    key :: topos_lanes:key(),
+    lane_id :: topos_frame:lane_id(),
+    room :: atomics:atomics_ref(),
+    core :: topos_lane_out:t(),
+    timer = undefined :: {reference(), integer()} | undefined,
+    waiting = [] :: [reference()]
+}).
+-type state() :: #state{}.
+
+%% Items taken from the mailbox before anything is sent: a few batches.
+-define(DRAIN, 512).
+
+-spec start_link(topos_lanes:key(), atomics:atomics_ref()) -> {ok, pid()} | {error, term()}.
+start_link(Key, Room) -> gen_server:start_link(?MODULE, {Key, Room}, []).
+
+-spec init({topos_lanes:key(), atomics:atomics_ref()}) -> {ok, state()}.
+init({{_, Channel, Index} = Key, Room}) ->
+    _ = process_flag(message_queue_data, off_heap),
+    %% Higher than any earlier stream of this VM; the shift leaves numbers for streams that the core begins itself.
+    Stream = erlang:unique_integer([monotonic, positive]) bsl 16,
+    {ok, #state{
+        key = Key,
+        lane_id = {atom_to_binary(Channel), Index},
+        room = Room,
+        core = topos_lane_out:new(Stream, #{})
+    }}.
+
+-spec handle_call(term(), gen_server:from(), state()) -> {reply, ok, state()}.
+handle_call(_, _From, State) -> {reply, ok, State}.
+
+-spec handle_cast(term(), state()) -> {noreply, state()}.
+handle_cast(_, State) -> {noreply, State}.
+
+-spec handle_info(term(), state()) -> {noreply, state()} | {stop, normal, state()}.
+handle_info({topos_item, Record, Key, Notify, Destination}, #state{core = Core} = State) ->
+    Items = drain(?DRAIN, [item(Record, Key, Notify, Destination)]),
+    {noreply, carry_out(topos_lane_out:enqueue(Items, now_ms(), Core), State)};
+handle_info({topos_ack, Stream, Cumulative, Flags, Failures}, #state{core = Core} = State) ->
+    {noreply, carry_out(topos_lane_out:ack(Stream, Cumulative, Flags band ?TOPOS_ACK_GAP =/= 0, {Failures, now_ms()}, Core), State)};
+handle_info({topos_lane, registered}, #state{key = {Node, _, _}, core = Core} = State) ->
+    case topos_link:status(Node) of
+        {Status, _} when Status =:= up; Status =:= suspect ->
+            {noreply, carry_out(topos_lane_out:opened(now_ms(), Core), State)};
+        _ ->
+            {noreply, State}
+    end;
+handle_info({topos_lane, opened}, #state{core = Core} = State) ->
+    {noreply, carry_out(topos_lane_out:opened(now_ms(), Core), State)};
+handle_info({topos_lane, closed}, #state{core = Core} = State) ->
+    {noreply, State#state{core = topos_lane_out:closed(Core)}};
+handle_info({topos_lane, gone}, State) ->
+    {stop, normal, give_up(State)};
+handle_info({topos_room, Ref}, #state{room = Room, waiting = Waiting} = State) ->
+    case topos_lane:has_room(Room) of
+        true -> Ref ! {Ref, room}, {noreply, State};
+        false -> {noreply, State#state{waiting = [Ref | Waiting]}}
+    end;
+handle_info({timeout, Timer, tick}, #state{timer = {Timer, _}, core = Core} = State) ->
+    {Next, Effects} = topos_lane_out:tick(now_ms(), Core),
+    ok = topos_local:count(resent, length([sent || {send, _, _, _} <- Effects])),
+    {noreply, carry_out({Next, Effects}, State#state{timer = undefined})};
+handle_info(_, State) ->
+    {noreply, State}.
+
+%% internal
+
+-spec item(binary(), term(), reference() | undefined, topos_lane:destination()) -> topos_lane_out:item().
+item(Record, Key, Notify, Destination) ->
+    #{record => Record, key => Key, notify => Notify, destination => Destination}.
+
+-spec drain(non_neg_integer(), [topos_lane_out:item()]) -> [topos_lane_out:item()].
+drain(0, Items) ->
+    lists:reverse(Items);
+drain(N, Items) ->
+    receive
+        {topos_item, Record, Key, Notify, Destination} -> drain(N - 1, [item(Record, Key, Notify, Destination) | Items])
+    after 0 ->
+        lists:reverse(Items)
+    end.
+
+-spec carry_out({topos_lane_out:t(), [topos_lane_out:effect()]}, state()) -> state().
+carry_out({Core, Effects}, State) ->
+    Next = State#state{core = Core},
+    ok = lists:foreach(fun(Effect) -> effect(Effect, Next) end, Effects),
+    wake(arm(Next)).
+
+-spec effect(topos_lane_out:effect(), state()) -> ok.
+effect({send, Stream, Sequence, Records}, #state{key = {Node, Channel, Index}, lane_id = Lane}) ->
+    case ets:lookup(topos_peers, Node) of
+        [{_, _, Incarnation, Token}] when is_binary(Token) ->
+            #{name := Name, engine := Engine} = topos_local:hot(),
+            Header = #{
+                kind => ?TOPOS_FRAME_BATCH, source => Name, incarnation => topos_local:incarnation(),
+                destination => Incarnation, token => Token
+            },
+            Frame = topos_frame:encode(Header, topos_frame:batch(Lane, Stream, Sequence, Records)),
+            %% Refused or lost, it is sent again when the link comes back or the acknowledgement does not come.
+            _ = Engine:send(Node, Channel, Index, ?TOPOS_DEST_PROCESS_LANES, Frame),
+            ok;
+        _ ->
+            ok
+    end;
+effect({settle, Ref, Result}, _State) ->
+    Ref ! {Ref, Result},
+    ok;
+effect({failed, Reason, #{destination := Destination}}, #state{key = {Node, _, _}}) ->
+    ok = topos_local:count(undeliverable),
+    topos_events:undeliverable(Node, topos_lane:failure(Reason, Node, Destination));
+effect({release, Messages, Bytes}, #state{room = Room}) ->
+    topos_lane:release_room(Room, Messages, Bytes);
+effect({in_doubt, Count}, #state{key = {Node, _, _}}) ->
+    ok = topos_local:count(in_doubt, Count),
+    topos_events:in_doubt(Node, Count).
+
+%% The room is closed first: who comes after that is refused, who came before is in the mailbox or the core.
+-spec give_up(state()) -> state().
+give_up(#state{room = Room, core = Core} = State) ->
+    _ = topos_lane:close_room(Room),
+    {Filled, _} = topos_lane_out:enqueue(drain(infinity, []), now_ms(), topos_lane_out:closed(Core)),
+    ok = lists:foreach(
+        fun(Effect) -> given_up(Effect, State) end,
+        topos_lane_out:give_up(Filled)
+    ),
+    _ = [Ref ! {Ref, room} || Ref <- State#state.waiting],
+    State#state{core = Filled}.
+
+-spec given_up(topos_lane_out:effect(), state()) -> ok.
+given_up({release, _, _}, _State) -> ok;
+given_up(Effect, State) -> effect(Effect, State).
+
+-spec wake(state()) -> state().
+wake(#state{waiting = []} = State) -> State;
+wake(#state{waiting = Waiting, room = Room} = State) ->
+    case topos_lane:has_room(Room) of
+        true ->
+            _ = [Ref ! {Ref, room} || Ref <- lists:reverse(Waiting)],
+            State#state{waiting = []};
+        false ->
+            State
+    end.
+
+%% One timer that is not moved at every acknowledgement: when it fires early, it is set again.
+-spec arm(state()) -> state().
+arm(#state{core = Core, timer = Timer} = State) ->
+    case {topos_lane_out:next_timeout(Core), Timer} of
+        {infinity, _} -> State;
+        {At, {_, Set}} when Set =< At -> State;
+        {At, {Ref, _}} -> _ = erlang:cancel_timer(Ref), set(At, State);
+        {At, undefined} -> set(At, State)
+    end.
+
+-spec set(integer(), state()) -> state().
+set(At, State) -> State#state{timer = {erlang:start_timer(At, self(), tick, [{abs, true}]), At}}.
+
+-spec now_ms() -> integer().
+now_ms() -> erlang:monotonic_time(millisecond).

@@ -1,0 +1,402 @@
+%% @doc The process that looks after this node's peers: it gives each a `topos_peer_core', carries out its effects, and is
+%% the sink of the engine's events.
+%%
+%% It tells its owner (the process that called {@link own/0}, `topos_cluster') what it may decide on:
+%% ```
+%% {topos_link, {greeted, Name, Incarnation, Known, Addresses}}   a node that knows the cookie dials us; Name is a binary
+%% {topos_link, {opened, Node, topos_peer_core:session()}}   a peer proved itself; admit/1, refuse/2 or forget/1 it
+%% {topos_link, {status, Node, From, To, Reason}}
+%% {topos_link, {frame, Node, gossip | leave | leave_ack, Payload}}   from a peer with a session
+%% {topos_link, {refused, Node, topos_error:t()}}            the handshake failed
+%% {topos_link, {refute, Incarnation}}                       somebody knows a higher incarnation of this node
+%% {topos_link, {transport, Node, up | {down, Reason}}}
+%% {topos_link, reset}                                       the engine lost everything
+%% '''
+%% and to the lanes of a peer `{topos_lane, opened | closed | gone}'.
+-module(topos_link).
+-behaviour(gen_server).
+
+-include("topos_frame.hrl").
+-include_lib("kernel/include/logger.hrl").
+
+-export([start_link/0, own/0, expect/2, admit/1, refuse/2, known/2, forget/1, send/3, new_life/0, engine_started/1, peers/0, status/1]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
+-export_type([frame_kind/0]).
+
+-type frame_kind() :: gossip | leave | leave_ack.
+-record(state, {
+    owner = undefined :: pid() | undefined,
+    engine = undefined :: reference() | undefined,
+    peers = #{} :: #{node() => topos_peer_core:t()},
+    %% Nodes that dialled us and cannot be taken, until when they are told so.
+    guests = #{} :: #{node() => integer()},
+    settings :: topos_peer_core:settings(),
+    tick :: pos_integer(),
+    ticked :: integer()
+}).
+-type state() :: #state{}.
+
+%% An attacker can make this node dial so many addresses at once, each for so many milliseconds.
+-define(MAX_GUESTS, 16).
+-define(GUEST_TIME, 3_000).
+%% So long a guest stays when it is connected: a few greetings.
+-define(TELLING_TIME, 500).
+
+-spec start_link() -> {ok, pid()} | {error, term()}.
+start_link() -> gen_server:start_link({local, ?TOPOS_DEST_PROCESS_LINK}, ?MODULE, [], []).
+
+%% @doc Makes the calling process the owner.
+-spec own() -> ok.
+own() -> gen_server:call(?MODULE, own).
+
+%% @doc The cluster wants this peer: what its frames say is heard from now on. `Known' is the highest incarnation heard of.
+-spec expect(node(), Known :: non_neg_integer()) -> ok.
+expect(Node, Known) -> gen_server:call(?MODULE, {expect, Node, Known}).
+
+%% @doc Takes the peer of the open session: its echoes are answered from now on.
+-spec admit(node()) -> ok.
+admit(Node) -> gen_server:cast(?MODULE, {admit, Node}).
+
+%% @doc Tells the peer that it is not taken, and why.
+-spec refuse(node(), too_many_members) -> ok.
+refuse(Node, Why) -> gen_server:cast(?MODULE, {refuse, Node, Why}).
+
+%% @doc Sessions with an earlier incarnation of the peer are no use; a peer that still has one moves above.
+-spec known(node(), topos_incarnation:t()) -> ok.
+known(Node, Incarnation) -> gen_server:cast(?MODULE, {known, Node, Incarnation}).
+
+%% @doc Drops all that is known about the peer. What lanes hold for it is given up.
+-spec forget(node()) -> ok.
+forget(Node) -> gen_server:call(?MODULE, {forget, Node}).
+
+%% @doc Sends a frame to a peer that has a session; a frame to another goes nowhere.
+-spec send(node(), frame_kind(), iodata()) -> ok.
+send(Node, Kind, Payload) -> gen_server:cast(?MODULE, {send, Node, Kind, Payload}).
+
+%% @doc This node has a new incarnation: all handshakes begin again.
+-spec new_life() -> ok.
+new_life() -> gen_server:call(?MODULE, new_life).
+
+%% @doc The engine to watch: its end is a loss of every transport.
+-spec engine_started(pid()) -> ok.
+engine_started(Pid) -> gen_server:call(?MODULE, {engine_started, Pid}).
+
+%% @doc Peers and their status, as any process may read it.
+-spec peers() -> [{node(), topos_peer_core:status()}].
+peers() -> [{Node, Status} || {Node, Status, _, _} <- ets:tab2list(topos_peers)].
+
+%% @doc Status and incarnation of one peer.
+-spec status(node()) -> {topos_peer_core:status(), non_neg_integer()} | unknown.
+status(Node) ->
+    case ets:lookup(topos_peers, Node) of
+        [{_, Status, Incarnation, _}] -> {Status, Incarnation};
+        [] -> unknown
+    end.
+
+%% gen_server
+
+-spec init([]) -> {ok, state()}.
+init([]) ->
+    #{echo_interval := Echo} = Settings = topos_local:config(fault_detection),
+    %% A restart of this process: what the one before knew about peers is found out anew.
+    true = ets:delete_all_objects(topos_peers),
+    true = ets:delete_all_objects(topos_sessions),
+    Tick = max(5, min(50, Echo div 4)),
+    _ = erlang:send_after(Tick, self(), tick),
+    {ok, #state{settings = Settings, tick = Tick, ticked = now_ms()}}.
+
+-spec handle_call(term(), gen_server:from(), state()) -> {reply, ok, state()}.
+handle_call(own, {Pid, _}, State) ->
+    {reply, ok, State#state{owner = Pid}};
+handle_call({engine_started, Pid}, _From, State) ->
+    ok = topos_local:set_addresses((topos_local:engine()):addresses()),
+    {reply, ok, State#state{engine = monitor(process, Pid)}};
+handle_call({expect, Node, Known}, _From, #state{guests = Guests} = State) ->
+    Expected = ensure(Node, State#state{guests = maps:remove(Node, Guests)}),
+    {reply, ok, with_peer(Node, fun(P) -> {topos_peer_core:known(Known, P), []} end, Expected)};
+handle_call({forget, Node}, _From, State) ->
+    {reply, ok, forget_peer(Node, State)};
+handle_call(new_life, _From, #state{peers = Peers} = State) ->
+    Self = topos_local:self(),
+    Next = maps:fold(
+        fun(Node, Peer, Acc) ->
+            carry_out(Node, topos_peer_core:self_changed(Self, {topos_auth:nonce(), now_ms()}, Peer), Acc)
+        end, State, Peers),
+    {reply, ok, Next}.
+
+-spec handle_cast(term(), state()) -> {noreply, state()}.
+handle_cast({admit, Node}, State) ->
+    {noreply, with_peer(Node, fun(P) -> topos_peer_core:admit(now_ms(), P) end, State)};
+handle_cast({refuse, Node, Why}, State) ->
+    {noreply, with_peer(Node, fun(P) -> topos_peer_core:reject(Why, P) end, State)};
+handle_cast({known, Node, Incarnation}, State) ->
+    {noreply, with_peer(Node, fun(P) -> {topos_peer_core:known(Incarnation, P), []} end, State)};
+handle_cast({send, Node, Kind, Payload}, State) ->
+    {noreply, with_peer(Node, fun(P) -> {P, topos_peer_core:send(kind(Kind), Payload, P)} end, State)}.
+
+-spec handle_info(term(), state()) -> {noreply, state()}.
+handle_info({topos, _Version, _Epoch, Frame}, State) ->
+    {noreply, on_frame(topos_frame:decode(Frame), State)};
+handle_info(tick, State) ->
+    {noreply, on_tick(now_ms(), State)};
+handle_info({topos_engine, {up, Node}}, State) ->
+    tell({transport, Node, up}, State),
+    #state{guests = Guests} = State,
+    Shorter = case Guests of
+        #{Node := _} -> State#state{guests = Guests#{Node := now_ms() + ?TELLING_TIME}};
+        _ -> State
+    end,
+    {noreply, with_peer(Node, fun(P) -> topos_peer_core:transport_up(topos_auth:nonce(), now_ms(), P) end, Shorter)};
+handle_info({topos_engine, {down, Node, Reason}}, State) ->
+    tell({transport, Node, {down, Reason}}, State),
+    case State of
+        %% A guest that was told has closed its side.
+        #state{guests = Guests} when is_map_key(Node, Guests) -> {noreply, dismiss(Node, State)};
+        _ -> {noreply, transport_down(Node, Reason, State)}
+    end;
+handle_info({topos_engine, reset}, State) ->
+    {noreply, all_down(engine_reset, State)};
+handle_info({'DOWN', Ref, process, _, Reason}, #state{engine = Ref} = State) ->
+    ?LOG_WARNING("topos_partisan: the engine ended: ~0tp", [Reason]),
+    {noreply, all_down(engine_ended, State#state{engine = undefined})};
+handle_info(_, State) ->
+    {noreply, State}.
+
+%% internal
+
+-spec on_frame({ok, topos_frame:t()} | {error, malformed | {version, byte(), binary()}}, state()) -> state().
+on_frame({ok, #{kind := Kind, source := Source} = Frame}, State) ->
+    case node_of(Source, State) of
+        {ok, Node} when Kind =:= ?TOPOS_FRAME_HELLO; Kind =:= ?TOPOS_FRAME_HELLO_ACK; Kind =:= ?TOPOS_FRAME_REJECT ->
+            ok = case Kind of ?TOPOS_FRAME_HELLO -> moved(Node, Frame, State); _ -> ok end,
+            with_peer(Node, fun(P) -> topos_peer_core:frame(Frame, now_ms(), P) end, State);
+        {ok, Node} ->
+            case topos_lanes:is_genuine(Frame) of
+                {true, _} -> on_session_frame(Kind, Node, Frame, State);
+                false -> refused(State)
+            end;
+        unknown when Kind =:= ?TOPOS_FRAME_HELLO ->
+            on_stranger(Frame, topos_frame:decode_hello(maps:get(payload, Frame)), State);
+        unknown ->
+            refused(State)
+    end;
+on_frame({error, {version, _, _}}, State) ->
+    refused(State);
+on_frame({error, malformed}, State) ->
+    ok = topos_local:count(malformed_frames),
+    State.
+
+%% A peer that greets while we cannot reach it may listen elsewhere now: it was started anew.
+-spec moved(node(), topos_frame:t(), state()) -> ok.
+moved(Node, #{payload := Payload} = Frame, #state{peers = Peers, guests = Guests} = State) ->
+    Away = not topos_peer_core:has_transport(maps:get(Node, Peers)) andalso not is_map_key(Node, Guests),
+    case Away andalso topos_frame:decode_hello(Payload) of
+        {ok, Hello} ->
+            case is_proved(Frame, Hello) of
+                true -> tell_greeted(Frame, Hello, State);
+                false -> ok
+            end;
+        _ ->
+            ok
+    end.
+
+%% A node that this one did not ask for. The engine can answer it only over a connection of our own, so it says where.
+-spec on_stranger(topos_frame:t(), {ok, topos_frame:hello()} | {error, malformed}, state()) -> state().
+on_stranger(_, {error, malformed}, State) ->
+    ok = topos_local:count(malformed_frames),
+    State;
+on_stranger(#{source := Source} = Frame, {ok, #{addresses := Addresses} = Hello}, State) ->
+    case is_proved(Frame, Hello) of
+        true ->
+            ok = tell_greeted(Frame, Hello, State),
+            State;
+        false ->
+            guest(Source, Addresses, State)
+    end.
+
+-spec is_proved(topos_frame:t(), topos_frame:hello()) -> boolean().
+is_proved(Frame, #{nonce := Nonce, proof := Proof, cluster := Cluster, addresses := Addresses}) ->
+    #{version := Version, source := Source, incarnation := Incarnation, destination := Known} = Frame,
+    #{cluster := Ours, key := Key} = topos_local:self(),
+    Version =:= ?TOPOS_FRAME_VERSION andalso Cluster =:= Ours
+        andalso topos_auth:equal(Proof, topos_auth:greeting(Key, Ours, {Source, Incarnation, Nonce}, Known, Addresses)).
+
+-spec tell_greeted(topos_frame:t(), topos_frame:hello(), state()) -> ok.
+tell_greeted(#{source := Source, incarnation := Incarnation, destination := Known}, #{addresses := Addresses}, State) ->
+    tell({greeted, Source, Incarnation, Known, Addresses}, State).
+
+%% Dialled for a moment, so that it learns from our greeting why it is not taken. Its name is an atom already if the
+%% engine knows of its connection; no atom is made here.
+-spec guest(binary(), [topos_engine:address()], state()) -> state().
+guest(Source, Addresses, #state{guests = Guests} = State) when map_size(Guests) < ?MAX_GUESTS ->
+    try binary_to_existing_atom(Source) of
+        Node ->
+            ok = (topos_local:engine()):connect(#{node => Node, addresses => Addresses}),
+            ensure(Node, State#state{guests = Guests#{Node => now_ms() + ?GUEST_TIME}})
+    catch
+        error:badarg -> refused(State)
+    end;
+guest(_, _, State) ->
+    refused(State).
+
+-spec dismiss_guests(integer(), state()) -> state().
+dismiss_guests(_Now, #state{guests = Guests} = State) when map_size(Guests) =:= 0 -> State;
+dismiss_guests(Now, #state{guests = Guests} = State) ->
+    maps:fold(
+        fun(Node, Until, Acc) when Now >= Until ->
+                dismiss(Node, Acc);
+           (_, _, Acc) ->
+                Acc
+        end, State, Guests).
+
+-spec dismiss(node(), state()) -> state().
+dismiss(Node, State) ->
+    ok = (topos_local:engine()):disconnect(Node),
+    forget_peer(Node, State).
+
+-spec transport_down(node(), term(), state()) -> state().
+transport_down(Node, Reason, State) ->
+    with_peer(Node, fun(P) -> topos_peer_core:transport_down(Reason, now_ms(), P) end, State).
+
+-spec on_session_frame(byte(), node(), topos_frame:t(), state()) -> state().
+on_session_frame(Kind, Node, #{payload := Payload} = Frame, State) ->
+    case Kind of
+        ?TOPOS_FRAME_GOSSIP -> tell({frame, Node, gossip, Payload}, State);
+        ?TOPOS_FRAME_LEAVE -> tell({frame, Node, leave, Payload}, State);
+        ?TOPOS_FRAME_LEAVE_ACK -> tell({frame, Node, leave_ack, Payload}, State);
+        _ -> ok
+    end,
+    Heard = with_peer(Node, fun(P) -> topos_peer_core:frame(Frame, now_ms(), P) end, State),
+    with_peer(Node, fun(P) -> topos_peer_core:heard(now_ms(), P) end, Heard).
+
+-spec refused(state()) -> state().
+refused(State) ->
+    ok = topos_local:count(refused_frames),
+    State.
+
+%% No atom is made of a name that came in a frame: the engine or the cluster named every peer there is.
+-spec node_of(binary(), state()) -> {ok, node()} | unknown.
+node_of(Source, #state{peers = Peers}) ->
+    try binary_to_existing_atom(Source) of
+        Node when is_map_key(Node, Peers) -> {ok, Node};
+        _ -> unknown
+    catch
+        error:badarg -> unknown
+    end.
+
+-spec ensure(node(), state()) -> state().
+ensure(Node, #state{peers = Peers} = State) when is_map_key(Node, Peers) -> State;
+ensure(Node, #state{peers = Peers, settings = Settings} = State) ->
+    Peer = topos_peer_core:new(atom_to_binary(Node), topos_local:self(), Settings),
+    true = ets:insert(topos_peers, {Node, connecting, 0, undefined}),
+    State#state{peers = Peers#{Node => Peer}}.
+
+-spec with_peer(node(), fun((topos_peer_core:t()) -> {topos_peer_core:t(), [topos_peer_core:effect()]}), state()) -> state().
+with_peer(Node, Fun, #state{peers = Peers} = State) ->
+    case Peers of
+        #{Node := Peer} -> carry_out(Node, Fun(Peer), State);
+        _ -> State
+    end.
+
+-spec carry_out(node(), {topos_peer_core:t(), [topos_peer_core:effect()]}, state()) -> state().
+carry_out(Node, {Peer, Effects}, #state{peers = Peers} = State) ->
+    Next = State#state{peers = Peers#{Node => Peer}},
+    ok = lists:foreach(fun(Effect) -> effect(Effect, Node, Peer, Next) end, Effects),
+    Next.
+
+-spec effect(topos_peer_core:effect(), node(), topos_peer_core:t(), state()) -> ok.
+effect({send, Frame}, Node, _Peer, _State) ->
+    %% What is lost here is asked for again: greetings and echoes repeat, gossip is periodic.
+    _ = (topos_local:engine()):send(Node, control, 0, ?TOPOS_DEST_PROCESS_LINK, Frame),
+    ok;
+effect({session, #{incarnation := Incarnation, token_in := In, token_out := Out} = Session}, Node, Peer, State) ->
+    case ets:lookup(topos_peers, Node) of
+        [{_, _, Before, _}] when Before =/= 0, Before =/= Incarnation -> ok = to_lanes(Node, gone);
+        _ -> ok
+    end,
+    true = ets:insert(topos_sessions, {atom_to_binary(Node), Node, Incarnation, In, new_heard()}),
+    true = ets:insert(topos_peers, {Node, topos_peer_core:status(Peer), Incarnation, Out}),
+    tell({opened, Node, Session}, State);
+effect({status, From, To, Reason}, Node, _Peer, State) ->
+    true = ets:update_element(topos_peers, Node, {2, To}),
+    ok = case To of down -> to_lanes(Node, closed); _ -> ok end,
+    tell({status, Node, From, To, Reason}, State);
+effect(confirmed, Node, _Peer, _State) ->
+    to_lanes(Node, opened);
+effect({refused, Reason, Details}, Node, _Peer, State) ->
+    tell({refused, Node, topos_error:new(Reason, Details#{node => Node})}, State);
+effect({refute, Incarnation}, _Node, _Peer, State) ->
+    tell({refute, Incarnation}, State).
+
+-spec forget_peer(node(), state()) -> state().
+forget_peer(Node, #state{peers = Peers} = State) ->
+    true = ets:delete(topos_peers, Node),
+    true = ets:delete(topos_sessions, atom_to_binary(Node)),
+    ok = to_lanes(Node, gone),
+    State#state{peers = maps:remove(Node, Peers), guests = maps:remove(Node, State#state.guests)}.
+
+-spec to_lanes(node(), opened | closed | gone) -> ok.
+to_lanes(Node, Event) ->
+    ok = topos_lanes:peer(Node, Event),
+    lists:foreach(
+        fun([Pid]) -> Pid ! {topos_lane, Event} end,
+        ets:match(topos_lane_senders, {{Node, '_', '_'}, '$1', '_'})
+    ).
+
+-spec all_down(term(), state()) -> state().
+all_down(Reason, #state{peers = Peers} = State) ->
+    Lost = maps:fold(
+        fun(Node, Peer, Acc) ->
+            ok = case topos_peer_core:has_transport(Peer) of
+                true -> tell({transport, Node, {down, Reason}}, State);
+                false -> ok
+            end,
+            carry_out(Node, topos_peer_core:transport_down(Reason, now_ms(), Peer), Acc)
+        end, State, Peers),
+    tell(reset, Lost),
+    Lost.
+
+-spec on_tick(integer(), state()) -> state().
+on_tick(Now, #state{tick = Tick, ticked = Before, settings = #{echo_interval := Echo}} = State) ->
+    _ = erlang:send_after(Tick, self(), tick),
+    Late = Now - Before - Tick,
+    #state{peers = Peers} = Dismissed = dismiss_guests(Now, State#state{ticked = Now}),
+    maps:fold(
+        fun(Node, Peer, Acc) ->
+            %% A node that was stopped itself has heard nobody; that is no reason to take them for dead.
+            Rested = case Late > Echo of true -> topos_peer_core:paused(Late, Peer); false -> Peer end,
+            {Heard, Effects} = heard_on_lanes(Node, Rested),
+            {Ticked, More} = topos_peer_core:tick(Now, Heard),
+            carry_out(Node, {Ticked, Effects ++ More}, Acc)
+        end,
+        Dismissed,
+        Peers
+    ).
+
+%% The lanes note when they heard a peer, so that a link full of data is not taken for a dead one.
+-spec heard_on_lanes(node(), topos_peer_core:t()) -> {topos_peer_core:t(), [topos_peer_core:effect()]}.
+heard_on_lanes(Node, Peer) ->
+    case ets:lookup(topos_sessions, atom_to_binary(Node)) of
+        [{_, _, _, _, Heard}] ->
+            case atomics:exchange(Heard, 1, 0) of
+                0 -> {Peer, []};
+                _ -> topos_peer_core:heard(now_ms(), Peer)
+            end;
+        [] ->
+            {Peer, []}
+    end.
+
+-spec new_heard() -> atomics:atomics_ref().
+new_heard() -> atomics:new(1, [{signed, false}]).
+
+-spec tell(term(), state()) -> ok.
+tell(_, #state{owner = undefined}) -> ok;
+tell(Event, #state{owner = Owner}) -> Owner ! {topos_link, Event}, ok.
+
+-spec kind(frame_kind()) -> byte().
+kind(gossip) -> ?TOPOS_FRAME_GOSSIP;
+kind(leave) -> ?TOPOS_FRAME_LEAVE;
+kind(leave_ack) -> ?TOPOS_FRAME_LEAVE_ACK.
+
+-spec now_ms() -> integer().
+now_ms() -> erlang:monotonic_time(millisecond).

@@ -1,0 +1,175 @@
+%% @doc What this node knows about itself, for every process of the link to read: configuration, engine, identity,
+%% counters; and the tables of the link, owned by this process so that they outlive their writers.
+%%
+%% It is the first child of a started node. When it ends, the node is not started; when it is started again, the node
+%% begins a new life with a new incarnation, so peers drop whatever they kept about the earlier one.
+%%
+%% Tables (named, public, read concurrently; each has one writer):
+%% <ul>
+%% <li>`topos_peers' (writer: `topos_link'): `{Node, Status, Incarnation, TokenOut | undefined}'</li>
+%% <li>`topos_sessions' (writer: `topos_link'): `{SourceName, Node, Incarnation, TokenIn, Heard :: atomics:ref()}'</li>
+%% <li>`topos_lane_senders' (writer: each sender its row): `{{Node, Channel, Index}, Pid, Room :: atomics:ref()}'</li>
+%% <li>`topos_lane_receivers' (writer: `topos_lanes'): `{{Node, Incarnation, LaneId}, Pid}'</li>
+%% <li>`topos_requests' (writer: each caller its row): `{Id, Node, Alias}'</li>
+%% <li>`topos_members' (writer: `topos_cluster'): `{Node, Status, topos_membership:entry(), Since}'</li>
+%% <li>`topos_services' (writer: whoever serves): `{Name, Module}'</li>
+%% <li>`topos_destinations' (writer: whoever claims): `{Kind, Module}'</li>
+%% </ul>
+-module(topos_local).
+-behaviour(gen_server).
+
+-export([start_link/1, is_started/0, config/0, config/1, engine/0, hot/0, self/0, name/0, incarnation/0, live_again/1, set_addresses/1]).
+-export([count/1, count/2, counted/1, counts/0]).
+-export([init/1, handle_call/3, handle_cast/2, terminate/2]).
+-export_type([given/0, hot/0, counter/0]).
+
+-define(CONFIG, {?MODULE, config}).
+-define(HOT, {?MODULE, hot}).
+-define(TABLE, topos_local).
+-define(TABLES, [topos_peers, topos_sessions, topos_lane_senders, topos_lane_receivers, topos_requests,
+                 topos_services, topos_destinations, topos_members]).
+
+%% The configuration and the engine's module, in a function because a configuration holds the cookie.
+-type given() :: fun(() -> {topos_config:t(), module()}).
+%% What a send reads.
+-type hot() :: #{
+    node := node(),
+    name := binary(),
+    engine := module(),
+    channels := #{atom() => {Lanes :: pos_integer(), Monotonic :: boolean()}},
+    max_message_bytes := pos_integer(),
+    max_queue_messages := pos_integer(),
+    max_queue_bytes := pos_integer(),
+    counters := counters:counters_ref()
+}.
+%% `sent', `delivered': messages. `undeliverable': nobody to deliver to, told to the sender. `in_doubt': given up.
+%% `overloaded': refused at the queue. `resent': batches sent again. `refused_frames': without a valid token or for
+%% another incarnation. `node_names': atoms made for names of nodes. `malformed_frames': not a frame. `late_replies': to requests that had timed out.
+-type counter() ::
+    sent | delivered | undeliverable | in_doubt | overloaded | resent | refused_frames | malformed_frames | late_replies
+    | node_names.
+
+-spec start_link(given()) -> {ok, pid()} | {error, term()}.
+start_link(Given) -> gen_server:start_link({local, ?MODULE}, ?MODULE, Given, []).
+
+-spec is_started() -> boolean().
+is_started() -> persistent_term:get(?CONFIG, undefined) =/= undefined.
+
+-spec config() -> topos_config:t().
+config() -> persistent_term:get(?CONFIG).
+
+-spec config(atom()) -> term().
+config(Key) -> maps:get(Key, config()).
+
+-spec engine() -> module().
+engine() -> maps:get(engine, hot()).
+
+%% @doc Fails with `badarg' while the node is not started.
+-spec hot() -> hot().
+hot() -> persistent_term:get(?HOT).
+
+%% @doc This node as its peers know it.
+-spec self() -> topos_peer_core:self().
+self() -> ets:lookup_element(?TABLE, self, 2).
+
+%% @doc The node's name as frames carry it.
+-spec name() -> binary().
+name() -> maps:get(name, hot()).
+
+-spec incarnation() -> topos_incarnation:t().
+incarnation() -> ets:lookup_element(?TABLE, incarnation, 2).
+
+%% @doc Begins a new life, with an incarnation above `Earlier' and above the present one. `topos_link' must be told.
+-spec live_again(topos_incarnation:t()) -> topos_incarnation:t().
+live_again(Earlier) -> gen_server:call(?MODULE, {live_again, Earlier}).
+
+%% @doc Where this node listens, as its greetings say.
+-spec set_addresses([topos_engine:address()]) -> ok.
+set_addresses(Addresses) -> gen_server:call(?MODULE, {set_addresses, Addresses}).
+
+-spec count(counter()) -> ok.
+count(Counter) -> count(Counter, 1).
+
+-spec count(counter(), non_neg_integer()) -> ok.
+count(Counter, N) -> counters:add(maps:get(counters, hot()), index(Counter), N).
+
+-spec counted(counter()) -> non_neg_integer().
+counted(Counter) -> counters:get(maps:get(counters, hot()), index(Counter)).
+
+%% @doc All counters since the node was started.
+-spec counts() -> #{counter() => non_neg_integer()}.
+counts() ->
+    Ref = maps:get(counters, hot()),
+    maps:from_list([{C, counters:get(Ref, index(C))} || C <- counter_names()]).
+
+%% gen_server
+
+-spec init(given()) -> {ok, topos_config:t()}.
+init(Given) ->
+    {Config, Engine} = Given(),
+    %% So that terminate/2 runs.
+    _ = process_flag(trap_exit, true),
+    _ = [ets:new(T, [named_table, public, {read_concurrency, true}, {write_concurrency, true}]) || T <- ?TABLES],
+    _ = ets:new(?TABLE, [named_table, protected, {read_concurrency, true}]),
+    #{node := Node, channels := Channels, limits := Limits} = Config,
+    Hot = maps:merge(maps:with([max_message_bytes, max_queue_messages, max_queue_bytes], Limits), #{
+        node => Node,
+        name => atom_to_binary(Node),
+        engine => Engine,
+        channels => maps:map(fun(_, #{parallelism := P, monotonic := M}) -> {P, M} end, Channels),
+        counters => counters:new(length(counter_names()), [write_concurrency])
+    }),
+    ok = set_incarnation(topos_incarnation:new(), Config),
+    ok = persistent_term:put(?HOT, Hot),
+    ok = persistent_term:put(?CONFIG, Config),
+    {ok, Config}.
+
+-spec handle_call(term(), gen_server:from(), topos_config:t()) -> {reply, term(), topos_config:t()}.
+handle_call({set_addresses, Addresses}, _From, Config) ->
+    true = ets:insert(?TABLE, {self, (topos_local:self())#{addresses => Addresses}}),
+    {reply, ok, Config};
+handle_call({live_again, Earlier}, _From, Config) ->
+    Incarnation = topos_incarnation:above(max(Earlier, incarnation())),
+    ok = set_incarnation(Incarnation, Config),
+    {reply, Incarnation, Config}.
+
+-spec handle_cast(term(), topos_config:t()) -> {noreply, topos_config:t()}.
+handle_cast(_, Config) -> {noreply, Config}.
+
+-spec terminate(term(), topos_config:t()) -> ok.
+terminate(_Reason, _Config) ->
+    _ = persistent_term:erase(?CONFIG),
+    _ = persistent_term:erase(?HOT),
+    ok.
+
+%% internal
+
+-spec set_incarnation(topos_incarnation:t(), topos_config:t()) -> ok.
+set_incarnation(Incarnation, #{node := Node, cluster := Cluster, cookie := Cookie}) ->
+    Addresses = case ets:lookup(?TABLE, self) of
+        [{self, #{addresses := Known}}] -> Known;
+        _ -> []
+    end,
+    Self = #{
+        name => atom_to_binary(Node), incarnation => Incarnation, cluster => Cluster, key => topos_auth:key(Cookie),
+        addresses => Addresses
+    },
+    true = ets:insert(?TABLE, [{self, Self}, {incarnation, Incarnation}]),
+    ok.
+
+-spec counter_names() -> [counter()].
+counter_names() ->
+    [sent, delivered, undeliverable, in_doubt, overloaded, resent, refused_frames, malformed_frames, late_replies,
+     node_names].
+
+-spec index(counter()) -> pos_integer().
+index(sent) -> 1;
+index(delivered) -> 2;
+index(undeliverable) -> 3;
+index(in_doubt) -> 4;
+index(overloaded) -> 5;
+index(resent) -> 6;
+index(refused_frames) -> 7;
+index(malformed_frames) -> 8;
+index(late_replies) -> 9;
+index(node_names) -> 10.

@@ -1,0 +1,320 @@
+//! Runs the nodes of a program: starts their VMs, shows what they write, answers what they ask, and ends them.
+
+use std::{io, os::unix::process::ExitStatusExt, process::ExitStatus, time::Duration};
+
+use tokio::{
+    process::Command,
+    signal::unix::{signal, Signal, SignalKind},
+    sync::mpsc,
+    time::{sleep_until, Instant},
+};
+
+use super::{
+    input::Input,
+    lines::Piece,
+    output::Output,
+    protocol::{Answer, Request},
+    vm::{Event, Vm, What},
+};
+
+/// How long a VM that was asked to stop may take before it is killed.
+const GRACE: Duration = Duration::from_secs(3);
+/// Events that wait; a VM that writes faster than the terminal reads waits too.
+const EVENTS: usize = 1024;
+
+/// Makes the command that starts a node's VM.
+pub(crate) trait Launch {
+    /// For a node's full name, `node2@127.0.0.1`.
+    fn command(&self, node: &str) -> Command;
+}
+
+/// The nodes of one `topos run`.
+pub(crate) struct Cluster<L> {
+    launch: L,
+    output: Output,
+    nodes: Vec<Node>,
+    events: mpsc::Sender<Event>,
+    inbox: mpsc::Receiver<Event>,
+    input: Input<Asker>,
+    /// The exit status of the run, once something decided it.
+    status: Option<i32>,
+    /// When VMs that were asked to stop are killed.
+    deadline: Option<Instant>,
+}
+
+struct Node {
+    name: String,
+    full_name: String,
+    life: u32,
+    vm: Option<Vm>,
+    /// Where it listens, once it said so.
+    addresses: Option<String>,
+    /// Whether its end was asked for, so that its exit status does not count.
+    killed: bool,
+    /// Who waits for its end.
+    killers: Vec<Asker>,
+    /// Who wants to know where it listens.
+    callers: Vec<Asker>,
+}
+
+/// A VM that asked something, and under which number.
+#[derive(Clone, Copy)]
+struct Asker {
+    node: usize,
+    life: u32,
+    id: u64,
+}
+
+impl<L: Launch> Cluster<L> {
+    /// A cluster whose nodes have these short names, the first of them the seed.
+    pub(crate) fn new(names: &[String], host: &str, launch: L, output: Output) -> Self {
+        let (events, inbox) = mpsc::channel(EVENTS);
+        let nodes = names.iter().map(|name| Node {
+            name: name.clone(),
+            full_name: format!("{name}@{host}"),
+            life: 0,
+            vm: None,
+            addresses: None,
+            killed: false,
+            killers: Vec::new(),
+            callers: Vec::new(),
+        });
+        Self {
+            launch,
+            output,
+            nodes: nodes.collect(),
+            events,
+            inbox,
+            input: Input::new(),
+            status: None,
+            deadline: None,
+        }
+    }
+
+    /// Runs all nodes to their end. Answers the exit status: the first that was not 0, or 128 and the signal that ended the
+    /// run. No VM is left when it returns, with an error or without.
+    pub(crate) async fn run(mut self) -> io::Result<i32> {
+        let mut interrupts = Interrupts::new()?;
+        for node in 0..self.nodes.len() {
+            self.start(node)?;
+        }
+        while self.nodes.iter().any(|node| node.vm.is_some()) {
+            let deadline = self.deadline;
+            tokio::select! {
+                Some(event) = self.inbox.recv() => self.handle(event)?,
+                Some((asker, line)) = self.input.next() => {
+                    self.answer(asker, &line.map_or(Answer::Eof, Answer::Ok));
+                }
+                number = interrupts.next() => self.interrupt(number)?,
+                () = until(deadline) => self.kill_all(),
+            }
+        }
+        Ok(self.status.unwrap_or(0))
+    }
+
+    fn start(&mut self, index: usize) -> io::Result<()> {
+        let eager = self.nodes.len() == 1;
+        let node = &mut self.nodes[index];
+        let command = self.launch.command(&node.full_name);
+        node.life += 1;
+        node.killed = false;
+        node.addresses = None;
+        node.vm = Some(Vm::start(command, (index, node.life), eager, &self.events)?);
+        Ok(())
+    }
+
+    fn handle(&mut self, event: Event) -> io::Result<()> {
+        if self.nodes[event.node].life != event.life {
+            return Ok(());
+        }
+        match event.what {
+            What::Wrote(stream, Piece::Line(text)) => self.output.line(event.node, stream, &text),
+            What::Wrote(stream, Piece::Part(text)) => Output::part(stream, &text),
+            What::Wrote(_, Piece::Request(request)) => self.request(event.node, request),
+            What::Exited(status) => self.exited(event.node, status?),
+        }
+    }
+
+    fn exited(&mut self, index: usize, status: ExitStatus) -> io::Result<()> {
+        let node = &mut self.nodes[index];
+        if let Some(mut vm) = node.vm.take() {
+            vm.mark_exited();
+        }
+        let (killers, callers) = (std::mem::take(&mut node.killers), std::mem::take(&mut node.callers));
+        let (name, killed) = (node.name.clone(), node.killed);
+        for asker in killers {
+            self.answer(asker, &Answer::Ok(String::new()));
+        }
+        for asker in callers {
+            self.answer(asker, &Answer::Error("ended".into()));
+        }
+        let code = exit_code(status);
+        if killed || code == 0 || self.status.is_some() {
+            return Ok(());
+        }
+        self.status = Some(code);
+        if self.nodes.len() > 1 {
+            let others = if self.nodes.iter().any(|node| node.vm.is_some()) { "; stopping the others" } else { "" };
+            self.output.remark(&format!("{name} ended with {}{others}", describe(status)))?;
+        }
+        self.terminate_all();
+        Ok(())
+    }
+
+    fn request(&mut self, index: usize, request: Request) -> io::Result<()> {
+        let life = self.nodes[index].life;
+        let asker = |id| Asker { node: index, life, id };
+        match request {
+            Request::Listening { node, addresses } => {
+                let Some(found) = self.nodes.iter().position(|known| known.full_name == node) else { return Ok(()) };
+                for asker in std::mem::take(&mut self.nodes[found].callers) {
+                    self.answer(asker, &Answer::Ok(addresses.clone()));
+                }
+                self.nodes[found].addresses = Some(addresses);
+            }
+            Request::Contact { id, node } => {
+                let asker = asker(id);
+                match self.nodes.iter_mut().find(|known| known.full_name == node) {
+                    None => self.answer(asker, &Answer::Error("unknown".into())),
+                    Some(Node { vm: None, .. }) => self.answer(asker, &Answer::Error("ended".into())),
+                    Some(Node { addresses: Some(addresses), .. }) => {
+                        let answer = Answer::Ok(addresses.clone());
+                        self.answer(asker, &answer);
+                    }
+                    Some(node) => node.callers.push(asker),
+                }
+            }
+            Request::Nodes { id } => {
+                let names: Vec<&str> = self.nodes.iter().map(|node| node.name.as_str()).collect();
+                self.answer(asker(id), &Answer::Ok(names.join(",")));
+            }
+            Request::Kill { id, name } => {
+                let asker = asker(id);
+                match self.find(&name) {
+                    Err(why) => self.answer(asker, &Answer::Error(why)),
+                    Ok(node) if self.nodes[node].vm.is_none() => {
+                        self.answer(asker, &Answer::Error(format!("{name} does not run")));
+                    }
+                    Ok(node) => {
+                        self.output.remark(&format!("killing {name} (SIGKILL)"))?;
+                        let node = &mut self.nodes[node];
+                        node.killed = true;
+                        node.killers.push(asker);
+                        if let Some(vm) = &node.vm {
+                            vm.kill();
+                        }
+                    }
+                }
+            }
+            Request::Start { id, name } => {
+                let asker = asker(id);
+                match self.find(&name) {
+                    Err(why) => self.answer(asker, &Answer::Error(why)),
+                    Ok(node) if self.nodes[node].vm.is_some() => {
+                        self.answer(asker, &Answer::Error(format!("{name} runs already")));
+                    }
+                    Ok(_) if self.deadline.is_some() => {
+                        self.answer(asker, &Answer::Error("the run is being stopped".into()));
+                    }
+                    Ok(node) => {
+                        self.output.remark(&format!("starting {name} again"))?;
+                        self.start(node)?;
+                        self.answer(asker, &Answer::Ok(String::new()));
+                    }
+                }
+            }
+            Request::Read { id } => self.read(asker(id)),
+        }
+        Ok(())
+    }
+
+    fn find(&self, name: &str) -> Result<usize, String> {
+        self.nodes.iter().position(|node| node.name == name).ok_or_else(|| {
+            let names: Vec<&str> = self.nodes.iter().map(|node| node.name.as_str()).collect();
+            format!("there is no node called {name}; this run has {}", names.join(", "))
+        })
+    }
+
+    fn answer(&self, asker: Asker, answer: &Answer) {
+        let node = &self.nodes[asker.node];
+        if let (Some(vm), true) = (&node.vm, node.life == asker.life) {
+            vm.answer(answer.line(asker.id));
+        }
+    }
+
+    /// The user's input belongs to a single node; with several, nobody could say which.
+    fn read(&mut self, asker: Asker) {
+        if self.nodes.len() > 1 {
+            self.answer(asker, &Answer::Eof);
+        } else {
+            self.input.request(asker);
+        }
+    }
+
+    fn interrupt(&mut self, number: i32) -> io::Result<()> {
+        if self.deadline.is_some() {
+            self.kill_all();
+        } else if self.nodes.len() > 1 {
+            self.output.remark("stopping the nodes")?;
+        }
+        self.status.get_or_insert(128 + number);
+        self.terminate_all();
+        Ok(())
+    }
+
+    fn terminate_all(&mut self) {
+        self.deadline.get_or_insert_with(|| Instant::now() + GRACE);
+        self.nodes.iter().filter_map(|node| node.vm.as_ref()).for_each(Vm::terminate);
+    }
+
+    fn kill_all(&mut self) {
+        // The exits come as events; there is nothing more to wait for.
+        self.deadline = Some(Instant::now() + GRACE);
+        self.nodes.iter().filter_map(|node| node.vm.as_ref()).for_each(Vm::kill);
+    }
+}
+
+/// The signals that end a run.
+struct Interrupts {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Interrupts {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// The number of the next one.
+    async fn next(&mut self) -> i32 {
+        tokio::select! {
+            _ = self.interrupt.recv() => SignalKind::interrupt(),
+            _ = self.terminate.recv() => SignalKind::terminate(),
+            _ = self.hangup.recv() => SignalKind::hangup(),
+        }
+        .as_raw_value()
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn exit_code(status: ExitStatus) -> i32 {
+    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
+}
+
+fn describe(status: ExitStatus) -> String {
+    match status.signal() {
+        Some(signal) => format!("signal {signal}"),
+        None => format!("exit status {}", exit_code(status)),
+    }
+}

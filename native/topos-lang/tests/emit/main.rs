@@ -1,0 +1,9 @@
+//! The back end: emitted Erlang read by people (snapshots) and run by a BEAM.
+
+// A helper that fails is a test that fails.
+#![allow(clippy::unwrap_used)]
+
+mod beam;
+mod build;
+mod golden;
+mod run;

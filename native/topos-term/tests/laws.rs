@@ -1,0 +1,168 @@
+//! Laws of typed terms: what is written is read again, and no bytes do harm.
+
+mod model;
+
+use model::{atom, intern, leak, text, At, Interned, Term, Value, Vm};
+use proptest::prelude::*;
+use topos_term::{check, decode, encode, scan_atoms, Descriptor, Fault, Limits, Schema};
+
+const LIMITS: Limits = Limits { depth: 1_000, new_atoms: 0, work: 1_000_000 };
+
+fn schema(descriptor: &Descriptor) -> Schema<Interned> {
+    Schema::new(descriptor, intern).expect("a valid descriptor")
+}
+
+fn bytes_of(schema: &Schema<Interned>, value: &Value) -> Result<Vec<u8>, Fault> {
+    let mut out = Vec::new();
+    encode(schema, &Vm::default(), At(leak(value.clone()), 0), &mut out, 1_000, 1_000_000).map(|_| out)
+}
+
+fn value_of(schema: &Schema<Interned>, bytes: &[u8]) -> Result<Term, Fault> {
+    decode(schema, &mut Vm::default(), bytes, LIMITS).map(|(term, _)| term)
+}
+
+/// A descriptor and a value of it.
+fn typed() -> impl Strategy<Value = (Descriptor, Value)> {
+    let leaf = prop_oneof![
+        any::<i64>().prop_map(|n| (Descriptor::Int, Value::Int(n))),
+        (0..300i64).prop_map(|n| (Descriptor::Int, Value::Int(n))),
+        any::<f64>().prop_filter("finite", |f| f.is_finite()).prop_map(|f| (Descriptor::Float, Value::Float(f))),
+        ".{0,12}".prop_map(|s| (Descriptor::Text, text(&s))),
+        any::<bool>().prop_map(|b| (Descriptor::Bool, atom(if b { "true" } else { "false" }))),
+        Just((Descriptor::Unit, atom("ok"))),
+        // -(2^70), which only the VM reads.
+        Just((Descriptor::Int, Value::External(vec![110, 9, 1, 0, 0, 0, 0, 0, 0, 0, 0, 64]))),
+    ];
+    leaf.prop_recursive(4, 40, 5, |inner| {
+        prop_oneof![
+            // Elements of one type: the value is repeated.
+            (inner.clone(), 0..5usize).prop_map(|((d, v), n)| (Descriptor::List(Box::new(d)), Value::List(vec![v; n]))),
+            prop::collection::vec(inner.clone(), 0..4).prop_map(|parts| {
+                let (descriptors, values) = parts.into_iter().unzip();
+                (Descriptor::Tuple(descriptors), Value::Tuple(values))
+            }),
+            prop::collection::btree_map("[a-zé]{1,4}", inner.clone(), 0..5).prop_map(|fields| {
+                let values = fields.iter().map(|(name, (_, v))| (atom(name), v.clone())).collect();
+                (Descriptor::Record(fields.into_iter().map(|(name, (d, _))| (name, d)).collect()), Value::Map(values))
+            }),
+            (prop::collection::btree_set(any::<i64>(), 0..5), inner.clone()).prop_map(|(keys, (d, v))| {
+                let pairs = keys.into_iter().map(|key| (Value::Int(key), v.clone())).collect();
+                (Descriptor::Map(Box::new(Descriptor::Int), Box::new(d)), Value::Map(pairs))
+            }),
+            prop::collection::vec(inner, 0..3).prop_map(|parts| {
+                let (descriptors, values): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+                let constructors = vec![
+                    ("none".into(), vec![]),
+                    ("some".into(), vec![Descriptor::Any; 7]),
+                    ("it".into(), descriptors),
+                ];
+                let value = if values.is_empty() {
+                    atom("it")
+                } else {
+                    Value::Tuple([atom("it")].into_iter().chain(values).collect())
+                };
+                (Descriptor::Variant(constructors), value)
+            }),
+        ]
+    })
+}
+
+/// The same value, with the pairs of each map in one order.
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::List(values) => Value::List(values.iter().map(sorted).collect()),
+        Value::Tuple(values) => Value::Tuple(values.iter().map(sorted).collect()),
+        Value::Map(pairs) => {
+            let mut pairs: Vec<_> = pairs.iter().map(|(k, v)| (sorted(k), sorted(v))).collect();
+            pairs.sort_by_key(|pair| format!("{pair:?}"));
+            Value::Map(pairs)
+        }
+        other => other.clone(),
+    }
+}
+
+/// Changes that a sloppy or a hostile peer makes.
+fn damage() -> impl Strategy<Value = Vec<(usize, u8, u8)>> {
+    prop::collection::vec((any::<usize>(), any::<u8>(), 0..4u8), 0..6)
+}
+
+fn damaged(mut bytes: Vec<u8>, changes: &[(usize, u8, u8)]) -> Vec<u8> {
+    for (at, byte, how) in changes {
+        if bytes.is_empty() {
+            return bytes;
+        }
+        let at = at % bytes.len();
+        match how {
+            0 => bytes[at] = *byte,
+            1 => bytes[at] ^= 1 << (byte % 8),
+            2 => bytes.truncate(at),
+            _ => bytes.insert(at, *byte),
+        }
+    }
+    bytes
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    #[test]
+    fn what_is_encoded_is_decoded((descriptor, value) in typed()) {
+        let schema = schema(&descriptor);
+        let bytes = bytes_of(&schema, &value).expect("the value is of its type");
+        let again = value_of(&schema, &bytes).expect("its bytes are, too");
+        prop_assert_eq!(sorted(again), sorted(&value));
+        prop_assert_eq!(bytes_of(&schema, again).expect("what was decoded is of the type"), bytes);
+        prop_assert!(check(&schema, &Vm::default(), At(again, 0), 1_000, 1_000_000).is_ok());
+    }
+
+    #[test]
+    fn the_order_of_a_map_does_not_show(keys in prop::collection::btree_set(".{0,6}", 0..8), seed in any::<u64>()) {
+        let pairs: Vec<_> = keys.iter().map(|key| (text(key), Value::Int(1))).collect();
+        let mut shuffled = pairs.clone();
+        shuffled.sort_by_key(|(key, _)| format!("{key:?}").bytes().fold(seed, |h, b| (h ^ u64::from(b)).wrapping_mul(31)));
+        for descriptor in [Descriptor::Map(Box::new(Descriptor::Text), Box::new(Descriptor::Int)), Descriptor::Any] {
+            let schema = schema(&descriptor);
+            let one = bytes_of(&schema, &Value::Map(pairs.clone())).expect("valid");
+            prop_assert_eq!(one, bytes_of(&schema, &Value::Map(shuffled.clone())).expect("valid"));
+        }
+    }
+
+    #[test]
+    fn a_check_agrees_with_the_decoder((descriptor, _) in typed(), (other, value) in typed()) {
+        let bytes = bytes_of(&schema(&other), &value).expect("the value is of its type");
+        let schema = schema(&descriptor);
+        let checked = check(&schema, &Vm::default(), At(leak(value), 0), 1_000, 1_000_000).map(|_| ());
+        let decoded = value_of(&schema, &bytes).map(|_| ());
+        prop_assert_eq!(checked.is_ok(), decoded.is_ok(), "{:?} {:?}", checked, decoded);
+        if let (Err(checked), Err(decoded)) = (checked, decoded) {
+            let both = matches!((&checked, &decoded), (Fault::Mismatch { .. }, Fault::Mismatch { .. }));
+            prop_assert!(both, "{:?} {:?}", checked, decoded);
+        }
+    }
+
+    #[test]
+    fn damaged_bytes_are_a_value_or_an_error((descriptor, value) in typed(), changes in damage()) {
+        let schema = schema(&descriptor);
+        let bytes = damaged(bytes_of(&schema, &value).expect("valid"), &changes);
+        let mut vm = Vm::default();
+        let decoded = decode(&schema, &mut vm, &bytes, LIMITS);
+        // What is made is bounded by what came: a byte is at most one term, which may be moved into its parent.
+        prop_assert!(*vm.made.borrow() <= 4 * bytes.len() + 4, "{} from {}", vm.made.borrow(), bytes.len());
+        prop_assert!(vm.atoms.is_empty(), "no atom is made without a budget");
+        if let Ok((term, _)) = decoded {
+            prop_assert!(check(&schema, &Vm::default(), At(term, 0), 1_000, 1_000_000).is_ok());
+        }
+        let any = self::schema(&Descriptor::Any);
+        let _ = decode(&any, &mut Vm::default(), &bytes, LIMITS);
+        let _ = scan_atoms(&bytes, 10, 1_000_000, |_| false);
+    }
+
+    #[test]
+    fn any_bytes_are_a_value_or_an_error(mut bytes in prop::collection::vec(any::<u8>(), 0..200), (d, _) in typed()) {
+        bytes.insert(0, 131);
+        let mut vm = Vm::default();
+        let _ = decode(&schema(&d), &mut vm, &bytes, LIMITS);
+        prop_assert!(vm.atoms.is_empty());
+        let _ = scan_atoms(&bytes, 10, 1_000_000, |_| false);
+    }
+}

@@ -1,0 +1,238 @@
+//! A VM for the tests: terms are trees, atoms are texts, and the known ones are a set.
+#![allow(dead_code, missing_docs, unreachable_pub)]
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use topos_term::{AtomName, Build, Inspect, Kind};
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    Atom(String),
+    Int(i64),
+    /// External format of what only the VM reads: integers of more than 64 bits, identifiers, functions, whole terms.
+    External(Vec<u8>),
+    Float(f64),
+    Binary(Vec<u8>),
+    List(Vec<Value>),
+    Tuple(Vec<Value>),
+    Map(Vec<(Value, Value)>),
+    Hole,
+}
+
+pub fn atom(name: &str) -> Value {
+    Value::Atom(name.to_owned())
+}
+
+pub fn text(text: &str) -> Value {
+    Value::Binary(text.as_bytes().to_vec())
+}
+
+/// Terms are leaked, so that they are cheap to copy.
+pub type Term = &'static Value;
+
+pub fn leak(value: Value) -> Term {
+    Box::leak(Box::new(value))
+}
+
+static HOLE: Value = Value::Hole;
+static EMPTY: Value = Value::List(Vec::new());
+
+/// A term, or the rest of a list from an element on.
+#[derive(Clone, Copy, Debug)]
+pub struct At(pub Term, pub usize);
+
+#[derive(Clone, Copy, Debug)]
+pub struct Interned(pub &'static str);
+
+impl PartialEq for Interned {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+impl Eq for Interned {}
+
+pub fn intern(name: &str) -> Option<Interned> {
+    Some(Interned(Box::leak(name.to_owned().into_boxed_str())))
+}
+
+#[derive(Default)]
+pub struct Vm {
+    pub atoms: BTreeSet<String>,
+    /// Terms made so far: no more than the bytes read allow.
+    pub made: RefCell<usize>,
+}
+
+impl Inspect for Vm {
+    type Term = At;
+    type Atom = Interned;
+    type Tuple = &'static [Value];
+    type Pairs = std::slice::Iter<'static, (Value, Value)>;
+
+    fn kind(&self, At(term, _): At) -> Kind {
+        match term {
+            Value::Atom(_) => Kind::Atom,
+            Value::Int(_) => Kind::Integer,
+            Value::External(bytes) if bytes[0] == 110 || bytes[0] == 111 => Kind::Integer,
+            Value::External(bytes) if bytes[0] == 88 => Kind::Pid,
+            Value::External(_) | Value::Hole => Kind::Other,
+            Value::Float(_) => Kind::Float,
+            Value::Binary(_) => Kind::Bitstring,
+            Value::List(_) => Kind::List,
+            Value::Tuple(_) => Kind::Tuple,
+            Value::Map(_) => Kind::Map,
+        }
+    }
+    fn is_atom(&self, At(term, _): At, atom: Interned) -> bool {
+        matches!(term, Value::Atom(name) if name == atom.0)
+    }
+    fn atom(&self, At(term, _): At) -> Option<Interned> {
+        if let Value::Atom(name) = term {
+            Some(Interned(name))
+        } else {
+            None
+        }
+    }
+    fn atom_name(&self, atom: Interned, out: &mut Vec<u8>) {
+        out.extend_from_slice(atom.0.as_bytes());
+    }
+    fn int(&self, At(term, _): At) -> Option<i64> {
+        if let Value::Int(value) = term {
+            Some(*value)
+        } else {
+            None
+        }
+    }
+    fn float(&self, At(term, _): At) -> Option<f64> {
+        if let Value::Float(value) = term {
+            Some(*value)
+        } else {
+            None
+        }
+    }
+    fn binary(&self, At(term, _): At) -> Option<&[u8]> {
+        if let Value::Binary(bytes) = term {
+            Some(bytes)
+        } else {
+            None
+        }
+    }
+    fn cell(&self, At(term, from): At) -> Option<(At, At)> {
+        let Value::List(elements) = term else { return None };
+        elements.get(from).map(|head| (At(head, 0), At(term, from + 1)))
+    }
+    fn is_nil(&self, At(term, from): At) -> bool {
+        matches!(term, Value::List(elements) if from >= elements.len())
+    }
+    fn tuple(&self, At(term, _): At) -> Option<&'static [Value]> {
+        if let Value::Tuple(elements) = term {
+            Some(elements)
+        } else {
+            None
+        }
+    }
+    fn arity(&self, tuple: &'static [Value]) -> usize {
+        tuple.len()
+    }
+    fn element(&self, tuple: &'static [Value], index: usize) -> At {
+        At(&tuple[index], 0)
+    }
+    fn map_size(&self, At(term, _): At) -> Option<usize> {
+        if let Value::Map(pairs) = term {
+            Some(pairs.len())
+        } else {
+            None
+        }
+    }
+    fn map_get(&self, At(term, _): At, key: Interned) -> Option<At> {
+        let Value::Map(pairs) = term else { return None };
+        pairs.iter().find(|(known, _)| matches!(known, Value::Atom(name) if name == key.0)).map(|(_, v)| At(v, 0))
+    }
+    fn pairs(&self, At(term, _): At) -> Option<Self::Pairs> {
+        if let Value::Map(pairs) = term {
+            Some(pairs.iter())
+        } else {
+            None
+        }
+    }
+    fn next_pair(&self, pairs: &mut Self::Pairs) -> Option<(At, At)> {
+        pairs.next().map(|(key, value)| (At(key, 0), At(value, 0)))
+    }
+    fn external(&self, At(term, _): At, out: &mut Vec<u8>) -> bool {
+        if let Value::External(bytes) = term {
+            out.extend_from_slice(bytes);
+            true
+        } else {
+            false
+        }
+    }
+}
+
+impl Vm {
+    fn make(&self, value: Value) -> Term {
+        *self.made.borrow_mut() += 1;
+        leak(value)
+    }
+
+    fn values(&self, terms: &[Term]) -> Vec<Value> {
+        *self.made.borrow_mut() += terms.len();
+        terms.iter().map(|term| (*term).clone()).collect()
+    }
+}
+
+impl Build for Vm {
+    type Term = Term;
+    type Atom = Interned;
+    const HOLE: Term = &HOLE;
+
+    fn atom(&mut self, atom: Interned) -> Term {
+        self.make(Value::Atom(atom.0.to_owned()))
+    }
+    fn existing_atom(&mut self, name: AtomName) -> Option<Term> {
+        let name = name.to_text();
+        self.atoms.contains(&name).then(|| self.make(Value::Atom(name)))
+    }
+    fn new_atom(&mut self, name: AtomName) -> Option<Term> {
+        self.atoms.insert(name.to_text());
+        Some(self.make(Value::Atom(name.to_text())))
+    }
+    fn int(&mut self, value: i64) -> Term {
+        self.make(Value::Int(value))
+    }
+    fn float(&mut self, value: f64) -> Term {
+        assert!(value.is_finite(), "the VM takes finite floats alone");
+        self.make(Value::Float(value))
+    }
+    fn binary(&mut self, bytes: &[u8]) -> Term {
+        self.make(Value::Binary(bytes.to_vec()))
+    }
+    fn list(&mut self, elements: &[Term]) -> Term {
+        if elements.is_empty() {
+            return &EMPTY;
+        }
+        self.make(Value::List(self.values(elements)))
+    }
+    fn tuple(&mut self, elements: &[Term]) -> Term {
+        self.make(Value::Tuple(self.values(elements)))
+    }
+    fn map(&mut self, keys: &[Term], values: &[Term]) -> Option<Term> {
+        let keys = self.values(keys);
+        let values = self.values(values);
+        if keys.iter().enumerate().any(|(i, key)| keys[..i].contains(key)) {
+            return None;
+        }
+        Some(self.make(Value::Map(keys.into_iter().zip(values).collect())))
+    }
+    fn record(&mut self, keys: &[Interned], values: &[Term]) -> Option<Term> {
+        assert!(values.iter().all(|value| **value != Value::Hole), "every field has been read");
+        let keys: Vec<Term> = keys.iter().map(|key| leak(Value::Atom(key.0.to_owned()))).collect();
+        self.map(&keys, values)
+    }
+    fn external(&mut self, bytes: &[u8]) -> Option<Term> {
+        // Like the VM: no atom that is not known.
+        let mut whole = vec![131];
+        whole.extend_from_slice(bytes);
+        let (new, _) =
+            topos_term::scan_atoms(&whole, usize::MAX, u64::MAX, |name| self.atoms.contains(&name.to_text())).ok()?;
+        new.is_empty().then(|| self.make(Value::External(bytes.to_vec())))
+    }
+}

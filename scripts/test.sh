@@ -1,0 +1,87 @@
+#!/bin/bash
+# Runs the test suites, one after the other, and closes with one line: N passed, M failed, K skipped.
+#
+#   scripts/test.sh              all stages
+#   scripts/test.sh rust eunit   only these: rust, eunit, properties, ct
+#
+# A stage that fails does not stop the others. Each stage's own closing lines stay visible.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+logs=.make/logs
+mkdir -p "$logs"
+passed=0 failed=0 skipped=0 broken=()
+stages=("$@")
+[ $# -gt 0 ] || stages=(rust eunit properties ct)
+
+# sum REGEX FILE: adds up the first number of every match.
+sum() { grep -oE "$1" "$2" | grep -oE '[0-9]+' | awk '{ n += $1 } END { print n + 0 }'; }
+strip() { sed -E 's/\x1b\[[0-9;]*[A-Za-z]//g'; }
+
+# stage NAME COMMAND...: runs it, shows and keeps its output. A non-zero exit whose log counts no failure counts as one.
+stage() {
+    local name=$1 started=$SECONDS status before=$failed
+    shift
+    printf '\n== %s: %s\n' "$name" "$*"
+    "$@" 2>&1 | tee "$logs/$name.raw"
+    status=${PIPESTATUS[0]}
+    strip <"$logs/$name.raw" >"$logs/$name.log"
+    count "$name" "$logs/$name.log"
+    if [ "$status" -ne 0 ]; then
+        [ "$failed" -gt "$before" ] || failed=$((failed + 1))
+        broken+=("$name")
+    fi
+    printf '== %s: %d s, exit %d\n' "$name" "$((SECONDS - started))" "$status"
+}
+
+# count STAGE LOG: reads the closing lines of the stage's runner.
+count() {
+    case $1 in
+        rust)
+            passed=$((passed + $(sum '[0-9]+ passed' "$2")))
+            failed=$((failed + $(sum '[0-9]+ failed' "$2")))
+            skipped=$((skipped + $(sum '[0-9]+ (skipped|ignored)' "$2")))
+            ;;
+        eunit)
+            local all bad
+            all=$(sum '^ *[0-9]+ tests?, ' "$2")
+            bad=$(sum '[0-9]+ failures?' "$2")
+            passed=$((passed + all - bad))
+            failed=$((failed + bad))
+            skipped=$((skipped + $(sum '[0-9]+ (skipped|cancelled)' "$2")))
+            ;;
+        properties)
+            passed=$((passed + $(sum '^properties: [0-9]+ passed' "$2")))
+            failed=$((failed + $(sum 'passed, [0-9]+ failed' "$2")))
+            ;;
+        ct)
+            passed=$((passed + $(sum 'All [0-9]+ tests passed' "$2") + $(sum 'Passed [0-9]+ tests?' "$2")))
+            failed=$((failed + $(sum 'Failed [0-9]+ tests?' "$2")))
+            skipped=$((skipped + $(sum 'Skipped [0-9]+ ' "$2")))
+            ;;
+    esac
+}
+
+for name in "${stages[@]}"; do
+    case $name in
+        rust)
+            if cargo nextest --version >/dev/null 2>&1; then
+                stage rust cargo nextest run --workspace --locked --no-fail-fast --status-level fail --final-status-level fail
+            else
+                stage rust cargo test --workspace --locked --no-fail-fast
+            fi
+            ;;
+        eunit) stage eunit rebar3 eunit ;;
+        properties) stage properties sh scripts/properties.sh ;;
+        ct) stage ct rebar3 ct --readable=false ;;
+        *)
+            echo "test.sh: there is no stage '$name'; the stages are rust, eunit, properties, ct" >&2
+            exit 2
+            ;;
+    esac
+done
+
+echo
+sh scripts/engines.sh
+[ ${#broken[@]} -eq 0 ] || echo "failed stages: ${broken[*]} (logs in $logs)"
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ] && [ ${#broken[@]} -eq 0 ]

@@ -1,0 +1,124 @@
+-module(topos_inbox_tests).
+-include_lib("eunit/include/eunit.hrl").
+
+inbox_test_() ->
+    {foreach, fun start/0, fun stop/1, [
+        {Name, Test}
+     || {Name, Test} <- [
+            {"in order", fun in_order/0},
+            {"receivers in order", fun receivers_in_order/0},
+            {"bounded", fun bounded/0},
+            {"times out", fun times_out/0},
+            {"dead receivers take nothing", fun dead_receivers_take_nothing/0},
+            {"late receivers take nothing", fun late_receivers_take_nothing/0},
+            {"the order of waiters stays small", fun order_of_waiters_stays_small/0},
+            {"many senders and receivers", fun many_senders_and_receivers/0},
+            {"not started", fun not_started/0}
+        ]
+    ]}.
+
+start() ->
+    ok = meck:new(topos_local, [non_strict]),
+    ok = meck:expect(topos_local, config, fun(node) -> 'here@host' end),
+    {ok, Pid} = topos_inbox:start_link(100),
+    Pid.
+
+stop(Pid) ->
+    ok = stopped(Pid),
+    meck:unload(topos_local).
+
+stopped(Pid) ->
+    true = unlink(Pid),
+    gen_server:stop(Pid, shutdown, 5000).
+
+in_order() ->
+    [ok = topos_inbox:offer(a@h, N) || N <- lists:seq(1, 50)],
+    ?assertEqual([{ok, {a@h, N}} || N <- lists:seq(1, 50)], [topos_inbox:recv(0) || _ <- lists:seq(1, 50)]).
+
+%% Each waits in a process of its own; they are served in the order in which they began.
+receivers_in_order() ->
+    Waiting = [waiter(infinity, N) || N <- lists:seq(1, 10)],
+    [ok = topos_inbox:offer(a@h, N) || N <- lists:seq(1, 10)],
+    ?assertEqual([{ok, {a@h, N}} || N <- lists:seq(1, 10)], [answer(W) || W <- Waiting]).
+
+bounded() ->
+    [ok = topos_inbox:offer(a@h, N) || N <- lists:seq(1, 100)],
+    ?assertEqual({error, {inbox_full, #{node => 'here@host', limit => 100}}}, topos_inbox:offer(a@h, 101)),
+    ?assertEqual(100, topos_inbox:count()),
+    {ok, {a@h, 1}} = topos_inbox:recv(0),
+    ?assertEqual(ok, topos_inbox:offer(a@h, 101)),
+    ?assertMatch({error, {inbox_full, _}}, topos_inbox:offer(a@h, 102)).
+
+times_out() ->
+    Start = erlang:monotonic_time(millisecond),
+    ?assertMatch({error, {timeout, #{timeout := 30}}}, topos_inbox:recv(30)),
+    Took = erlang:monotonic_time(millisecond) - Start,
+    ?assert(Took >= 30 andalso Took < 1000),
+    ?assertMatch({error, {timeout, _}}, topos_inbox:recv(0)),
+    ?assertEqual(0, topos_inbox:waiting()).
+
+dead_receivers_take_nothing() ->
+    {Pid, _} = waiter(infinity, 1),
+    Second = waiter(infinity, 2),
+    exit(Pid, kill),
+    ok = wait_until(fun() -> topos_inbox:waiting() =:= 1 end),
+    ok = topos_inbox:offer(a@h, m),
+    ?assertEqual({ok, {a@h, m}}, answer(Second)).
+
+late_receivers_take_nothing() ->
+    ?assertMatch({error, {timeout, _}}, topos_inbox:recv(1)),
+    ok = topos_inbox:offer(a@h, m),
+    ?assertEqual({ok, {a@h, m}}, topos_inbox:recv(0)).
+
+%% A thousand that gave up leave nothing behind.
+order_of_waiters_stays_small() ->
+    [{error, {timeout, _}} = topos_inbox:recv(1) || _ <- lists:seq(1, 200)],
+    {state, _, _, Waiters, Order} = sys:get_state(topos_inbox),
+    ?assertEqual(0, map_size(Waiters)),
+    ?assert(queue:len(Order) =< 17).
+
+%% Nothing is lost, nothing comes twice, and each sender's messages keep their order.
+many_senders_and_receivers() ->
+    Receivers = [spawn_monitor(fun() -> exit({took, take_all([])}) end) || _ <- lists:seq(1, 4)],
+    Senders = [spawn_monitor(fun() -> [send({S, N}) || N <- lists:seq(1, 500)] end) || S <- lists:seq(1, 4)],
+    [receive {'DOWN', Ref, process, Pid, normal} -> ok end || {Pid, Ref} <- Senders],
+    [send(stop) || _ <- Receivers],
+    Taken = [receive {'DOWN', Ref, process, Pid, {took, Took}} -> Took end || {Pid, Ref} <- Receivers],
+    ?assertEqual(lists:sort([{S, N} || S <- lists:seq(1, 4), N <- lists:seq(1, 500)]), lists:sort(lists:append(Taken))),
+    [?assertEqual(lists:sort(Of), Of) || Took <- Taken, S <- lists:seq(1, 4), Of <- [[N || {S1, N} <- Took, S1 =:= S]]].
+
+not_started() ->
+    ok = stopped(whereis(topos_inbox)),
+    ?assertMatch({error, {not_started, _}}, topos_inbox:offer(a@h, m)),
+    ?assertMatch({error, {not_started, _}}, topos_inbox:recv(0)),
+    {ok, _} = topos_inbox:start_link(1).
+
+%% A process that waits for a message, surely after those started before it.
+waiter(Timeout, Nth) ->
+    {Pid, Ref} = spawn_monitor(fun() -> exit({answer, topos_inbox:recv(Timeout)}) end),
+    ok = wait_until(fun() -> topos_inbox:waiting() =:= Nth end),
+    {Pid, Ref}.
+
+answer({Pid, Ref}) ->
+    receive {'DOWN', Ref, process, Pid, {answer, Answer}} -> Answer after 5000 -> no_answer end.
+
+take_all(Took) ->
+    case topos_inbox:recv(5000) of
+        {ok, {a@h, stop}} -> lists:reverse(Took);
+        {ok, {a@h, Message}} -> take_all([Message | Took])
+    end.
+
+%% Back-pressure by hand: a refused offer is made again.
+send(Message) ->
+    case topos_inbox:offer(a@h, Message) of
+        ok -> ok;
+        {error, {inbox_full, _}} -> erlang:yield(), send(Message)
+    end.
+
+wait_until(Fun) -> wait_until(Fun, 500).
+
+wait_until(Fun, Left) when Left > 0 ->
+    case Fun() of
+        true -> ok;
+        false -> receive after 10 -> wait_until(Fun, Left - 1) end
+    end.

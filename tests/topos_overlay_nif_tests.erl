@@ -1,0 +1,71 @@
+%% The border of the overlays: terms in, terms out, errors. What an overlay does is tested in Rust.
+-module(topos_overlay_nif_tests).
+
+-include_lib("eunit/include/eunit.hrl").
+
+a_member_is_connected_to_test() ->
+    Overlay = overlay(#{}),
+    {ok, Actions} = topos_overlay_nif:handle(Overlay, 10, {joined, <<"b">>}),
+    ?assertEqual([{set_view, [<<"b">>]}, {connect, <<"b">>}, {schedule_tick, 5000}], Actions),
+    ?assertEqual({ok, []}, topos_overlay_nif:handle(Overlay, 20, {link_up, <<"b">>})),
+    ?assertEqual([<<"b">>], topos_overlay_nif:view(Overlay)),
+    {ok, Left} = topos_overlay_nif:handle(Overlay, 30, {left, <<"b">>}),
+    ?assertEqual([{set_view, []}, {disconnect, <<"b">>}], Left).
+
+a_link_that_is_down_is_tried_again_test() ->
+    Overlay = overlay(#{backoff_min => 100}),
+    {ok, _} = topos_overlay_nif:handle(Overlay, 0, {joined, <<"b">>}),
+    {ok, _} = topos_overlay_nif:handle(Overlay, 0, {link_up, <<"b">>}),
+    {ok, [{schedule_tick, Wait}]} = topos_overlay_nif:handle(Overlay, 0, {link_down, <<"b">>}),
+    ?assert(Wait >= 50 andalso Wait =< 100),
+    ?assertMatch({ok, [{connect, <<"b">>} | _]}, topos_overlay_nif:handle(Overlay, Wait, tick)).
+
+the_seed_decides_the_jitter_test() ->
+    Waits = fun(Seed) ->
+        {ok, Overlay} = topos_overlay_nif:new(full_mesh, #{own => <<"a">>}, Seed),
+        {ok, _} = topos_overlay_nif:handle(Overlay, 0, {joined, <<"b">>}),
+        {ok, [{schedule_tick, Wait}]} = topos_overlay_nif:handle(Overlay, 0, {link_down, <<"b">>}),
+        Wait
+    end,
+    ?assertEqual([Waits(S) || S <- lists:seq(1, 20)], [Waits(S) || S <- lists:seq(1, 20)]),
+    ?assert(length(lists:usort([Waits(S) || S <- lists:seq(1, 20)])) > 10).
+
+mistakes_are_errors_with_their_parameter_test_() ->
+    New = fun(Kind, Params) -> topos_overlay_nif:new(Kind, Params, 1) end,
+    Own = #{own => <<"a">>},
+    [
+        ?_assertMatch({error, {invalid_overlay, #{parameter := Parameter}}}, New(Kind, Params))
+     || {Parameter, Kind, Params} <- [
+            {kind, ring, Own},
+            {own, full_mesh, #{}},
+            {own, full_mesh, #{own => a}},
+            {node, full_mesh, #{own => <<>>}},
+            {colour, full_mesh, Own#{colour => red}},
+            {backoff_min, full_mesh, Own#{backoff_min => 0}},
+            {backoff_min, full_mesh, Own#{backoff_min => 1.5}},
+            {<<"backoff_max">>, full_mesh, Own#{backoff_max => 50}},
+            {connect_timeout, full_mesh, Own#{connect_timeout => 3_600_001}},
+            {max_connecting, full_mesh, Own#{max_connecting => 1 bsl 32}},
+            {max_members, full_mesh, Own#{max_members => -1}}
+        ]
+    ].
+
+limits_are_errors_and_change_nothing_test() ->
+    Overlay = overlay(#{max_members => 1}),
+    {ok, _} = topos_overlay_nif:handle(Overlay, 0, {joined, <<"b">>}),
+    {error, Full} = topos_overlay_nif:handle(Overlay, 0, {joined, <<"c">>}),
+    ?assertEqual({overlay_full, #{limit => 1}}, Full),
+    ?assertMatch("error[TP1044]" ++ _, unicode:characters_to_list(topos_error:format(Full))),
+    ?assertMatch({error, {invalid_overlay, #{parameter := node}}}, topos_overlay_nif:handle(Overlay, 0, {left, <<>>})),
+    ?assertEqual([<<"b">>], topos_overlay_nif:view(Overlay)).
+
+what_is_no_event_is_a_badarg_test() ->
+    ?assertError(badarg, topos_overlay_nif:handle(overlay(#{}), 0, {joined, b})),
+    ?assertError(badarg, topos_overlay_nif:handle(overlay(#{}), -1, tick)),
+    ?assertError(badarg, topos_overlay_nif:handle(make_ref(), 0, tick)).
+
+%% internal
+
+overlay(Params) ->
+    {ok, Overlay} = topos_overlay_nif:new(full_mesh, Params#{own => <<"a">>}, 1),
+    Overlay.
