@@ -177,7 +177,14 @@ impl Parser<'_> {
             let wrong =
                 matches!(self.kind(), TokenKind::Arrow | TokenKind::FatArrow | TokenKind::ColonEq | TokenKind::LBrace);
             if signature.is_none() || (wrong && !self.newline()) {
-                let help = if definition { "write `flow f(x) = ..`" } else { "write `name x = ..` or `name : Type`" };
+                let result = self.at(TokenKind::Arrow) && matches!(head, FlowHead::Params(_));
+                let help = if result {
+                    "the body follows `=`, the type of the result a colon: `flow f(x : A) : B = ..`"
+                } else if definition {
+                    "write `flow f(x) = ..`"
+                } else {
+                    "write `name x = ..` or `name : Type`"
+                };
                 let expected = if signature.is_none() { "`=` or `:`" } else { "`=`" };
                 self.unexpected_help(codes::UNEXPECTED, expected, help);
                 self.skip_bad_body();

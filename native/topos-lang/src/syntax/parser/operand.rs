@@ -143,29 +143,35 @@ impl Parser<'_> {
         }
         let arms = match self.kind() {
             TokenKind::LBrace => self.braced_arms(),
-            TokenKind::Of | TokenKind::Bar | TokenKind::With => {
-                if self.at(TokenKind::With) {
-                    self.error(
-                        codes::FOREIGN_SYNTAX,
-                        "`match` is followed by `{` or `of`",
-                        self.span(),
-                        "write `match x { | pattern -> .. }`",
-                    );
-                }
+            TokenKind::Of | TokenKind::Bar => {
                 self.await_closer(Delim::End, keyword);
-                if !self.at(TokenKind::Bar) {
-                    self.bump();
-                }
+                self.eat(TokenKind::Of);
                 let arms = self.arms();
                 self.close();
                 arms
             }
+            TokenKind::With => self.arms_with(keyword),
             _ => {
                 self.unexpected_help(codes::UNEXPECTED, "`{` or `of`", "write `match x { | pattern -> .. }`");
                 Vec::new()
             }
         };
         ExprKind::Match { scrutinees, arms }
+    }
+
+    /// `match x with | p -> e`, as other languages have it: one mistake, whether an `end` follows or not.
+    fn arms_with(&mut self, keyword: Span) -> Vec<Arm> {
+        let help = "write `match x { | pattern -> .. }`";
+        self.error(codes::FOREIGN_SYNTAX, "`match` is followed by `{` or `of`", self.span(), help);
+        self.bump();
+        if self.at(TokenKind::LBrace) {
+            return self.braced_arms();
+        }
+        self.await_closer(Delim::End, keyword);
+        let arms = self.arms();
+        self.opens.pop();
+        self.eat(TokenKind::End);
+        arms
     }
 
     /// `{ | p -> e .. }`; the current token is the brace.
