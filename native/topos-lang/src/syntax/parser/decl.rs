@@ -147,7 +147,7 @@ impl Parser<'_> {
         DeclKind::Error
     }
 
-    /// A flow or a member behind its keyword. `definition` says whether a body may be missing only after a signature.
+    /// A flow or a member behind its keyword. `definition` says which of the two a message shows.
     pub(super) fn flow(&mut self, start: Span, doc: Option<Doc>, definition: bool) -> FlowDecl {
         let name = self.lower("the name of a flow");
         let typed =
