@@ -1,7 +1,7 @@
 //! What stands in braces: a record, a block, arms.
 //!
-//! `{ x = ..` may begin a record or a block. Both begin with the same expression, so it is read once and what follows it
-//! decides; nothing is read twice, however deeply braces are nested.
+//! `{ x = ..` may begin a record or a block. Both begin with the same expression, so it is read once and what follows
+//! it decides; nothing is read twice, however deeply braces are nested.
 
 use super::{Delim, Mode, Parser};
 use crate::diagnostic::{Diagnostic, Span};

@@ -1,12 +1,13 @@
-//! The parser: the cursor over the tokens, errors and recovery. The grammar is in the modules below, one a kind of phrase.
+//! The parser: the cursor over the tokens, errors and recovery. The grammar is in the modules below, one a kind of
+//! phrase.
 //!
 //! # Recovery
 //! - A token that begins a declaration in column 1 looks like the end of the file to everything but the loop over
 //!   declarations ([`Parser::kind`]), so no mistake reaches into the next declaration.
 //! - [`Parser::emit`] drops an error at a token that has one already, so a parser that unwinds through several phrases
 //!   says what is wrong once.
-//! - A closing bracket that some phrase around waits for is never skipped; one that nothing waits for is reported and passed
-//!   over ([`Parser::awaited`]).
+//! - A closing bracket that some phrase around waits for is never skipped; one that nothing waits for is reported and
+//! passed   over ([`Parser::awaited`]).
 
 mod brace;
 mod cursor;
@@ -429,8 +430,8 @@ impl<'s> Parser<'s> {
         items
     }
 
-    /// After an item without a comma or a closer: says so, and goes to the next item. False if there is none, because the
-    /// closer is missing.
+    /// After an item without a comma or a closer: says so, and goes to the next item. False if there is none, because
+    /// the closer is missing.
     fn between_items(&mut self, closer: TokenKind, indent: u32, before: usize) -> bool {
         let token = self.raw(0);
         let expected = format!("`,` or {}", closer.describe());
@@ -471,7 +472,8 @@ impl<'s> Parser<'s> {
         matches!(self.kind(), TokenKind::RParen | TokenKind::RBracket | TokenKind::RBrace | TokenKind::FormatClose)
     }
 
-    /// Passes over tokens, brackets with what is in them, up to one where `stop` holds or which a phrase around waits for.
+    /// Passes over tokens, brackets with what is in them, up to one where `stop` holds or which a phrase around waits
+    /// for.
     fn skip(&mut self, stop: impl Fn(&Self) -> bool) {
         let mut depth = 0_u32;
         while !self.stopped() {
