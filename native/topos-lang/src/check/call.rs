@@ -73,7 +73,7 @@ impl Checker<'_> {
 
     /// `e.m` as the head of a call (rule 7): a field of `e`, or the companion function and `e`, its last argument.
     fn method(&mut self, receiver: Expr, field: &ast::Ident, span: Span) -> Result<Expr, (Expr, Expr)> {
-        self.settle_fields(false);
+        self.settle_fields(u32::MAX);
         let error = self.store.error();
         let wrong = |ty| Expr { kind: ExprKind::Error, ty, span };
         if let Node::Con(name, _) = self.store.node(receiver.ty).clone() {

@@ -316,7 +316,7 @@ impl<'a> Checker<'a> {
             let vars = group.vars.clone();
             bodies.extend(self.body(group, ty, vars));
         }
-        self.settle(true);
+        self.settle(0);
         self.level -= 1;
         for index in component {
             let group = &groups[*index];
@@ -387,7 +387,7 @@ impl<'a> Checker<'a> {
             vars.insert(name.clone(), var);
         }
         let body = self.body(group, ty, vars);
-        self.settle(true);
+        self.settle(0);
         self.level -= 1;
         // What the signature left open (arguments of effects, rule 4) is decided now.
         let undecided = self.store.generalise(scheme, 0);
