@@ -338,7 +338,8 @@ impl<'a> Checker<'a> {
         for (name, ty) in names {
             let root = self.store.root(*ty);
             let problem = match self.store.node(root) {
-                Node::Error => None,
+                // A row variable that only the flow's own row mentions was closed.
+                Node::Error | Node::Empty => None,
                 Node::Var { .. } => {
                     seen.iter().find(|(t, _)| *t == root).map(|(_, other)| format!("the same type as `{other}`"))
                 }
