@@ -56,6 +56,10 @@ stop_here() ->
     case topos_partisan:stop() of
         ok -> ok;
         {error, {not_started, _}} -> ok
+    end,
+    case node() of
+        nonode@nohost -> ok;
+        Running -> error({still_distributed, Running})
     end.
 
 %% @doc `Member' joins the cluster of `Contact'.

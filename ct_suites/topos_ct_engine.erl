@@ -25,6 +25,7 @@ config(Node, Overrides) ->
                 bulk => Channel#{compression := true}
             },
             tls => undefined,
+            limits => #{max_message_bytes => 16_777_216},
             timeouts => #{connect => 5_000, call => 5_000, leave => 5_000}
         },
         Overrides

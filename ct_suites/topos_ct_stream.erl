@@ -5,8 +5,6 @@
 -export([start_sink/1, send/3, received/1, verdict/2, crash/1, cancelled_subscription/0, calls_of_cancelled/0]).
 -export([other_version/0, own_version/0, footprint/1, footprint_here/0]).
 
--define(VERSIONED, topos_frame).
-
 %% @doc Starts a process that keeps the numbers it is sent.
 -spec start_sink(atom()) -> ok.
 start_sink(Name) ->
@@ -35,8 +33,8 @@ verdict(Sink, Count) ->
 
 %% @doc Kills what owns the engine's connections.
 -spec crash(topos_engine:name()) -> ok.
-crash(partisan) -> kill(partisan_config:get(peer_service_manager));
-crash(otp) -> kill(topos_engine_otp).
+crash(partisan) -> kill(fun topos_partisan_api:manager/0);
+crash(otp) -> kill(fun() -> whereis(topos_engine_otp) end).
 
 %% @doc Subscribes to `up' and cancels at once.
 -spec cancelled_subscription() -> ok.
@@ -50,27 +48,47 @@ cancelled_subscription() ->
 -spec calls_of_cancelled() -> non_neg_integer().
 calls_of_cancelled() -> counters:get(persistent_term:get(?MODULE), 1).
 
-%% @doc Loads the frame module compiled for another version of the protocol.
+%% @doc Loads the modules that know the version of the protocol, compiled for another one.
 -spec other_version() -> ok.
 other_version() ->
-    Source = proplists:get_value(source, ?VERSIONED:module_info(compile)),
-    Include = filename:join(root(filename:dirname(Source)), "include"),
+    Source = proplists:get_value(source, topos_frame:module_info(compile)),
+    Root = root(filename:dirname(Source)),
+    Include = filename:join(Root, "include"),
     Dir = filename:join(os:getenv("TMPDIR", "/tmp"), "topos_other_version_" ++ os:getpid()),
     {ok, Header} = file:read_file(filename:join(Include, "topos_frame.hrl")),
     Other = re:replace(Header, "(-define\\(TOPOS_FRAME_VERSION, )1\\)", "\\g{1}99)"),
     true = iolist_to_binary(Other) =/= Header,
     ok = filelib:ensure_dir(filename:join(Dir, "x")),
     ok = file:write_file(filename:join(Dir, "topos_frame.hrl"), Other),
-    {ok, ?VERSIONED, Beam} = compile:file(Source, [binary, {i, Dir}, {i, Include}]),
-    ok = file:del_dir_r(Dir),
-    {module, ?VERSIONED} = code:load_binary(?VERSIONED, "other version", Beam),
-    ok.
+    [
+        begin
+            {ok, Module, Beam} = compile:file(filename:join([Root, "erlang", File]), [binary, {i, Dir}, {i, Include}]),
+            {module, Module} = code:load_binary(Module, "other version", Beam)
+        end
+     || {File, _} <- versioned(Root)
+    ],
+    file:del_dir_r(Dir).
 
 -spec own_version() -> ok.
 own_version() ->
-    _ = code:purge(?VERSIONED),
-    {module, ?VERSIONED} = code:load_file(?VERSIONED),
+    Source = proplists:get_value(source, topos_local:module_info(compile)),
+    [
+        begin
+            _ = code:purge(Module),
+            {module, Module} = code:load_file(Module)
+        end
+     || {_, Module} <- versioned(root(filename:dirname(Source)))
+    ],
     ok.
+
+-spec versioned(file:filename()) -> [{file:filename(), module()}].
+versioned(Root) ->
+    [
+        {File, list_to_atom(filename:basename(File, ".erl"))}
+     || File <- filelib:wildcard("*/*.erl", filename:join(Root, "erlang")),
+        {ok, Text} <- [file:read_file(filename:join([Root, "erlang", File]))],
+        binary:match(Text, <<"?TOPOS_FRAME_VERSION">>) =/= nomatch
+    ].
 
 %% @doc What a node adds to a VM and must take away: names, listening sockets, applications, the VM's own name.
 -spec footprint(topos_ct_node:t()) -> map().
@@ -102,9 +120,10 @@ send(Node, Sink, Number, Count, Deadline) ->
             end
     end.
 
--spec kill(atom()) -> ok.
-kill(Name) ->
-    Pid = whereis(Name),
+-spec kill(fun(() -> pid() | undefined)) -> ok.
+kill(Find) ->
+    ok = topos_ct_node:wait_until(running, fun() -> is_pid(Find()) end, 5_000),
+    Pid = Find(),
     Ref = monitor(process, Pid),
     exit(Pid, kill),
     receive {'DOWN', Ref, process, Pid, _} -> ok end.

@@ -20,7 +20,8 @@ groups() ->
     ],
     [
         {partisan, [], Common ++ [
-            tls_with_certificates, tls_without_certificate, tls_of_another_authority, only_frames_come_in, strategy_is_complete,
+            tls_with_certificates, tls_without_certificate, tls_of_another_authority, only_frames_come_in, packets_are_bounded, listener_comes_back, clients_that_vanish_harm_nobody,
+            strategy_is_complete, bad_handshakes_harm_nobody,
             partisan_stopped_is_started_again, own_environment_is_restored, lost_connection_is_down_then_up,
             dead_addresses_do_not_delay, another_address_is_tried, hung_peer_is_not_up, loses_no_frame_between_up_and_down
         ]},
@@ -229,7 +230,7 @@ stop_leaves_nothing(Config) ->
     Before = ?NODE:apply(A, fun ?MODULE:inventory/0),
     [{ok, _} = boot(X, Config, #{}) || X <- [A, B]],
     mesh([A, B]),
-    await_up(A, B),
+    [await_up(X, Y) || {X, Y} <- [{A, B}, {B, A}]],
     [{_, Port}] = engine(A, addresses, []),
     ok = ?NODE:call(A, topos_ct_engine, stop, []),
     ?NODE:wait_until(inventory, fun() -> difference(?NODE:apply(A, fun ?MODULE:inventory/0), Before) end, 5_000),
@@ -350,8 +351,10 @@ tls_with_certificates(Config) ->
     Tls = certificates(Config, "cluster"),
     [A, B] = Nodes = [node_(N, Config) || N <- [a, b]],
     [{ok, _} = boot(N, Config, #{tls => Tls}) || N <- Nodes],
+    Start = erlang:system_time(millisecond),
     mesh(Nodes),
-    [await_up(X, Y) || {X, Y} <- [{A, B}, {B, A}]],
+    Up = lists:max([await_up(X, Y) || {X, Y} <- [{A, B}, {B, A}]]) - Start,
+    ?assert(Up < 2_000, {ms, Up}),
     probe(B, dest),
     ok = send(A, B, data, 0, dest, <<"secret">>),
     ?NODE:wait_until(frame, fun() -> frames(B, dest) =:= [<<"secret">>] end, 5_000),
@@ -415,6 +418,62 @@ only_frames_come_in(Config) ->
     ?assertNot(filelib:is_file(Mark)),
     ?assert(?NODE:is_alive(A)),
     ?assertEqual([], events(A)).
+
+%% The length a packet claims is not allocated; its sender is hung up on.
+packets_are_bounded(Config) ->
+    [A] = started([a], Config),
+    [{Ip, Port}] = engine(A, addresses, []),
+    hung_up_on(Ip, Port, <<16#7fffffff:32, "and so on">>),
+    ?assert(?NODE:is_alive(A)).
+
+%% Partisan's supervisor of listeners restarts with Partisan's own listener; ours is put back, with its bound.
+listener_comes_back(Config) ->
+    [A, B] = connected([a, b], Config),
+    ok = ?NODE:apply(A, fun() -> true = exit(whereis(partisan_acceptor_socket_pool_sup), kill), ok end),
+    Ours = fun() ->
+        ?NODE:apply(A, fun() ->
+            is_pid(whereis(partisan_acceptor_socket_pool_sup)) andalso
+                [M || {{M, _}, _, _, _} <- supervisor:which_children(partisan_acceptor_socket_pool_sup)] =:= [topos_partisan_listener]
+        end)
+    end,
+    ?NODE:wait_until(ours, fun() -> Ours() end, 5_000),
+    ?NODE:wait_until(b_sees_a, fun() -> up_now(B, A) end, ?UP_TIMEOUT),
+    [{Ip, Port}] = engine(A, addresses, []),
+    hung_up_on(Ip, Port, <<16#7fffffff:32, "and so on">>).
+
+%% Clients that connect and reset at once. (Partisan's own listener would close, and every inbound connection with it.)
+clients_that_vanish_harm_nobody(Config) ->
+    [A, B] = connected([a, b], Config),
+    [{Ip, Port}] = engine(A, addresses, []),
+    Listener = ?NODE:apply(A, fun ?MODULE:listener/0),
+    [
+        begin
+            {ok, Socket} = gen_tcp:connect(Ip, Port, [{linger, {true, 0}}]),
+            ok = gen_tcp:close(Socket)
+        end
+     || _ <- lists:seq(1, 500)
+    ],
+    C = node_(c, Config),
+    {ok, _} = boot(C, Config, #{}),
+    ask(C, A),
+    await_up(C, A),
+    ?assertEqual(Listener, ?NODE:apply(A, fun ?MODULE:listener/0)),
+    [?assertEqual([{up, name(Y)}], events(X)) || {X, Y} <- [{A, B}, {B, A}]].
+
+%% A hundred clients that do not speak TLS: peers that do stay up.
+bad_handshakes_harm_nobody(Config) ->
+    Tls = certificates(Config, "cluster"),
+    [A, B] = Nodes = [node_(N, Config) || N <- [a, b]],
+    [{ok, _} = boot(N, Config, #{tls => Tls}) || N <- Nodes],
+    mesh(Nodes),
+    [await_up(X, Y) || {X, Y} <- [{A, B}, {B, A}]],
+    [{Ip, Port}] = engine(A, addresses, []),
+    [hung_up_on(Ip, Port, <<"GET / HTTP/1.1\r\n\r\n">>) || _ <- lists:seq(1, 100)],
+    [?assertEqual([{up, name(Y)}], events(X)) || {X, Y} <- [{A, B}, {B, A}]],
+    C = node_(c, Config),
+    {ok, _} = boot(C, Config, #{tls => Tls}),
+    ask(C, A),
+    await_up(C, A).
 
 strategy_is_complete(_Config) ->
     missing(topos_partisan_strategy, partisan_membership_strategy),
@@ -597,7 +656,7 @@ after_reset(Node) ->
 up_now(X, Y) ->
     case [E || E <- events(X), E =:= reset orelse element(2, E) =:= name(Y)] of
         [] -> false;
-        Events -> element(1, list_to_tuple([lists:last(Events)])) =:= {up, name(Y)}
+        Events -> lists:last(Events) =:= {up, name(Y)}
     end.
 
 %% Up and down of a node alternate, beginning with up, and begin anew after a reset.
@@ -675,24 +734,21 @@ missing(Module, Behaviour) ->
     Optional = case erlang:function_exported(Behaviour, behaviour_info, 1) of true -> Behaviour:behaviour_info(optional_callbacks); false -> [] end,
     ?assertEqual([], Behaviour:behaviour_info(callbacks) -- Module:module_info(exports) -- Optional).
 
-%% A certificate, its key and the authority that signed it: made by OTP, written as PEM. One authority a name.
-certificates(Config, Authority) ->
-    Dir = filename:join(?config(priv_dir, Config), Authority),
-    Files = #{
-        certfile => filename:join(Dir, "cert.pem"), keyfile => filename:join(Dir, "key.pem"), cacertfile => filename:join(Dir, "ca.pem")
-    },
-    Key = [{key, {namedCurve, secp256r1}}],
-    Chain = #{root => public_key:pkix_test_root_cert(Authority, Key), intermediates => [], peer => Key},
-    #{server_config := Server, client_config := Client} = public_key:pkix_test_data(#{server_chain => Chain, client_chain => Chain}),
-    {KeyType, PrivateKey} = proplists:get_value(key, Server),
-    ok = filelib:ensure_dir(maps:get(certfile, Files)),
-    write_pem(maps:get(certfile, Files), [{'Certificate', proplists:get_value(cert, Server), not_encrypted}]),
-    write_pem(maps:get(keyfile, Files), [{KeyType, PrivateKey, not_encrypted}]),
-    %% What the client trusts is what signed the server's.
-    write_pem(maps:get(cacertfile, Files), [{'Certificate', C, not_encrypted} || C <- proplists:get_value(cacerts, Client)]),
-    Files.
+certificates(Config, Authority) -> topos_ct_certificates:files(filename:join(?config(priv_dir, Config), Authority), Authority).
 
-write_pem(File, Entries) -> ok = file:write_file(File, public_key:pem_encode(Entries)).
+%% Sends the bytes and waits for the end of the connection.
+hung_up_on(Ip, Port, Bytes) ->
+    {ok, Socket} = gen_tcp:connect(Ip, Port, [binary, {active, true}]),
+    ok = gen_tcp:send(Socket, Bytes),
+    hung_up(Socket).
+
+hung_up(Socket) ->
+    receive
+        {tcp, Socket, _} -> hung_up(Socket);
+        {tcp_closed, Socket} -> ok;
+        {tcp_error, Socket, _} -> ok
+    after 10_000 -> error(still_connected)
+    end.
 
 %% Helpers that run in the VMs
 
@@ -726,6 +782,8 @@ inventory() ->
         environment => lists:sort(application:get_all_env(partisan)),
         processes => lists:duplicate(length(processes()), process)
     }.
+
+listener() -> [Pid || {{topos_partisan_listener, _}, Pid, _, _} <- supervisor:which_children(partisan_acceptor_socket_pool_sup)].
 
 %% Connected TCP sockets.
 sockets() -> length([P || P <- erlang:ports(), {name, "tcp_inet"} <- [erlang:port_info(P, name)], {ok, _} <- [inet:peername(P)]]).

@@ -23,11 +23,13 @@
 %%   GOSSIP      membership entries in external term format, without atoms
 %%   LEAVE       LeftIncarnation 8
 %%   LEAVE_ACK   LeftIncarnation 8
-%%   BATCH       N 1 | Channel N | Lane 2 | Stream 8 | Sequence 8 | Count 2 | Count times (Length 4 | Record)
-%%   ACK         N 1 | Channel N | Lane 2 | Stream 8 | Cumulative 8 | Flags 1 | Count 2 | Count times
+%%   BATCH       N 1 | Channel N | Lane 2 | Stream 8 | Receiver 8 | Sequence 8 | Count 2 | Count times (Length 4 | Record)
+%%   ACK         N 1 | Channel N | Lane 2 | Stream 8 | Receiver 8 | Cumulative 8 | Flags 1 | Count 2 | Count times
 %%                 (Sequence 8 | Index 2 | Reason 1)
 %%
 %% The addresses of a HELLO are those its sender listens on. Reason of a REJECT is 1: the cluster has too many members.
+%%
+%% Receiver numbers the receiving halves that a lane had, growing; a batch carries the one its sender heard of, or 0.
 %%
 %% A Record of a batch is DestinationKind 1 | N 2 | Destination N | Message, the message in external term format.
 -ifndef(TOPOS_FRAME_HRL).
@@ -53,8 +55,6 @@
 %% Flags of an ACK.
 %% A later sequence came before the next one: the sender begins again after Cumulative.
 -define(TOPOS_ACK_GAP, 1).
-%% The receiver has no state for this stream (it was restarted).
--define(TOPOS_ACK_UNKNOWN_STREAM, 2).
 
 %% Why a record was not delivered (Reason of an ACK).
 -define(TOPOS_UNDELIVERED_NO_PROCESS, 1).

@@ -3,9 +3,18 @@
 
 inbox_test_() ->
     {foreach, fun start/0, fun stop/1, [
-        {atom_to_list(Name), fun ?MODULE:Name/0}
-     || Name <- [in_order, receivers_in_order, bounded, times_out, dead_receivers_take_nothing, late_receivers_take_nothing,
-                 order_of_waiters_stays_small, many_senders_and_receivers, not_started]
+        {Name, Test}
+     || {Name, Test} <- [
+            {"in order", fun in_order/0},
+            {"receivers in order", fun receivers_in_order/0},
+            {"bounded", fun bounded/0},
+            {"times out", fun times_out/0},
+            {"dead receivers take nothing", fun dead_receivers_take_nothing/0},
+            {"late receivers take nothing", fun late_receivers_take_nothing/0},
+            {"the order of waiters stays small", fun order_of_waiters_stays_small/0},
+            {"many senders and receivers", fun many_senders_and_receivers/0},
+            {"not started", fun not_started/0}
+        ]
     ]}.
 
 start() ->
@@ -20,9 +29,7 @@ stop(Pid) ->
 
 stopped(Pid) ->
     true = unlink(Pid),
-    Ref = monitor(process, Pid),
-    exit(Pid, shutdown),
-    receive {'DOWN', Ref, process, Pid, _} -> ok end.
+    gen_server:stop(Pid, shutdown, 5000).
 
 in_order() ->
     [ok = topos_inbox:offer(a@h, N) || N <- lists:seq(1, 50)],
@@ -54,7 +61,7 @@ dead_receivers_take_nothing() ->
     {Pid, _} = waiter(infinity, 1),
     Second = waiter(infinity, 2),
     exit(Pid, kill),
-    ok = topos_ct_wait(fun() -> topos_inbox:waiting() =:= 1 end),
+    ok = wait_until(fun() -> topos_inbox:waiting() =:= 1 end),
     ok = topos_inbox:offer(a@h, m),
     ?assertEqual({ok, {a@h, m}}, answer(Second)).
 
@@ -89,7 +96,7 @@ not_started() ->
 %% A process that waits for a message, surely after those started before it.
 waiter(Timeout, Nth) ->
     {Pid, Ref} = spawn_monitor(fun() -> exit({answer, topos_inbox:recv(Timeout)}) end),
-    ok = topos_ct_wait(fun() -> topos_inbox:waiting() =:= Nth end),
+    ok = wait_until(fun() -> topos_inbox:waiting() =:= Nth end),
     {Pid, Ref}.
 
 answer({Pid, Ref}) ->
@@ -108,10 +115,10 @@ send(Message) ->
         {error, {inbox_full, _}} -> erlang:yield(), send(Message)
     end.
 
-topos_ct_wait(Fun) -> topos_ct_wait(Fun, 500).
+wait_until(Fun) -> wait_until(Fun, 500).
 
-topos_ct_wait(Fun, Left) when Left > 0 ->
+wait_until(Fun, Left) when Left > 0 ->
     case Fun() of
         true -> ok;
-        false -> receive after 10 -> topos_ct_wait(Fun, Left - 1) end
+        false -> receive after 10 -> wait_until(Fun, Left - 1) end
     end.

@@ -6,18 +6,19 @@
 -module(topos_node_sup).
 -behaviour(supervisor).
 
--export([start_link/2]).
+-export([start_link/1]).
 %% The supervisor's own.
--export([start_engine/2]).
+-export([start_engine/1]).
 -export([init/1]).
 
--spec start_link(topos_config:t(), EngineModule :: module()) -> {ok, pid()} | {error, term()}.
-start_link(Config, Engine) -> supervisor:start_link({local, ?MODULE}, ?MODULE, {Config, Engine}).
+%% @doc The function gives the configuration and the engine's module.
+-spec start_link(topos_local:given()) -> {ok, pid()} | {error, term()}.
+start_link(Given) -> supervisor:start_link({local, ?MODULE}, ?MODULE, Given).
 
 %% @doc Starts the engine with the link as its sink, and lets the link watch it.
--spec start_engine(module(), topos_config:t()) -> {ok, pid()} | {error, term()}.
-start_engine(Engine, Config) ->
-    case Engine:start_link(Config, whereis(topos_link)) of
+-spec start_engine(module()) -> {ok, pid()} | {error, term()}.
+start_engine(Engine) ->
+    case Engine:start_link(topos_local:config(), whereis(topos_link)) of
         {ok, Pid} ->
             ok = topos_link:engine_started(Pid),
             {ok, Pid};
@@ -25,17 +26,18 @@ start_engine(Engine, Config) ->
             {error, Error}
     end.
 
--spec init({topos_config:t(), module()}) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
-init({Config, Engine}) ->
+-spec init(topos_local:given()) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
+init(Given) ->
+    {_, Engine} = Given(),
     Children = [
-        worker(topos_local, [Config, Engine]),
+        worker(topos_local, [Given]),
         worker(topos_events, []),
         supervisor(topos_lane_sup),
         worker(topos_lanes, []),
         worker(topos_request, []),
         supervisor(topos_actor_sup),
         worker(topos_link, []),
-        #{id => engine, start => {?MODULE, start_engine, [Engine, Config]}, shutdown => 10_000},
+        #{id => engine, start => {?MODULE, start_engine, [Engine]}, shutdown => 10_000},
         worker(topos_overlay, []),
         worker(topos_cluster, [])
     ],

@@ -13,7 +13,8 @@ start_link() -> supervisor:start_link({local, ?MODULE}, ?MODULE, []).
 start_node(#{node := Node, engine := Engine} = Config, Module) ->
     Child = #{
         id => topos_node_sup,
-        start => {topos_node_sup, start_link, [Config, Module]},
+        %% In a function, so that no report of a supervisor prints the cookie.
+        start => {topos_node_sup, start_link, [fun() -> {Config, Module} end]},
         %% A node that cannot be kept alive is stopped, not started again and again: its users see not_started.
         restart => temporary,
         type => supervisor,
@@ -39,5 +40,7 @@ init([]) -> {ok, {#{strategy => one_for_one}, []}}.
 
 -spec failure(topos_engine:name(), term()) -> topos_error:t().
 failure(Engine, {shutdown, {failed_to_start_child, _, Reason}}) -> failure(Engine, Reason);
+%% What supervisor:start_child/2 adds: the child it tried to start.
+failure(Engine, {Reason, Child}) when element(1, Child) =:= child -> failure(Engine, Reason);
 failure(_Engine, {Reason, Details}) when is_atom(Reason), is_map(Details) -> {Reason, Details};
 failure(Engine, Reason) -> topos_error:new(engine_failed, #{engine => Engine, why => Reason}).

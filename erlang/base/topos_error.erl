@@ -214,6 +214,10 @@ entry(too_many_subscriptions) ->
     {<<"TP1031">>, "there are {limit} subscriptions already", "cancel those that are no longer needed, or raise limits.max_subscriptions"};
 entry(service_failed) ->
     {<<"TP1032">>, "{service} on {node} failed while it answered", "see the log of that node"};
+entry(wrong_node) ->
+    {<<"TP1033">>, "the address given for {node} is that of another node ({found})", "check the name and the address"};
+entry(not_a_node) ->
+    {<<"TP1034">>, "what answers at the address given for {node} is not a node of this kind: {why}", "check the address, and that both nodes use the same engine"};
 entry(inbox_full) ->
     {<<"TP1040">>, "the inbox of {node} holds {limit} messages already", "take messages with recv, or raise limits.max_inbox_messages there"};
 entry(no_such_function) ->

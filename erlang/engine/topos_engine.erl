@@ -65,15 +65,15 @@
 -callback connections() -> [{node(), channel(), pos_integer()}].
 
 %% @doc The module that implements an engine.
--spec module(name()) -> module().
+-spec module(name()) -> topos_engine_partisan | topos_engine_otp | topos_engine_sim.
 module(partisan) -> topos_engine_partisan;
 module(otp) -> topos_engine_otp;
 module(sim) -> topos_engine_sim.
 
 %% @doc The engines of this release, best first.
--spec names() -> [name()].
+-spec names() -> [partisan | otp, ...].
 names() -> topos_config_schema:engines().
 
 %% @doc The engines that can run here: those whose application Erlang finds.
--spec available() -> [name()].
+-spec available() -> [partisan | otp, ...].
 available() -> topos_config_schema:available_engines().

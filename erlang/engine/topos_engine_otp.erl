@@ -271,7 +271,7 @@ monitor_nodes(Flag) ->
 
 -spec dial(node(), #peer{}, #state{}) -> #state{}.
 dial(Node, Peer, #state{workers = Workers, peers = Peers} = State) ->
-    Worker = {_, Ref} = spawn_monitor(fun() -> exit({dialled, dial(Node)}) end),
+    Worker = {_, Ref} = topos_engine_worker:start(fun() -> dial(Node) end),
     Connecting = Peer#peer{phase = connecting, timer = undefined, worker = Worker},
     State#state{peers = Peers#{Node => Connecting}, workers = Workers#{Ref => Node}}.
 
@@ -309,13 +309,13 @@ refused(Node) ->
     end.
 
 -spec dialled(term(), node(), #peer{}, #state{}) -> #state{}.
-dialled({dialled, ok}, Node, Peer, State) ->
+dialled({result, ok}, Node, Peer, State) ->
     case lists:member(Node, nodes(connected)) of
         true -> up(Node, Peer, State);
         %% It went away again; its nodedown came while the peer was not up.
         false -> failed({unreachable, closed}, Node, Peer, State)
     end;
-dialled({dialled, {error, Failure}}, Node, Peer, State) ->
+dialled({result, {error, Failure}}, Node, Peer, State) ->
     failed(Failure, Node, Peer, State);
 dialled(Crash, Node, Peer, State) ->
     ?LOG_ERROR(#{description => "connecting crashed", node => Node, reason => Crash}),

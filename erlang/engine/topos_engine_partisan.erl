@@ -45,6 +45,8 @@
 -define(STABLE_AFTER, 1_000).
 -define(MAX_RESTARTS, 5).
 -define(RESTART_DELAY, 200).
+%% What a frame may be larger than the largest message: the batch it is in, and headers.
+-define(PACKET_OVERHEAD, 1_048_576).
 
 -type phase() :: waiting | probing | dialling | up.
 -record(peer, {
@@ -72,6 +74,9 @@
     restarts = 0 :: non_neg_integer(),
     tick :: undefined | reference(),
     manager :: undefined | {pid(), reference()},
+    %% Monitors the supervisor of the listeners; undefined while ours are not in place.
+    listener :: undefined | reference(),
+    max_packet :: pos_integer(),
     peers = #{} :: #{node() => #peer{}},
     %% Specifications the manager may still have in its view or on its list of pending peers.
     removed = [] :: [topos_partisan_api:spec()],
@@ -173,7 +178,7 @@ already_started() ->
     topos_error:new(already_started, #{node => topos_partisan_api:call(partisan_config, get, [name, undefined])}).
 
 -spec init({topos_config:t(), pid(), [topos_engine:address()]}) -> {ok, #state{}} | {stop, {shutdown, topos_error:t()}}.
-init({#{node := Node, tls := Tls, channels := Channels} = Config, Sink, Addresses}) ->
+init({#{node := Node, tls := Tls, channels := Channels, limits := #{max_message_bytes := MaxMessage}} = Config, Sink, Addresses}) ->
     process_flag(trap_exit, true),
     Settings = topos_partisan_settings:environment(Config, Addresses),
     case topos_partisan_api:start(Settings) of
@@ -189,14 +194,25 @@ init({#{node := Node, tls := Tls, channels := Channels} = Config, Sink, Addresse
                 channels = topos_partisan_settings:channels(Channels),
                 settings = Settings,
                 sup = Sup,
-                saved = Saved
+                saved = Saved,
+                max_packet = MaxMessage + ?PACKET_OVERHEAD
             },
-            {ok, ticking(find_manager(State))};
+            case listening(State) of
+                #state{listener = undefined} ->
+                    ok = topos_partisan_api:stop(Sup, Saved),
+                    not_started(topos_engine_listen:in_use(hd(Addresses)));
+                Listening ->
+                    {ok, ticking(find_manager(Listening))}
+            end;
         {error, Reason} ->
-            %% The caller gets the answer; an exit signal on top would end one that is no supervisor.
-            true = unlink(parent()),
-            {stop, {shutdown, start_error(Reason, Addresses)}}
+            not_started(start_error(Reason, Addresses))
     end.
+
+%% The caller gets the answer; an exit signal on top would end one that is no supervisor.
+-spec not_started(topos_error:t()) -> {stop, {shutdown, topos_error:t()}}.
+not_started(Error) ->
+    true = unlink(parent()),
+    {stop, {shutdown, Error}}.
 
 -spec handle_call(term(), gen_server:from(), #state{}) -> {reply, {error, unknown_call}, #state{}}.
 handle_call(_Request, _From, State) -> {reply, {error, unknown_call}, State}.
@@ -229,7 +245,7 @@ handle_cast({inbound, Pid, Node}, #state{inbound = Inbound, refs = Refs} = State
 
 -spec handle_info(term(), #state{}) -> {noreply, #state{}} | {stop, term(), #state{}}.
 handle_info({timeout, Tick, tick}, #state{tick = Tick} = State) ->
-    {noreply, ticking(close_strays(inspect_all(find_manager(State))))};
+    {noreply, ticking(close_strays(inspect_all(find_manager(listening(State)))))};
 handle_info({timeout, Timer, {retry, Node}}, #state{peers = Peers} = State) ->
     case Peers of
         #{Node := #peer{timer = Timer} = Peer} -> {noreply, probe(Node, Peer, State)};
@@ -237,6 +253,8 @@ handle_info({timeout, Timer, {retry, Node}}, #state{peers = Peers} = State) ->
     end;
 handle_info({'DOWN', Ref, process, _, _}, #state{manager = {_, Ref}} = State) ->
     {noreply, reset(State#state{manager = undefined})};
+handle_info({'DOWN', Ref, process, _, _}, #state{listener = Ref} = State) ->
+    {noreply, State#state{listener = undefined}};
 handle_info({'DOWN', Ref, process, Pid, Reason}, #state{refs = Refs} = State) ->
     case maps:take(Ref, Refs) of
         {{Kind, Node}, Rest} -> {noreply, ended(Kind, Node, Pid, Reason, State#state{refs = Rest})};
@@ -245,6 +263,7 @@ handle_info({'DOWN', Ref, process, Pid, Reason}, #state{refs = Refs} = State) ->
 handle_info({'EXIT', Sup, Reason}, #state{sup = Sup} = State) ->
     ?LOG_ERROR(#{description => "Partisan stopped, starting it again", reason => Reason}),
     Down = case State#state.manager of
+        %% Its own DOWN came first.
         undefined -> State;
         {_, Ref} ->
             true = demonitor(Ref, [flush]),
@@ -271,6 +290,24 @@ find_manager(#state{manager = undefined, sup = Sup} = State) when is_pid(Sup) ->
 find_manager(State) ->
     State.
 
+%% Puts our listeners in the place of Partisan's; their supervisor brings those back when it restarts.
+-spec listening(#state{}) -> #state{}.
+listening(#state{listener = undefined, sup = Sup, tls = Tls, max_packet = MaxPacket} = State) when is_pid(Sup) ->
+    case whereis(partisan_acceptor_socket_pool_sup) of
+        undefined ->
+            State;
+        Pool ->
+            case topos_partisan_listener:replace(addresses(), #{max_packet_bytes => MaxPacket, tls => Tls =/= undefined}) of
+                ok ->
+                    State#state{listener = monitor(process, Pool)};
+                {error, Reason} ->
+                    ?LOG_ERROR(#{description => "cannot listen, trying again", reason => Reason}),
+                    State
+            end
+    end;
+listening(State) ->
+    State.
+
 %% The manager is gone, and with it every connection that was ours.
 -spec reset(#state{}) -> #state{}.
 reset(#state{peers = Peers} = State) ->
@@ -293,7 +330,7 @@ restart(#state{settings = Settings, restarts = Restarts} = State) ->
     %% The addresses are those of the first start: peers know them.
     case topos_partisan_api:start(Settings) of
         {ok, Sup, _} ->
-            {noreply, find_manager(State#state{sup = Sup, restarts = 0})};
+            {noreply, find_manager(listening(State#state{sup = Sup, restarts = 0}))};
         {error, Reason} when Restarts >= ?MAX_RESTARTS ->
             {stop, {partisan_failed, Reason}, State};
         {error, Reason} ->
@@ -323,8 +360,8 @@ close_strays(#state{peers = Peers} = State) ->
 -spec probe(node(), #peer{}, #state{}) -> #state{}.
 probe(Node, #peer{addresses = Addresses} = Peer0, #state{tls = Tls, refs = Refs} = State) ->
     Peer = cancel(Peer0),
-    Worker = {_, Ref} = spawn_monitor(fun() ->
-        exit({probed, topos_partisan_probe:run(Node, Addresses, Tls, ?PROBE_TIMEOUT)})
+    Worker = {_, Ref} = topos_engine_worker:start(fun() ->
+        topos_partisan_probe:run(Node, Addresses, Tls, ?PROBE_TIMEOUT)
     end),
     Probing = Peer#peer{phase = probing, worker = Worker},
     set_peer(Node, Probing, State#state{refs = Refs#{Ref => {prober, Node}}}).
@@ -345,7 +382,7 @@ ended(Kind, Node, Pid, Reason, #state{peers = Peers} = State) ->
     end.
 
 -spec probed(term(), node(), #peer{}, #state{}) -> #state{}.
-probed({probed, {ok, Address}}, Node, Peer, #state{channels = Channels} = State) ->
+probed({result, {ok, Address}}, Node, Peer, #state{channels = Channels} = State) ->
     case [Pid || {Pid, Of, _} <- topos_partisan_api:connections(), Of =:= Node] of
         [] ->
             Spec = topos_partisan_api:spec(Node, Address, Channels),
@@ -358,7 +395,7 @@ probed({probed, {ok, Address}}, Node, Peer, #state{channels = Channels} = State)
             ok = close_later(Old),
             wait(Node, Peer, State)
     end;
-probed({probed, {error, Failure}}, Node, Peer, State) ->
+probed({result, {error, Failure}}, Node, Peer, State) ->
     failed(Failure, Node, Peer, State);
 probed(Crash, Node, Peer, State) ->
     ?LOG_ERROR(#{description => "a probe crashed", node => Node, reason => Crash}),
@@ -390,13 +427,13 @@ inspect_all(#state{peers = Peers} = State0) ->
 -spec inspect(node(), #peer{}, [topos_partisan_api:connection()], #state{}) -> #state{}.
 inspect(Node, Peer, Connections, #state{refs = Refs} = State) ->
     Mine = [{Pid, Channel} || {Pid, Of, Channel} <- Connections, Of =:= Node],
-    Worker = {_, Ref} = spawn_monitor(fun() ->
-        exit({inspected, [Link || {Pid, _} = Link <- Mine, topos_partisan_api:is_handshaken(Pid, ?INSPECT_TIMEOUT)]})
+    Worker = {_, Ref} = topos_engine_worker:start(fun() ->
+        [Link || {Pid, _} = Link <- Mine, topos_partisan_api:is_handshaken(Pid, ?INSPECT_TIMEOUT)]
     end),
     set_peer(Node, Peer#peer{worker = Worker}, State#state{refs = Refs#{Ref => {inspector, Node}}}).
 
 -spec inspected(term(), node(), #peer{}, #state{}) -> #state{}.
-inspected({inspected, Links}, Node, #peer{deadline = Deadline} = Peer, #state{channels = Channels} = State) ->
+inspected({result, Links}, Node, #peer{deadline = Deadline} = Peer, #state{channels = Channels} = State) ->
     Lanes = maps:map(fun(Channel, _) -> [Pid || {Pid, Of} <- Links, Of =:= Channel] end, Channels),
     Whole = maps:fold(fun(C, #{parallelism := N}, Acc) -> Acc andalso length(map_get(C, Lanes)) >= N end, true, Channels),
     Usable = not lists:member([], maps:values(Lanes)),

@@ -40,9 +40,13 @@ check(#{node := Node, listen := [Address]}) ->
 %% @doc Makes this VM the node of the configuration.
 -spec start(topos_config:t(), theirs | topos_engine:address()) -> {ok, started()} | {error, topos_error:t()}.
 start(#{cookie := Cookie}, theirs) ->
-    Old = erlang:get_cookie(),
-    true = erlang:set_cookie(binary_to_atom(Cookie)),
-    {ok, #{mode => theirs, cookie => Old}};
+    case persistent_term:get(?MODULE, none) of
+        %% An engine that was killed started it: it is still ours to stop.
+        #{mode := ours} = Started ->
+            true = erlang:set_cookie(binary_to_atom(Cookie)),
+            {ok, Started};
+        none -> {ok, use_theirs(Cookie)}
+    end;
 start(#{node := Node, cookie := Cookie}, {Ip, Port}) ->
     case ensure_epmd() of
         ok ->
@@ -60,6 +64,7 @@ stop(#{mode := theirs, cookie := Cookie}) ->
     true = erlang:set_cookie(Cookie),
     ok;
 stop(#{mode := ours, environment := Environment}) ->
+    _ = persistent_term:erase(?MODULE),
     %% `not_found': somebody stopped it before us.
     case net_kernel:stop() of
         ok -> ok;
@@ -88,6 +93,12 @@ is_registered(Node) ->
 
 %% internal
 
+-spec use_theirs(binary()) -> started().
+use_theirs(Cookie) ->
+    Old = erlang:get_cookie(),
+    true = erlang:set_cookie(binary_to_atom(Cookie)),
+    #{mode => theirs, cookie => Old}.
+
 -spec start_net_kernel(node(), binary(), [{atom(), term()}]) -> {ok, started()} | {error, topos_error:t()}.
 start_net_kernel(Node, Cookie, Environment) ->
     Before = [{Key, application:get_env(kernel, Key)} || {Key, _} <- Environment],
@@ -95,7 +106,9 @@ start_net_kernel(Node, Cookie, Environment) ->
     case net_kernel:start(Node, #{name_domain => domain(Node), hidden => true}) of
         {ok, _} ->
             true = erlang:set_cookie(binary_to_atom(Cookie)),
-            {ok, #{mode => ours, environment => Before}};
+            Started = #{mode => ours, environment => Before},
+            ok = persistent_term:put(?MODULE, Started),
+            {ok, Started};
         {error, Reason} ->
             ok = restore(Before),
             {error, topos_error:new(engine_failed, #{engine => otp, why => Reason})}
@@ -129,7 +142,7 @@ parts(Node) ->
     [Name, Host] = string:split(atom_to_list(Node), "@"),
     {Name, Host}.
 
--spec ensure_epmd() -> ok | {error, binary()}.
+-spec ensure_epmd() -> ok | {error, no_epmd_program | epmd_silent}.
 ensure_epmd() ->
     case epmd_answers() of
         true ->
@@ -137,7 +150,7 @@ ensure_epmd() ->
         false ->
             case epmd_program() of
                 false ->
-                    {error, <<"epmd does not run, and there is no such program">>};
+                    {error, no_epmd_program};
                 Program ->
                     Port = open_port({spawn_executable, Program}, [
                         {args, ["-daemon"]}, {env, [{"ERL_EPMD_ADDRESS", "127.0.0.1"}]}, exit_status, stderr_to_stdout
@@ -156,7 +169,7 @@ exited(Port) ->
     after ?EPMD_TIMEOUT -> ok
     end.
 
--spec await_epmd(integer()) -> ok | {error, binary()}.
+-spec await_epmd(integer()) -> ok | {error, epmd_silent}.
 await_epmd(Deadline) ->
     case epmd_answers() of
         true ->
@@ -164,7 +177,7 @@ await_epmd(Deadline) ->
         false ->
             case erlang:monotonic_time(millisecond) > Deadline of
                 true ->
-                    {error, <<"epmd does not answer on 127.0.0.1">>};
+                    {error, epmd_silent};
                 false ->
                     receive after ?POLL_INTERVAL -> ok end,
                     await_epmd(Deadline)

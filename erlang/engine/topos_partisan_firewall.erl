@@ -54,6 +54,7 @@ receive_message(_Node, Channel, _Other) ->
 %% @doc Runs in the process of an inbound connection when its peer has said its name. The state is nobody's business.
 -spec get_local_state() -> {ok, undefined}.
 get_local_state() ->
+    ok = topos_partisan_listener:greeted(),
     ok = topos_engine_partisan:inbound(self(), peer()),
     {ok, undefined}.
 

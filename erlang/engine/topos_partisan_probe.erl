@@ -13,13 +13,13 @@
 
 %% @doc Tries the addresses one after the other; the answer is the first that is the node. The failure is that of the last address,
 %% but a peer that answered and refused says more than a silent one. Takes `Timeout' ms an address at most.
--spec run(node(), [topos_engine:address()], undefined | map(), pos_integer()) ->
+-spec run(node(), [topos_engine:address()], undefined | topos_partisan_settings:tls(), pos_integer()) ->
     {ok, topos_engine:address()} | {error, topos_engine:failure()}.
 run(Node, Addresses, Tls, Timeout) -> run(Node, Addresses, Tls, Timeout, {unreachable, no_address}).
 
 %% internal
 
--spec run(node(), [topos_engine:address()], undefined | map(), pos_integer(), topos_engine:failure()) ->
+-spec run(node(), [topos_engine:address()], undefined | topos_partisan_settings:tls(), pos_integer(), topos_engine:failure()) ->
     {ok, topos_engine:address()} | {error, topos_engine:failure()}.
 run(_Node, [], _Tls, _Timeout, Failure) ->
     {error, Failure};
@@ -31,7 +31,7 @@ run(Node, [Address | Rest], Tls, Timeout, Failure) ->
         {error, Unreachable} -> run(Node, Rest, Tls, Timeout, Unreachable)
     end.
 
--spec probe(node(), topos_engine:address(), undefined | map(), integer()) -> ok | {error, topos_engine:failure()}.
+-spec probe(node(), topos_engine:address(), undefined | topos_partisan_settings:tls(), integer()) -> ok | {error, topos_engine:failure()}.
 probe(Node, {Ip, Port}, Tls, Deadline) ->
     Options = [binary, {active, false}, {packet, 4}, {nodelay, true}, {packet_size, ?MAX_GREETING}],
     case gen_tcp:connect(Ip, Port, Options, left(Deadline)) of
@@ -75,10 +75,16 @@ compare(Node, Bytes) ->
         error:badarg -> {error, {rejected, {unexpected_peer, unknown}}}
     end.
 
--spec tls_reason(term()) -> {tls, binary()} | no_greeting.
-tls_reason({tls_alert, {_, Text}}) -> {tls, unicode:characters_to_binary(Text)};
-tls_reason({tls_alert, Text}) -> {tls, unicode:characters_to_binary(io_lib:format("~tp", [Text]))};
-tls_reason(Reason) -> {tls, unicode:characters_to_binary(io_lib:format("~tp", [Reason]))}.
+-spec tls_reason(term()) -> {tls, binary()}.
+tls_reason({tls_alert, {_, Text}}) -> {tls, text("~ts", Text)};
+tls_reason({tls_alert, Alert}) -> {tls, text("~tp", Alert)};
+tls_reason(Reason) -> {tls, text("~tp", Reason)}.
+
+-spec text(io:format(), term()) -> binary().
+text(Format, Term) ->
+    Text = unicode:characters_to_binary(io_lib:format(Format, [Term])),
+    true = is_binary(Text),
+    string:trim(Text).
 
 -spec left(integer()) -> non_neg_integer().
 left(Deadline) -> max(0, Deadline - erlang:monotonic_time(millisecond)).

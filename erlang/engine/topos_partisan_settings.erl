@@ -4,6 +4,10 @@
 -module(topos_partisan_settings).
 
 -export([environment/2, channels/1, tls_options/1]).
+-export_type([tls/0]).
+
+-type tls() :: #{certfile := file:filename(), keyfile := file:filename(), cacertfile := file:filename()}.
+-type file() :: {certfile | keyfile | cacertfile, file:filename()}.
 
 %% @doc Partisan's application environment. The addresses have ports, never 0.
 -spec environment(topos_config:t(), [topos_engine:address()]) -> [{atom(), term()}].
@@ -18,7 +22,8 @@ environment(#{node := Node, channels := Channels, tls := Tls}, [{FirstIp, FirstP
         {peer_port, FirstPort},
         {listen_port, FirstPort},
         {listen_addrs, [#{ip => Ip, port => Port} || {Ip, Port} <- Addresses]},
-        {acceptor_pool_size, 64},
+        %% For the moment until `topos_partisan_listener' takes over.
+        {acceptor_pool_size, 1},
         {channels, maps:remove(undefined, channels(Channels))},
         {parallelism, 1},
         {channel_fallback, false},
@@ -55,12 +60,12 @@ channels(Channels) ->
 %%
 %% Peers are dialled by address, so there is no host name to compare. The authority vouches that a peer belongs to the
 %% cluster; which node it is, the handshake says.
--spec tls_options(map()) -> [ssl:tls_client_option()].
+-spec tls_options(tls()) -> [{verify, verify_peer} | {server_name_indication, disable} | file(), ...].
 tls_options(Tls) -> [{verify, verify_peer}, {server_name_indication, disable} | files(Tls)].
 
 %% internal
 
--spec tls(undefined | map()) -> [{atom(), term()}].
+-spec tls(undefined | tls()) -> [{tls, boolean()} | {tls_client_options | tls_server_options, [{atom(), term()}, ...]}, ...].
 tls(undefined) ->
     [{tls, false}];
 tls(Tls) ->
@@ -70,6 +75,6 @@ tls(Tls) ->
         {tls_server_options, [{verify, verify_peer}, {fail_if_no_peer_cert, true} | files(Tls)]}
     ].
 
--spec files(map()) -> [{certfile | keyfile | cacertfile, file:filename()}].
+-spec files(tls()) -> [file(), ...].
 files(#{certfile := Certificate, keyfile := Key, cacertfile := Authority}) ->
     [{certfile, Certificate}, {keyfile, Key}, {cacertfile, Authority}].

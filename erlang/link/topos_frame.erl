@@ -10,7 +10,7 @@
 -export([hello/1, decode_hello/1, addresses/1, hello_ack/1, decode_hello_ack/1, reject/2, decode_reject/1]).
 -export([batch/4, decode_batch/1, ack/5, decode_ack/1, record/3, decode_record/1]).
 -export([no_token/0]).
--export_type([t/0, header/0, hello/0, hello_ack/0, nonce/0, token/0, proof/0, lane_id/0, failure/0]).
+-export_type([t/0, header/0, hello/0, hello_ack/0, nonce/0, token/0, proof/0, lane_id/0, stream/0, failure/0]).
 
 -type nonce() :: <<_:128>>.
 -type token() :: <<_:128>>.
@@ -37,6 +37,8 @@
 -type hello() :: #{nonce := nonce(), proof := proof(), cluster := binary(), addresses := [topos_engine:address()]}.
 %% A channel's name in UTF-8 and the lane's index.
 -type lane_id() :: {binary(), 0..65535}.
+%% The sender's stream, and the receiving half it is meant for (0: the sender has not heard of one).
+-type stream() :: {Stream :: non_neg_integer(), Receiver :: non_neg_integer()}.
 %% A record that was not delivered: sequence of its batch, index in it from 0, reason (`topos_frame.hrl').
 -type failure() :: {Sequence :: pos_integer(), Index :: non_neg_integer(), Reason :: byte()}.
 
@@ -132,31 +134,31 @@ record(Kind, Destination, Message) ->
 decode_record(<<Kind, N, Destination:N/binary, Message/binary>>) -> {ok, {Kind, Destination, Message}};
 decode_record(_) -> {error, malformed}.
 
--spec batch(lane_id(), Stream :: non_neg_integer(), Sequence :: pos_integer(), [binary()]) -> iodata().
-batch(Lane, Stream, Sequence, Records) ->
-    [lane(Lane), <<Stream:64, Sequence:64, (length(Records)):16>> | [[<<(byte_size(R)):32>>, R] || R <- Records]].
+-spec batch(lane_id(), stream(), Sequence :: pos_integer(), [binary()]) -> iodata().
+batch(Lane, {Stream, Receiver}, Sequence, Records) ->
+    [lane(Lane), <<Stream:64, Receiver:64, Sequence:64, (length(Records)):16>> | [[<<(byte_size(R)):32>>, R] || R <- Records]].
 
 -spec decode_batch(binary()) ->
-    {ok, {lane_id(), Stream :: non_neg_integer(), Sequence :: non_neg_integer(), [binary()]}} | {error, malformed}.
-decode_batch(<<N, Channel:N/binary, Lane:16, Stream:64, Sequence:64, Count:16, Rest/binary>>) ->
+    {ok, {lane_id(), stream(), Sequence :: non_neg_integer(), [binary()]}} | {error, malformed}.
+decode_batch(<<N, Channel:N/binary, Lane:16, Stream:64, Receiver:64, Sequence:64, Count:16, Rest/binary>>) ->
     case records(Rest, []) of
-        {ok, Records} when length(Records) =:= Count -> {ok, {{Channel, Lane}, Stream, Sequence, Records}};
+        {ok, Records} when length(Records) =:= Count -> {ok, {{Channel, Lane}, {Stream, Receiver}, Sequence, Records}};
         _ -> {error, malformed}
     end;
 decode_batch(_) ->
     {error, malformed}.
 
--spec ack(lane_id(), non_neg_integer(), non_neg_integer(), byte(), [failure()]) -> iodata().
-ack(Lane, Stream, Cumulative, Flags, Failures) ->
-    [lane(Lane), <<Stream:64, Cumulative:64, Flags, (length(Failures)):16>> | [<<S:64, I:16, R>> || {S, I, R} <- Failures]].
+-spec ack(lane_id(), stream(), Cumulative :: non_neg_integer(), Flags :: byte(), [failure()]) -> iodata().
+ack(Lane, {Stream, Receiver}, Cumulative, Flags, Failures) ->
+    [lane(Lane), <<Stream:64, Receiver:64, Cumulative:64, Flags, (length(Failures)):16>>
+     | [<<S:64, I:16, R>> || {S, I, R} <- Failures]].
 
 -spec decode_ack(binary()) ->
-    {ok, {lane_id(), Stream :: non_neg_integer(), Cumulative :: non_neg_integer(), Flags :: byte(), [failure()]}}
-    | {error, malformed}.
-decode_ack(<<N, Channel:N/binary, Lane:16, Stream:64, Cumulative:64, Flags, Count:16, Rest/binary>>) when
+    {ok, {lane_id(), stream(), Cumulative :: non_neg_integer(), Flags :: byte(), [failure()]}} | {error, malformed}.
+decode_ack(<<N, Channel:N/binary, Lane:16, Stream:64, Receiver:64, Cumulative:64, Flags, Count:16, Rest/binary>>) when
     byte_size(Rest) =:= Count * 11
 ->
-    {ok, {{Channel, Lane}, Stream, Cumulative, Flags, [{S, I, R} || <<S:64, I:16, R>> <= Rest]}};
+    {ok, {{Channel, Lane}, {Stream, Receiver}, Cumulative, Flags, [{S, I, R} || <<S:64, I:16, R>> <= Rest]}};
 decode_ack(_) ->
     {error, malformed}.
 

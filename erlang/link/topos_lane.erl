@@ -50,8 +50,6 @@ failure(?TOPOS_UNDELIVERED_NO_PROCESS, Node, Destination) ->
 failure(?TOPOS_UNDELIVERED_ATOMS, _Node, _) ->
     #{max_new_atoms := Limit} = topos_local:config(limits),
     topos_error:new(too_many_atoms, #{node => topos_local:config(node), limit => Limit});
-failure(?TOPOS_UNDELIVERED_STALE, Node, _) ->
-    topos_error:new(stale_incarnation, #{node => Node});
 failure(?TOPOS_UNDELIVERED_FULL, Node, _) ->
     #{max_inbox_messages := Limit} = topos_local:config(limits),
     topos_error:new(inbox_full, #{node => Node, limit => Limit});

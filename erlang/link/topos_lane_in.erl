@@ -5,44 +5,51 @@
 %% acknowledged: nothing is buffered for a sender. A stream with a higher number than the current one replaces it from its
 %% first batch on; one with a lower number is an echo of the past and ignored.
 %%
+%% A receiving half that lost its state is another one, with a higher number. A batch that was meant for an earlier one is
+%% only acknowledged: from the number the sender learns that its stream is lost, and begins a new one.
+%%
 %% Failures to deliver single records are repeated in the acknowledgements of the last batches, so that a lost
 %% acknowledgement does not lose them.
 -module(topos_lane_in).
 
 -include("topos_frame.hrl").
 
--export([new/0, batch/4, delivered/3]).
+-export([new/1, batch/3, delivered/3]).
 -export_type([t/0, verdict/0, ack/0]).
 
 %% The sender's window is 8 by default; an acknowledgement covers at least that.
 -define(REMEMBERED, 64).
 
 -record(lane, {
+    receiver :: pos_integer(),
     stream = none :: none | non_neg_integer(),
     expected = 1 :: pos_integer(),
     failures = [] :: [topos_frame:failure()]
 }).
 -opaque t() :: #lane{}.
--type ack() :: {Stream :: non_neg_integer(), Cumulative :: non_neg_integer(), Flags :: byte(), [topos_frame:failure()]}.
+-type ack() :: {topos_frame:stream(), Cumulative :: non_neg_integer(), Flags :: byte(), [topos_frame:failure()]}.
 %% `deliver': hand the records over, then call {@link delivered/3}. `{ack, Ack}': only answer. `ignore': do nothing.
 -type verdict() :: deliver | {ack, ack()} | ignore.
 
--spec new() -> t().
-new() -> #lane{}.
+%% @doc A receiving half with a number above that of any earlier one of the lane.
+-spec new(Receiver :: pos_integer()) -> t().
+new(Receiver) -> #lane{receiver = Receiver}.
 
--spec batch(Stream :: non_neg_integer(), Sequence :: non_neg_integer(), [binary()], t()) -> {verdict(), t()}.
-batch(Stream, Sequence, _, #lane{stream = Stream, expected = Sequence} = Lane) ->
+-spec batch(topos_frame:stream(), Sequence :: non_neg_integer(), t()) -> {verdict(), t()}.
+batch({Stream, For}, _, #lane{receiver = Receiver} = Lane) when For =/= 0, For =/= Receiver ->
+    {{ack, {{Stream, Receiver}, 0, 0, []}}, Lane};
+batch({Stream, _}, Sequence, #lane{stream = Stream, expected = Sequence} = Lane) ->
     {deliver, Lane};
-batch(Stream, Sequence, _, #lane{stream = Stream, expected = Expected} = Lane) when Sequence < Expected ->
+batch({Stream, _}, Sequence, #lane{stream = Stream, expected = Expected} = Lane) when Sequence < Expected ->
     {{ack, acknowledgement(0, Lane)}, Lane};
-batch(Stream, _, _, #lane{stream = Stream} = Lane) ->
+batch({Stream, _}, _, #lane{stream = Stream} = Lane) ->
     {{ack, acknowledgement(?TOPOS_ACK_GAP, Lane)}, Lane};
-batch(Stream, _, _, #lane{stream = Current} = Lane) when is_integer(Current), Stream < Current ->
+batch({Stream, _}, _, #lane{stream = Current} = Lane) when is_integer(Current), Stream < Current ->
     {ignore, Lane};
-batch(Stream, 1, _, _) ->
-    {deliver, #lane{stream = Stream}};
-batch(Stream, _, _, Lane) ->
-    {{ack, {Stream, 0, ?TOPOS_ACK_UNKNOWN_STREAM, []}}, Lane}.
+batch({Stream, _}, 1, #lane{receiver = Receiver}) ->
+    {deliver, #lane{receiver = Receiver, stream = Stream}};
+batch({Stream, _}, _, #lane{receiver = Receiver} = Lane) ->
+    {{ack, {{Stream, Receiver}, 0, ?TOPOS_ACK_GAP, []}}, Lane}.
 
 %% @doc The batch that {@link batch/4} said to deliver was handed over; `Failed' are the records that could not be.
 -spec delivered(pos_integer(), [{Index :: non_neg_integer(), Reason :: byte()}], t()) -> {ack(), t()}.
@@ -54,5 +61,7 @@ delivered(Sequence, Failed, #lane{expected = Sequence, failures = Earlier} = Lan
 %% internal
 
 -spec acknowledgement(byte(), t()) -> ack().
-acknowledgement(Flags, #lane{stream = Stream, expected = Expected, failures = Failures}) when is_integer(Stream) ->
-    {Stream, Expected - 1, Flags, Failures}.
+acknowledgement(Flags, #lane{receiver = Receiver, stream = Stream, expected = Expected, failures = Failures}) when
+    is_integer(Stream)
+->
+    {{Stream, Receiver}, Expected - 1, Flags, Failures}.

@@ -6,14 +6,15 @@
 %% a retransmission time-out that doubles up to `max_rto'. Together with `topos_lane_in' this delivers every item once
 %% and in order while both ends live, whatever the transport loses, repeats or reorders.
 %%
-%% A receiver that forgot the stream (it gave this node up while this node lived on) says so; when that repeats after a
-%% time-out, what it may or may not have seen is given up as in doubt and a new stream begins.
+%% Acknowledgements name the receiving half they come from. When that is another than before, the receiver lost its state
+%% (it gave this node up while this node lived on): what it may or may not have seen is given up as in doubt, and a new
+%% stream begins.
 %%
 %% An item with a key (monotonic channels) gives way to a later item of its key as long as it has not been put in a batch.
 %%
 %% Effects, in order:
 %% <ul>
-%% <li>`{send, Sequence, [Record]}': put the batch on the wire</li>
+%% <li>`{send, Stream, Sequence, [Record]}': put the batch on the wire</li>
 %% <li>`{settle, Notify, Result}': the outcome of an item whose `notify' is not `undefined': `ok',
 %%     `superseded', `{failed, Reason}' as the receiver reported it, or `in_doubt'</li>
 %% <li>`{failed, Reason, Item}': the same report for an item without `notify'</li>
@@ -23,13 +24,13 @@
 -module(topos_lane_out).
 
 -export([new/2, enqueue/3, opened/2, closed/1, ack/5, tick/2, give_up/1]).
--export([queued/1, unacknowledged/1, is_idle/1, next_timeout/1, stream/1]).
+-export([queued/1, unacknowledged/1, is_idle/1, next_timeout/1]).
 -export_type([t/0, item/0, effect/0, options/0, result/0]).
 
 -type item() :: #{record := binary(), notify := term(), key := term(), destination => topos_lane:destination()}.
 -type result() :: ok | superseded | {failed, byte()} | in_doubt.
 -type effect() ::
-    {send, pos_integer(), [binary()]}
+    {send, topos_frame:stream(), pos_integer(), [binary()]}
     | {settle, term(), result()}
     | {failed, byte(), item()}
     | {release, pos_integer(), non_neg_integer()}
@@ -41,6 +42,8 @@
 -record(batch, {sequence :: pos_integer(), items :: [item()]}).
 -record(lane, {
     stream :: non_neg_integer(),
+    %% The receiving half that acknowledges, 0 before the first acknowledgement.
+    receiver = 0 :: non_neg_integer(),
     open = false :: boolean(),
     next = 1 :: pos_integer(),
     queue = queue:new() :: queue:queue({non_neg_integer(), item()}),
@@ -75,13 +78,20 @@ opened(Now, Lane) ->
 -spec closed(t()) -> t().
 closed(Lane) -> Lane#lane{open = false, deadline = infinity}.
 
-%% @doc An acknowledgement of everything up to `Cumulative'. One of another stream changes nothing; one for what was
-%% never sent neither.
--spec ack(Stream :: non_neg_integer(), Cumulative :: non_neg_integer(), gap | unknown_stream | none,
+%% @doc An acknowledgement of everything up to `Cumulative', and whether the receiver saw a gap after it. One of another
+%% stream, of an earlier receiving half, or for what was never sent changes nothing.
+-spec ack(topos_frame:stream(), Cumulative :: non_neg_integer(), Gap :: boolean(),
           {[topos_frame:failure()], Now :: integer()}, t()) -> {t(), [effect()]}.
-ack(Stream, Cumulative, Report, {Failures, Now}, #lane{stream = Stream, next = Next} = Lane) when Cumulative < Next ->
-    {Progressed, Settled} = drop_acknowledged(Cumulative, Failures, Lane),
-    {Repaired, Effects} = repair(Report, Cumulative, Now, Progressed),
+ack({Stream, Receiver}, _, _, {_, Now}, #lane{stream = Stream, receiver = Known} = Lane) when
+    Known =/= 0, Receiver > Known
+->
+    {Fresh, Effects} = restart(Lane),
+    pump(Now, Fresh#lane{receiver = Receiver}, Effects);
+ack({Stream, Receiver}, Cumulative, Gap, {Failures, Now}, #lane{stream = Stream, receiver = Known, next = Next} = Lane) when
+    Cumulative < Next, Receiver >= Known
+->
+    {Progressed, Settled} = drop_acknowledged(Cumulative, Failures, Lane#lane{receiver = Receiver}),
+    {Repaired, Effects} = repair(Gap, Cumulative, Now, Progressed),
     pump(Now, Repaired, Settled ++ Effects);
 ack(_, _, _, _, Lane) ->
     {Lane, []}.
@@ -116,9 +126,6 @@ is_idle(Lane) -> queued(Lane) =:= 0 andalso unacknowledged(Lane) =:= 0.
 -spec next_timeout(t()) -> integer() | infinity.
 next_timeout(#lane{deadline = Deadline}) -> Deadline.
 
--spec stream(t()) -> non_neg_integer().
-stream(#lane{stream = Stream}) -> Stream.
-
 %% internal
 
 -spec queue_item(item(), t()) -> t().
@@ -139,7 +146,7 @@ pump(Now, #lane{open = true, unacknowledged = Sent, options = #{window := Window
             Batch = #batch{sequence = Next, items = Items},
             Grown = Cut#lane{next = Next + 1, sent = queue:in(Batch, Queue), unacknowledged = Sent + 1},
             Armed = case Sent of 0 -> rearm(Now, Grown); _ -> Grown end,
-            pump(Now, Armed, All ++ [send(Batch)])
+            pump(Now, Armed, All ++ [send(Batch, Cut)])
     end;
 pump(_Now, Lane, Effects) ->
     {Lane, Effects}.
@@ -207,20 +214,14 @@ release(Items) -> [{release, length(Items), lists:sum([byte_size(R) || #{record 
 
 %% A gap is repaired once an acknowledged position: every batch behind the gap reports it again. A report about a position
 %% that is acknowledged already is late and means nothing.
--spec repair(gap | unknown_stream | none, non_neg_integer(), integer(), t()) -> {t(), [effect()]}.
-repair(none, _, Now, #lane{deadline = infinity, open = true, unacknowledged = N} = Lane) when N > 0 -> {rearm(Now, Lane), []};
-repair(none, _, _, Lane) -> {Lane, []};
-repair(unknown_stream, _, _, #lane{next = Next, unacknowledged = N, backoff = B, options = #{rto := Rto}} = Lane) when
-    Next - N > 1
-->
-    case B > Rto of
-        true -> restart(Lane);
-        false -> {Lane, []}
-    end;
-repair(_, Cumulative, _, #lane{repaired = Cumulative} = Lane) -> {Lane, []};
-repair(_, Cumulative, _, #lane{next = Next, unacknowledged = N} = Lane) when Cumulative < Next - 1 - N -> {Lane, []};
-repair(_, Cumulative, Now, #lane{open = true} = Lane) -> {rearm(Now, Lane#lane{repaired = Cumulative}), resend(Lane)};
-repair(_, _, _, Lane) -> {Lane, []}.
+-spec repair(boolean(), non_neg_integer(), integer(), t()) -> {t(), [effect()]}.
+repair(false, _, Now, #lane{deadline = infinity, open = true} = Lane) -> {rearm(Now, Lane), []};
+repair(false, _, _, Lane) -> {Lane, []};
+repair(true, Cumulative, _, #lane{repaired = Cumulative} = Lane) -> {Lane, []};
+repair(true, Cumulative, Now, #lane{open = true, next = Next, unacknowledged = N} = Lane) when Cumulative =:= Next - 1 - N ->
+    {rearm(Now, Lane#lane{repaired = Cumulative}), resend(Lane)};
+repair(true, _, Now, #lane{deadline = infinity, open = true} = Lane) -> {rearm(Now, Lane), []};
+repair(true, _, _, Lane) -> {Lane, []}.
 
 -spec restart(t()) -> {t(), [effect()]}.
 restart(#lane{stream = Stream} = Lane) ->
@@ -237,10 +238,11 @@ doubt(Items) ->
         ++ release(Items).
 
 -spec resend(t()) -> [effect()].
-resend(#lane{sent = Sent}) -> [send(Batch) || Batch <- queue:to_list(Sent)].
+resend(#lane{sent = Sent} = Lane) -> [send(Batch, Lane) || Batch <- queue:to_list(Sent)].
 
--spec send(#batch{}) -> effect().
-send(#batch{sequence = Sequence, items = Items}) -> {send, Sequence, [R || #{record := R} <- Items]}.
+-spec send(#batch{}, t()) -> effect().
+send(#batch{sequence = Sequence, items = Items}, #lane{stream = Stream, receiver = Receiver}) ->
+    {send, {Stream, Receiver}, Sequence, [R || #{record := R} <- Items]}.
 
 -spec rearm(integer(), t()) -> t().
 rearm(_Now, #lane{unacknowledged = 0} = Lane) -> Lane#lane{deadline = infinity};

@@ -12,7 +12,7 @@
     node :: node(),
     incarnation :: topos_incarnation:t(),
     lane_id :: topos_frame:lane_id(),
-    core = topos_lane_in:new() :: topos_lane_in:t()
+    core :: topos_lane_in:t()
 }).
 -type state() :: #state{}.
 
@@ -23,7 +23,9 @@
 start_link(Key) -> gen_server:start_link(?MODULE, Key, []).
 
 -spec init({node(), topos_incarnation:t(), topos_frame:lane_id()}) -> {ok, state()}.
-init({Node, Incarnation, Lane}) -> {ok, #state{node = Node, incarnation = Incarnation, lane_id = Lane}}.
+init({Node, Incarnation, Lane}) ->
+    Core = topos_lane_in:new(erlang:unique_integer([monotonic, positive])),
+    {ok, #state{node = Node, incarnation = Incarnation, lane_id = Lane, core = Core}}.
 
 -spec handle_call(term(), gen_server:from(), state()) -> {reply, ok, state()}.
 handle_call(_, _From, State) -> {reply, ok, State}.
@@ -41,11 +43,11 @@ handle_info(_, State) ->
 
 %% internal
 
--spec batches(pos_integer(), none | topos_lane_in:ack(), non_neg_integer(), non_neg_integer(), [binary()], state()) ->
+-spec batches(pos_integer(), none | topos_lane_in:ack(), topos_frame:stream(), non_neg_integer(), [binary()], state()) ->
     {none | topos_lane_in:ack(), state()}.
 batches(Left, Earlier, Stream, Sequence, Records, #state{core = Core} = State) ->
     {Ack, Next} =
-        case topos_lane_in:batch(Stream, Sequence, Records, Core) of
+        case topos_lane_in:batch(Stream, Sequence, Core) of
             {deliver, Ready} ->
                 Failed = deliver(Records, State),
                 {Answer, Delivered} = topos_lane_in:delivered(Sequence, Failed, Ready),

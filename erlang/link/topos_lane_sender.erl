@@ -46,7 +46,7 @@ handle_info({topos_item, Record, Key, Notify, Destination}, #state{core = Core} 
     Items = drain(?DRAIN, [item(Record, Key, Notify, Destination)]),
     {noreply, carry_out(topos_lane_out:enqueue(Items, now_ms(), Core), State)};
 handle_info({topos_ack, Stream, Cumulative, Flags, Failures}, #state{core = Core} = State) ->
-    {noreply, carry_out(topos_lane_out:ack(Stream, Cumulative, report(Flags), {Failures, now_ms()}, Core), State)};
+    {noreply, carry_out(topos_lane_out:ack(Stream, Cumulative, Flags band ?TOPOS_ACK_GAP =/= 0, {Failures, now_ms()}, Core), State)};
 handle_info({topos_lane, registered}, #state{key = {Node, _, _}, core = Core} = State) ->
     case topos_link:status(Node) of
         {Status, _} when Status =:= up; Status =:= suspect ->
@@ -67,7 +67,7 @@ handle_info({topos_room, Ref}, #state{room = Room, waiting = Waiting} = State) -
     end;
 handle_info({timeout, Timer, tick}, #state{timer = {Timer, _}, core = Core} = State) ->
     {Next, Effects} = topos_lane_out:tick(now_ms(), Core),
-    ok = topos_local:count(resent, length([sent || {send, _, _} <- Effects])),
+    ok = topos_local:count(resent, length([sent || {send, _, _, _} <- Effects])),
     {noreply, carry_out({Next, Effects}, State#state{timer = undefined})};
 handle_info(_, State) ->
     {noreply, State}.
@@ -88,11 +88,6 @@ drain(N, Items) ->
         lists:reverse(Items)
     end.
 
--spec report(byte()) -> gap | unknown_stream | none.
-report(Flags) when Flags band ?TOPOS_ACK_UNKNOWN_STREAM =/= 0 -> unknown_stream;
-report(Flags) when Flags band ?TOPOS_ACK_GAP =/= 0 -> gap;
-report(_) -> none.
-
 -spec carry_out({topos_lane_out:t(), [topos_lane_out:effect()]}, state()) -> state().
 carry_out({Core, Effects}, State) ->
     Next = State#state{core = Core},
@@ -100,7 +95,7 @@ carry_out({Core, Effects}, State) ->
     wake(arm(Next)).
 
 -spec effect(topos_lane_out:effect(), state()) -> ok.
-effect({send, Sequence, Records}, #state{key = {Node, Channel, Index}, lane_id = Lane, core = Core}) ->
+effect({send, Stream, Sequence, Records}, #state{key = {Node, Channel, Index}, lane_id = Lane}) ->
     case ets:lookup(topos_peers, Node) of
         [{_, _, Incarnation, Token}] when is_binary(Token) ->
             #{name := Name, engine := Engine} = topos_local:hot(),
@@ -108,7 +103,7 @@ effect({send, Sequence, Records}, #state{key = {Node, Channel, Index}, lane_id =
                 kind => ?TOPOS_FRAME_BATCH, source => Name, incarnation => topos_local:incarnation(),
                 destination => Incarnation, token => Token
             },
-            Frame = topos_frame:encode(Header, topos_frame:batch(Lane, topos_lane_out:stream(Core), Sequence, Records)),
+            Frame = topos_frame:encode(Header, topos_frame:batch(Lane, Stream, Sequence, Records)),
             %% Refused or lost, it is sent again when the link comes back or the acknowledgement does not come.
             _ = Engine:send(Node, Channel, Index, ?TOPOS_DEST_PROCESS_LANES, Frame),
             ok;

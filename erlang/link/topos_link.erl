@@ -39,6 +39,8 @@
 %% An attacker can make this node dial so many addresses at once, each for so many milliseconds.
 -define(MAX_GUESTS, 16).
 -define(GUEST_TIME, 3_000).
+%% So long a guest stays when it is connected: a few greetings.
+-define(TELLING_TIME, 500).
 
 -spec start_link() -> {ok, pid()} | {error, term()}.
 start_link() -> gen_server:start_link({local, ?TOPOS_DEST_PROCESS_LINK}, ?MODULE, [], []).
@@ -139,10 +141,19 @@ handle_info(tick, State) ->
     {noreply, on_tick(now_ms(), State)};
 handle_info({topos_engine, {up, Node}}, State) ->
     tell({transport, Node, up}, State),
-    {noreply, with_peer(Node, fun(P) -> topos_peer_core:transport_up(topos_auth:nonce(), now_ms(), P) end, State)};
+    #state{guests = Guests} = State,
+    Shorter = case Guests of
+        #{Node := _} -> State#state{guests = Guests#{Node := now_ms() + ?TELLING_TIME}};
+        _ -> State
+    end,
+    {noreply, with_peer(Node, fun(P) -> topos_peer_core:transport_up(topos_auth:nonce(), now_ms(), P) end, Shorter)};
 handle_info({topos_engine, {down, Node, Reason}}, State) ->
     tell({transport, Node, {down, Reason}}, State),
-    {noreply, with_peer(Node, fun(P) -> topos_peer_core:transport_down(Reason, now_ms(), P) end, State)};
+    case State of
+        %% A guest that was told has closed its side.
+        #state{guests = Guests} when is_map_key(Node, Guests) -> {noreply, dismiss(Node, State)};
+        _ -> {noreply, transport_down(Node, Reason, State)}
+    end;
 handle_info({topos_engine, reset}, State) ->
     {noreply, all_down(engine_reset, State)};
 handle_info({'DOWN', Ref, process, _, Reason}, #state{engine = Ref} = State) ->
@@ -157,6 +168,7 @@ handle_info(_, State) ->
 on_frame({ok, #{kind := Kind, source := Source} = Frame}, State) ->
     case node_of(Source, State) of
         {ok, Node} when Kind =:= ?TOPOS_FRAME_HELLO; Kind =:= ?TOPOS_FRAME_HELLO_ACK; Kind =:= ?TOPOS_FRAME_REJECT ->
+            ok = case Kind of ?TOPOS_FRAME_HELLO -> moved(Node, Frame, State); _ -> ok end,
             with_peer(Node, fun(P) -> topos_peer_core:frame(Frame, now_ms(), P) end, State);
         {ok, Node} ->
             case topos_lanes:is_genuine(Frame) of
@@ -174,22 +186,44 @@ on_frame({error, malformed}, State) ->
     ok = topos_local:count(malformed_frames),
     State.
 
+%% A peer that greets while we cannot reach it may listen elsewhere now: it was started anew.
+-spec moved(node(), topos_frame:t(), state()) -> ok.
+moved(Node, #{payload := Payload} = Frame, #state{peers = Peers, guests = Guests} = State) ->
+    Away = not topos_peer_core:has_transport(maps:get(Node, Peers)) andalso not is_map_key(Node, Guests),
+    case Away andalso topos_frame:decode_hello(Payload) of
+        {ok, Hello} ->
+            case is_proved(Frame, Hello) of
+                true -> tell_greeted(Frame, Hello, State);
+                false -> ok
+            end;
+        _ ->
+            ok
+    end.
+
 %% A node that this one did not ask for. The engine can answer it only over a connection of our own, so it says where.
 -spec on_stranger(topos_frame:t(), {ok, topos_frame:hello()} | {error, malformed}, state()) -> state().
 on_stranger(_, {error, malformed}, State) ->
     ok = topos_local:count(malformed_frames),
     State;
-on_stranger(Frame, {ok, #{nonce := Nonce, proof := Proof, cluster := Cluster, addresses := Addresses}}, State) ->
-    #{version := Version, source := Source, incarnation := Incarnation, destination := Known} = Frame,
-    #{cluster := Ours, key := Key} = topos_local:self(),
-    Proved = topos_auth:equal(Proof, topos_auth:greeting(Key, Ours, {Source, Incarnation, Nonce}, Known, Addresses)),
-    case Version =:= ?TOPOS_FRAME_VERSION andalso Cluster =:= Ours andalso Proved of
+on_stranger(#{source := Source} = Frame, {ok, #{addresses := Addresses} = Hello}, State) ->
+    case is_proved(Frame, Hello) of
         true ->
-            tell({greeted, Source, Incarnation, Known, Addresses}, State),
+            ok = tell_greeted(Frame, Hello, State),
             State;
         false ->
             guest(Source, Addresses, State)
     end.
+
+-spec is_proved(topos_frame:t(), topos_frame:hello()) -> boolean().
+is_proved(Frame, #{nonce := Nonce, proof := Proof, cluster := Cluster, addresses := Addresses}) ->
+    #{version := Version, source := Source, incarnation := Incarnation, destination := Known} = Frame,
+    #{cluster := Ours, key := Key} = topos_local:self(),
+    Version =:= ?TOPOS_FRAME_VERSION andalso Cluster =:= Ours
+        andalso topos_auth:equal(Proof, topos_auth:greeting(Key, Ours, {Source, Incarnation, Nonce}, Known, Addresses)).
+
+-spec tell_greeted(topos_frame:t(), topos_frame:hello(), state()) -> ok.
+tell_greeted(#{source := Source, incarnation := Incarnation, destination := Known}, #{addresses := Addresses}, State) ->
+    tell({greeted, Source, Incarnation, Known, Addresses}, State).
 
 %% Dialled for a moment, so that it learns from our greeting why it is not taken. Its name is an atom already if the
 %% engine knows of its connection; no atom is made here.
@@ -210,11 +244,19 @@ dismiss_guests(_Now, #state{guests = Guests} = State) when map_size(Guests) =:= 
 dismiss_guests(Now, #state{guests = Guests} = State) ->
     maps:fold(
         fun(Node, Until, Acc) when Now >= Until ->
-                ok = (topos_local:engine()):disconnect(Node),
-                forget_peer(Node, Acc);
+                dismiss(Node, Acc);
            (_, _, Acc) ->
                 Acc
         end, State, Guests).
+
+-spec dismiss(node(), state()) -> state().
+dismiss(Node, State) ->
+    ok = (topos_local:engine()):disconnect(Node),
+    forget_peer(Node, State).
+
+-spec transport_down(node(), term(), state()) -> state().
+transport_down(Node, Reason, State) ->
+    with_peer(Node, fun(P) -> topos_peer_core:transport_down(Reason, now_ms(), P) end, State).
 
 -spec on_session_frame(byte(), node(), topos_frame:t(), state()) -> state().
 on_session_frame(Kind, Node, #{payload := Payload} = Frame, State) ->

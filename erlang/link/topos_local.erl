@@ -18,10 +18,10 @@
 -module(topos_local).
 -behaviour(gen_server).
 
--export([start_link/2, is_started/0, config/0, config/1, engine/0, hot/0, self/0, name/0, incarnation/0, live_again/1, set_addresses/1]).
+-export([start_link/1, is_started/0, config/0, config/1, engine/0, hot/0, self/0, name/0, incarnation/0, live_again/1, set_addresses/1]).
 -export([count/1, count/2, counted/1, counts/0]).
 -export([init/1, handle_call/3, handle_cast/2, terminate/2]).
--export_type([hot/0, counter/0]).
+-export_type([given/0, hot/0, counter/0]).
 
 -define(CONFIG, {?MODULE, config}).
 -define(HOT, {?MODULE, hot}).
@@ -29,6 +29,8 @@
 -define(TABLES, [topos_peers, topos_sessions, topos_lane_senders, topos_lane_receivers, topos_requests,
                  topos_services, topos_destinations, topos_members]).
 
+%% The configuration and the engine's module, in a function because a configuration holds the cookie.
+-type given() :: fun(() -> {topos_config:t(), module()}).
 %% What a send reads.
 -type hot() :: #{
     node := node(),
@@ -47,8 +49,8 @@
     sent | delivered | undeliverable | in_doubt | overloaded | resent | refused_frames | malformed_frames | late_replies
     | node_names.
 
--spec start_link(topos_config:t(), EngineModule :: module()) -> {ok, pid()} | {error, term()}.
-start_link(Config, Engine) -> gen_server:start_link({local, ?MODULE}, ?MODULE, {Config, Engine}, []).
+-spec start_link(given()) -> {ok, pid()} | {error, term()}.
+start_link(Given) -> gen_server:start_link({local, ?MODULE}, ?MODULE, Given, []).
 
 -spec is_started() -> boolean().
 is_started() -> persistent_term:get(?CONFIG, undefined) =/= undefined.
@@ -102,8 +104,9 @@ counts() ->
 
 %% gen_server
 
--spec init({topos_config:t(), module()}) -> {ok, topos_config:t()}.
-init({Config, Engine}) ->
+-spec init(given()) -> {ok, topos_config:t()}.
+init(Given) ->
+    {Config, Engine} = Given(),
     %% So that terminate/2 runs.
     _ = process_flag(trap_exit, true),
     _ = [ets:new(T, [named_table, public, {read_concurrency, true}, {write_concurrency, true}]) || T <- ?TABLES],

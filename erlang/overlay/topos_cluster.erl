@@ -26,12 +26,14 @@
     node := node(), status := status(), incarnation := topos_incarnation:t(), addresses := [topos_engine:address()],
     metadata := #{binary() => binary()}
 }.
+%% Who waits, until when, and how many milliseconds that were.
+-type waiting() :: {gen_server:from(), Deadline :: integer(), Timeout :: pos_integer()}.
 -record(candidate, {
     addresses :: [topos_engine:address()],
     deadline :: integer(),
     %% There is no place for it: it is dialled to be told so.
     refused = false :: boolean(),
-    waiting = [] :: [{gen_server:from(), integer()}]
+    waiting = [] :: [waiting()]
 }).
 -record(peer, {status :: status(), since :: integer()}).
 -record(state, {
@@ -148,13 +150,13 @@ dial(Node, From, #{addresses := Addresses, timeout := Timeout}, #state{candidate
     case Candidates of
         #{Node := #candidate{waiting = Waiting} = Candidate} ->
             Longer = Candidate#candidate{
-                waiting = [{From, Deadline} | Waiting], deadline = max(Deadline, Candidate#candidate.deadline),
+                waiting = [{From, Deadline, Timeout} | Waiting], deadline = max(Deadline, Candidate#candidate.deadline),
                 refused = false
             },
             ok = case Addresses of [] -> ok; _ -> topos_overlay:joined(Node, Addresses) end,
             State#state{candidates = Candidates#{Node := Longer}};
         _ ->
-            candidate(Node, #candidate{addresses = Addresses, deadline = Deadline, waiting = [{From, Deadline}]}, State)
+            candidate(Node, #candidate{addresses = Addresses, deadline = Deadline, waiting = [{From, Deadline, Timeout}]}, State)
     end.
 
 -spec candidate(node(), #candidate{}, state()) -> state().
@@ -177,18 +179,22 @@ await_member(Node, From, #{addresses := Addresses, timeout := Timeout}, #state{j
     ok = case Addresses of [] -> ok; _ -> topos_overlay:joined(Node, Addresses) end,
     State#state{joins = [{Node, From, now_ms() + Timeout, Timeout} | Joins]}.
 
--spec greeted(topos_membership:name(), non_neg_integer(), [topos_engine:address()], state()) -> state().
-greeted(_, Known, _, #state{left_at = Left} = State) when Known > 0, Known =< Left ->
-    %% It has not heard that this node left. It will, from the others, or when it forgets us.
-    State;
-greeted(Name, _, Addresses, #state{members = Members} = State) ->
-    case topos_membership:is_node_name(Name) andalso node_atom(Name, Members) of
-        {ok, Node} when is_map_key(Node, State#state.candidates) -> State;
-        {ok, Node} ->
+-spec greeted(node(), topos_incarnation:t(), non_neg_integer(), [topos_engine:address()], state()) -> state().
+greeted(Node, Incarnation, Known, Addresses, #state{left_at = Left, peers = Peers, candidates = Candidates} = State) ->
+    Highest = known(atom_to_binary(Node), State),
+    case State of
+        _ when is_map_key(Node, Candidates) ->
+            ok = topos_overlay:joined(Node, Addresses),
+            State;
+        _ when Known > 0, Known =< Left ->
+            %% It has not heard that this node left. It will, from the others, or when it forgets us.
+            State;
+        #state{peers = #{Node := #peer{status = Status}}} when Status =/= left ->
+            ok = case Incarnation >= Highest of true -> topos_overlay:joined(Node, Addresses); false -> ok end,
+            State;
+        #state{peers = Peers} ->
             Candidate = #candidate{addresses = Addresses, deadline = now_ms() + ?CANDIDATE_TIME, refused = is_full(State)},
-            candidate(Node, Candidate, State);
-        _ ->
-            State
+            candidate(Node, Candidate, State)
     end.
 
 -spec is_full(state()) -> boolean().
@@ -198,8 +204,8 @@ is_full(#state{members = Members, candidates = Candidates}) ->
     Alive + map_size(Candidates) >= Max.
 
 %% Names become atoms only here: of nodes that proved to know the cookie, or that such a node told of, and of so many.
--spec node_atom(topos_membership:name(), topos_membership:t()) -> {ok, node()} | error.
-node_atom(Name, _Members) ->
+-spec node_atom(topos_membership:name()) -> {ok, node()} | error.
+node_atom(Name) ->
     try
         {ok, binary_to_existing_atom(Name)}
     catch
@@ -218,8 +224,11 @@ node_atom(Name, _Members) ->
 %% internal: what the link tells
 
 -spec on_link(term(), state()) -> state().
-on_link({greeted, Name, _Incarnation, Known, Addresses}, State) ->
-    greeted(Name, Known, Addresses, State);
+on_link({greeted, Name, Incarnation, Known, Addresses}, State) ->
+    case topos_membership:is_node_name(Name) andalso node_atom(Name) of
+        {ok, Node} -> greeted(Node, Incarnation, Known, Addresses, State);
+        _ -> State
+    end;
 on_link({opened, Node, #{incarnation := Incarnation}}, State) ->
     opened(Node, Incarnation, State);
 on_link({status, Node, _From, To, Reason}, State) ->
@@ -302,7 +311,7 @@ is_up(Node, #state{candidates = Candidates, peers = Peers, members = Members} = 
             ok = topos_events:publish({up, Node, Incarnation}),
             ok = topos_link:send(Node, gossip, everything(Up)),
             ok = case Changed of changed -> tell([Name], peers_up(Up) -- [Node], Up); unchanged -> ok end,
-            _ = [gen_server:reply(From, ok) || {From, _} <- Waiting],
+            _ = [gen_server:reply(From, ok) || {From, _, _} <- Waiting],
             {Here, Others} = lists:partition(fun({N, _, _, _}) -> N =:= Node end, Up#state.joins),
             _ = [gen_server:reply(From, ok) || {_, From, _, _} <- Here],
             Up#state{joins = Others}
@@ -379,7 +388,7 @@ learn_entry(#{name := Name, incarnation := Incarnation} = Entry, {#state{members
             Known = topos_membership:find(Name, Members) =/= error,
             case Known orelse not is_full(State) of
                 true ->
-                    case node_atom(Name, Members) of
+                    case node_atom(Name) of
                         {ok, Node} -> {apply_entry(Node, Entry, State#state{members = Merged}), [Name | News]};
                         error -> {State, News}
                     end;
@@ -479,11 +488,12 @@ has_left(#state{leaving = {From, _, _}, peers = Peers, candidates = Candidates, 
     ok = gen_server:reply(From, ok),
     Alone.
 
--spec drop_candidate(node(), topos_error:t(), state()) -> state().
+-spec drop_candidate(node(), topos_error:t() | fun((waiting()) -> topos_error:t()), state()) -> state().
+drop_candidate(Node, Error, State) when is_tuple(Error) -> drop_candidate(Node, fun(_) -> Error end, State);
 drop_candidate(Node, Error, #state{candidates = Candidates} = State) ->
     case maps:take(Node, Candidates) of
         {#candidate{waiting = Waiting}, Rest} ->
-            _ = [gen_server:reply(From, {error, Error}) || {From, _} <- Waiting],
+            _ = [gen_server:reply(From, {error, Error(Who)}) || {From, _, _} = Who <- Waiting],
             ok = disconnect(Node),
             State#state{candidates = Rest};
         error ->
@@ -504,19 +514,19 @@ on_tick(Now, State) ->
 check_candidate(Now, Node, #candidate{deadline = Deadline, waiting = Waiting}, #state{candidates = Candidates} = State) ->
     Failure = failure(Node),
     case Failure of
-        {failed, {rejected, _} = Why} when Waiting =/= [] ->
+        {failed, {rejected, Why}} when Waiting =/= [] ->
             drop_candidate(Node, rejection(Node, Why), State);
         _ when Now >= Deadline ->
-            drop_candidate(Node, unreachable(Node, Failure, Now, Waiting), State);
+            drop_candidate(Node, fun({_, _, Timeout}) -> unreachable(Node, Failure, Timeout) end, State);
         _ ->
-            {Over, Rest} = lists:partition(fun({_, Until}) -> Now >= Until end, Waiting),
-            _ = [gen_server:reply(From, {error, unreachable(Node, Failure, Now, [Join])}) || {From, _} = Join <- Over],
+            {Over, Rest} = lists:partition(fun({_, Until, _}) -> Now >= Until end, Waiting),
+            _ = [gen_server:reply(From, {error, unreachable(Node, Failure, Timeout)}) || {From, _, Timeout} <- Over],
             State#state{candidates = Candidates#{Node := (maps:get(Node, Candidates))#candidate{waiting = Rest}}}
     end.
 
 -spec is_waiting(integer(), {node(), gen_server:from(), integer(), pos_integer()}) -> boolean().
 is_waiting(Now, {Node, From, Deadline, Timeout}) when Now >= Deadline ->
-    gen_server:reply(From, {error, topos_error:new(unreachable, #{node => Node, timeout => Timeout, why => why(failure(Node))})}),
+    gen_server:reply(From, {error, unreachable(Node, failure(Node), Timeout)}),
     false;
 is_waiting(_, _) ->
     true.
@@ -556,14 +566,15 @@ exchange(Now, #state{members = Members} = State) ->
 -spec failure(node()) -> none | {failed, topos_engine:failure()}.
 failure(Node) -> (topos_local:engine()):failure(Node).
 
--spec rejection(node(), topos_engine:failure()) -> topos_error:t().
-rejection(Node, {rejected, cookie_or_name}) -> topos_error:new(cookie_mismatch, #{node => Node});
-rejection(Node, {rejected, {tls, Why}}) -> topos_error:new(no_certificate, #{node => Node, why => Why});
-rejection(Node, Why) -> topos_error:new(unreachable, #{node => Node, timeout => 0, why => Why}).
+%% What the engine heard when the other side turned it down.
+-spec rejection(node(), term()) -> topos_error:t().
+rejection(Node, cookie_or_name) -> topos_error:new(cookie_mismatch, #{node => Node});
+rejection(Node, {tls, Why}) -> topos_error:new(no_certificate, #{node => Node, why => Why});
+rejection(Node, {unexpected_peer, Found}) -> topos_error:new(wrong_node, #{node => Node, found => Found});
+rejection(Node, Why) -> topos_error:new(not_a_node, #{node => Node, why => Why}).
 
--spec unreachable(node(), none | {failed, topos_engine:failure()}, integer(), [{gen_server:from(), integer()}]) -> topos_error:t().
-unreachable(Node, Failure, _Now, _Waiting) ->
-    #{connect := Timeout} = topos_local:config(timeouts),
+-spec unreachable(node(), none | {failed, topos_engine:failure()}, pos_integer()) -> topos_error:t().
+unreachable(Node, Failure, Timeout) ->
     topos_error:new(unreachable, #{node => Node, timeout => Timeout, why => why(Failure)}).
 
 -spec why(none | {failed, topos_engine:failure()}) -> term().

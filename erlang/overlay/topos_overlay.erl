@@ -58,7 +58,10 @@ handle_call({joined, Node, Addresses}, _From, #state{addresses = All} = State) -
     end,
     {reply, ok, event({joined, atom_to_binary(Node)}, Known)};
 handle_call({left, Node}, _From, #state{addresses = All} = State) ->
-    {reply, ok, event({left, atom_to_binary(Node)}, State#state{addresses = maps:remove(Node, All)})};
+    Left = event({left, atom_to_binary(Node)}, State#state{addresses = maps:remove(Node, All)}),
+    %% The machine sees nothing to close while it waits to try again; the engine tries by itself until it is told.
+    ok = (topos_local:engine()):disconnect(Node),
+    {reply, ok, Left};
 handle_call(view, _From, #state{overlay = Overlay} = State) ->
     {reply, [binary_to_existing_atom(Name) || Name <- topos_overlay_nif:view(Overlay)], State}.
 

@@ -209,6 +209,8 @@ fn check_engine(asked: Option<&str>) -> Result<(), Error> {
 
 /// The engine to run on, of those that Erlang finds, best first.
 fn choose_engine(asked: Option<&str>, available: &str) -> Result<&'static str, Error> {
+    // The list of atoms as Topos shows it: `[Partisan, Otp]`.
+    let available = available.to_ascii_lowercase();
     let found = |engine: &&&str| available.split(|c: char| !c.is_ascii_lowercase()).any(|word| word == **engine);
     let engine = match asked {
         Some(asked) => ENGINES.iter().filter(|engine| **engine == asked).find(found),
@@ -257,8 +259,8 @@ mod tests {
 
     #[test]
     fn the_best_engine_is_chosen() {
-        assert_eq!(choose_engine(None, "[partisan, otp]").unwrap(), "partisan");
-        assert_eq!(choose_engine(None, "otp").unwrap(), "otp");
+        assert_eq!(choose_engine(None, "[Partisan, Otp]").unwrap(), "partisan");
+        assert_eq!(choose_engine(None, "[Otp]").unwrap(), "otp");
         assert_eq!(choose_engine(Some("otp"), "partisan otp").unwrap(), "otp");
         assert!(choose_engine(Some("partisan"), "otp").is_err());
     }

@@ -28,6 +28,7 @@ shows! {
     check_records: ["check", "records.topos"];
     check_several_files: ["check", "syntax.topos", "types.topos", "hello.topos"];
     check_imports: ["check", "imports.topos"];
+    check_unknown_module: ["check", "unknown_module.topos"];
     check_cycle: ["check", "cycle.topos"];
     check_not_utf8: ["check", "latin.topos"];
     check_no_such_file: ["check", "nothing.topos"];

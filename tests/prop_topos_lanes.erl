@@ -1,0 +1,162 @@
+%% Two pure halves of a lane under a transport that loses, repeats and reorders: what was sent is delivered once, in order.
+-module(prop_topos_lanes).
+
+-include("topos_frame.hrl").
+-include_lib("proper/include/proper.hrl").
+
+-export([prop_once_and_in_order/0, prop_give_up_accounts_for_everything/0, prop_forgetful_receiver/0,
+         prop_monotonic_keeps_the_newest/0]).
+
+%% What the adversary does next. Numbers choose among the frames that are on the way.
+step() ->
+    frequency([
+        {4, {send, range(1, 5)}},
+        {4, {pass, batch, nat()}},
+        {4, {pass, ack, nat()}},
+        {1, {lose, batch, nat()}},
+        {1, {lose, ack, nat()}},
+        {1, {repeat, batch, nat()}},
+        {1, {repeat, ack, nat()}},
+        {1, flap},
+        {2, {wait, range(1, 3000)}}
+    ]).
+
+options() -> #{window => 3, max_batch => 2, max_batch_bytes => 64, rto => 1000, max_rto => 4000}.
+
+-record(world, {
+    now = 0,
+    out = element(1, topos_lane_out:opened(0, topos_lane_out:new(1, options()))),
+    in = topos_lane_in:new(1),
+    batches = [],
+    acks = [],
+    sent = 0,
+    delivered = [],
+    settled = [],
+    doubt = 0,
+    released = 0
+}).
+
+prop_once_and_in_order() ->
+    ?FORALL(Steps, list(step()),
+            begin
+                Done = finish(lists:foldl(fun step/2, #world{}, Steps), 1000),
+                Expected = lists:seq(1, Done#world.sent),
+                ?WHENFAIL(io:format("~p~n", [Done]),
+                          conjunction([
+                              {delivered, lists:reverse(Done#world.delivered) =:= Expected},
+                              {settled, lists:sort(Done#world.settled) =:= [{N, ok} || N <- Expected]},
+                              {released, Done#world.released =:= Done#world.sent},
+                              {nothing_in_doubt, Done#world.doubt =:= 0},
+                              {idle, topos_lane_out:is_idle(Done#world.out)}
+                          ]))
+            end).
+
+%% When the peer dies, each item was confirmed or is in doubt, never both, and nothing was delivered that was not sent.
+prop_give_up_accounts_for_everything() ->
+    ?FORALL(Steps, list(step()),
+            begin
+                World = lists:foldl(fun step/2, #world{}, Steps),
+                Done = effects(topos_lane_out:give_up(World#world.out), World),
+                Sent = lists:seq(1, Done#world.sent),
+                Doubtful = length([N || {N, in_doubt} <- Done#world.settled]),
+                conjunction([
+                    {each_once, lists:sort([N || {N, _} <- Done#world.settled]) =:= Sent},
+                    {confirmed_were_delivered, [N || {N, ok} <- Done#world.settled] -- Done#world.delivered =:= []},
+                    {counted, Done#world.doubt =:= Doubtful},
+                    {released, Done#world.released =:= Done#world.sent}
+                ])
+            end).
+
+%% A receiver that lost its state gets a new stream; what is lost is in doubt, what arrives is in order and came once.
+prop_forgetful_receiver() ->
+    ?FORALL({Before, After}, {list(step()), list(step())},
+            begin
+                Middle = lists:foldl(fun step/2, #world{}, Before),
+                Forgot = Middle#world{in = topos_lane_in:new(2), batches = [], acks = []},
+                Done = finish(lists:foldl(fun step/2, Forgot, After), 1000),
+                New = lists:reverse(Done#world.delivered) -- lists:reverse(Middle#world.delivered),
+                Told = [N || {N, ok} <- Done#world.settled] ++ [N || {N, in_doubt} <- Done#world.settled],
+                conjunction([
+                    {in_order, New =:= lists:usort(New)},
+                    {all_told, lists:sort(Told) =:= lists:seq(1, Done#world.sent)},
+                    {confirmed_were_delivered, [N || {N, ok} <- Done#world.settled] -- Done#world.delivered =:= []},
+                    {idle, topos_lane_out:is_idle(Done#world.out)}
+                ])
+            end).
+
+%% Of items of one key that wait together only the newest crosses; others are told; keys keep apart.
+prop_monotonic_keeps_the_newest() ->
+    ?FORALL(Keys, list(oneof([x, y, undefined])),
+            begin
+                Items = [item(N, Key) || {N, Key} <- lists:zip(lists:seq(1, length(Keys)), Keys)],
+                Closed = topos_lane_out:new(1, #{window => 1000}),
+                {Queued, []} = topos_lane_out:enqueue(Items, 0, Closed),
+                {_, Effects} = topos_lane_out:opened(0, Queued),
+                Crossed = [N || {send, _, _, Records} <- Effects, <<N:32>> <- Records],
+                Dropped = [N || {settle, N, superseded} <- Effects],
+                Newest = [N || #{record := <<N:32>>, key := Key} <- Items,
+                               Key =:= undefined orelse N =:= lists:max([M || #{record := <<M:32>>, key := K} <- Items, K =:= Key])],
+                Crossed =:= Newest andalso lists:sort(Crossed ++ Dropped) =:= lists:seq(1, length(Keys))
+            end).
+
+item(N, Key) -> #{record => <<N:32>>, notify => N, key => Key}.
+
+step({send, Count}, #world{sent = Sent, out = Out, now = Now} = W) ->
+    Items = [item(N, undefined) || N <- lists:seq(Sent + 1, Sent + Count)],
+    out(topos_lane_out:enqueue(Items, Now, Out), W#world{sent = Sent + Count});
+step({pass, Kind, N}, W) -> take(Kind, N, W, fun(Frame, _, Rest) -> arrive(Kind, Frame, put_frames(Kind, Rest, W)) end);
+step({lose, Kind, N}, W) -> take(Kind, N, W, fun(_, _, Rest) -> put_frames(Kind, Rest, W) end);
+step({repeat, Kind, N}, W) -> take(Kind, N, W, fun(Frame, All, _) -> put_frames(Kind, [Frame | All], W) end);
+step(flap, #world{out = Out, now = Now} = W) ->
+    out(topos_lane_out:opened(Now, topos_lane_out:closed(Out)), W);
+step({wait, Ms}, #world{now = Now, out = Out} = W) ->
+    out(topos_lane_out:tick(Now + Ms, Out), W#world{now = Now + Ms}).
+
+take(Kind, N, W, Fun) ->
+    case frames(Kind, W) of
+        [] -> W;
+        Frames ->
+            Frame = lists:nth(N rem length(Frames) + 1, Frames),
+            Fun(Frame, Frames, lists:delete(Frame, Frames))
+    end.
+
+frames(batch, #world{batches = Frames}) -> Frames;
+frames(ack, #world{acks = Frames}) -> Frames.
+
+put_frames(batch, Frames, W) -> W#world{batches = Frames};
+put_frames(ack, Frames, W) -> W#world{acks = Frames}.
+
+arrive(batch, {Stream, Sequence, Records}, #world{in = In} = W) ->
+    case topos_lane_in:batch(Stream, Sequence, In) of
+        {deliver, Ready} ->
+            {Ack, Next} = topos_lane_in:delivered(Sequence, [], Ready),
+            Numbers = [N || <<N:32>> <- Records],
+            W#world{in = Next, acks = W#world.acks ++ [Ack], delivered = lists:reverse(Numbers) ++ W#world.delivered};
+        {{ack, Ack}, Next} ->
+            W#world{in = Next, acks = W#world.acks ++ [Ack]};
+        {ignore, Next} ->
+            W#world{in = Next}
+    end;
+arrive(ack, {Stream, Cumulative, Flags, Failures}, #world{out = Out, now = Now} = W) ->
+    out(topos_lane_out:ack(Stream, Cumulative, Flags =:= ?TOPOS_ACK_GAP, {Failures, Now}, Out), W).
+
+out({Out, Effects}, W) -> effects(Effects, W#world{out = Out}).
+
+effects(Effects, W) ->
+    lists:foldl(
+        fun({send, Stream, Sequence, Records}, Acc) ->
+                Acc#world{batches = Acc#world.batches ++ [{Stream, Sequence, Records}]};
+           ({settle, N, Result}, Acc) -> Acc#world{settled = [{N, Result} | Acc#world.settled]};
+           ({release, N, _}, Acc) -> Acc#world{released = Acc#world.released + N};
+           ({in_doubt, N}, Acc) -> Acc#world{doubt = Acc#world.doubt + N}
+        end, W, Effects).
+
+%% The transport becomes good: everything passes, time goes on, until nothing is left to do.
+finish(W, 0) -> W;
+finish(#world{batches = [], acks = [], out = Out} = W, N) ->
+    case topos_lane_out:is_idle(Out) of
+        true -> W;
+        false -> finish(step({wait, 4000}, W), N - 1)
+    end;
+finish(#world{batches = [_ | _]} = W, N) -> finish(step({pass, batch, 0}, W), N);
+finish(W, N) -> finish(step({pass, ack, 0}, W), N).

@@ -1,0 +1,194 @@
+%% Two peer cores against each other, over transports that lose and delay, with pauses and restarts.
+-module(prop_topos_peer).
+
+-include_lib("proper/include/proper.hrl").
+
+-export([prop_meet_when_the_network_is_good/0, prop_transitions_alternate/0, prop_other_secret_never_up/0,
+         prop_frames_of_anybody_do_no_harm/0]).
+
+-define(SETTINGS, #{echo_interval => 250, suspect_after => 1000, down_after => 3000}).
+
+step() ->
+    frequency([
+        {6, {wait, range(10, 400)}},
+        {1, {wait, range(400, 4000)}},
+        {3, {transport, side(), bool()}},
+        {2, {lose, side()}},
+        {1, {restart, side()}},
+        {1, {repeat, side()}}
+    ]).
+
+side() -> oneof([a, b]).
+
+-record(side, {core, incarnation, inbox = [], statuses = [], key, old = []}).
+
+world() -> world(<<"cookie">>, <<"cookie">>).
+
+world(CookieA, CookieB) ->
+    #{now => 0, count => 0, a => new(a, 1, topos_auth:key(CookieA)), b => new(b, 1, topos_auth:key(CookieB))}.
+
+new(Name, Incarnation, Key) ->
+    #side{core = core(Name, Incarnation, Key), incarnation = Incarnation, key = Key}.
+
+core(Name, Incarnation, Key) ->
+    Self = #{name => name(Name), incarnation => Incarnation, cluster => <<"c">>, key => Key,
+             addresses => [{{127, 0, 0, 1}, 1}]},
+    topos_peer_core:new(name(other(Name)), Self, ?SETTINGS).
+
+name(a) -> <<"a@h">>;
+name(b) -> <<"b@h">>.
+
+other(a) -> b;
+other(b) -> a.
+
+%% Whatever happened, once the transports are up and nothing is lost both are up, with each other's present life.
+prop_meet_when_the_network_is_good() ->
+    ?FORALL(Steps, list(step()),
+            begin
+                #{a := A, b := B} = heal(lists:foldl(fun step/2, world(), Steps)),
+                ?WHENFAIL(io:format("~p~n~p~n", [A, B]),
+                          conjunction([
+                              {a_up, topos_peer_core:status(A#side.core) =:= up},
+                              {b_up, topos_peer_core:status(B#side.core) =:= up},
+                              {a_knows_b, topos_peer_core:incarnation(A#side.core) =:= B#side.incarnation},
+                              {b_knows_a, topos_peer_core:incarnation(B#side.core) =:= A#side.incarnation}
+                          ]))
+            end).
+
+%% What one life of a node sees of its peer: up begins, up comes only after down, suspect only after up.
+prop_transitions_alternate() ->
+    ?FORALL(Steps, list(step()),
+            begin
+                #{a := A, b := B} = heal(lists:foldl(fun step/2, world(), Steps)),
+                alternate(connecting, lists:reverse(A#side.statuses)) andalso
+                    alternate(connecting, lists:reverse(B#side.statuses))
+            end).
+
+alternate(_, []) -> true;
+alternate(_, [reborn | Rest]) -> alternate(connecting, Rest);
+alternate(State, [{State, To} | Rest]) -> legal(State, To) andalso alternate(To, Rest);
+alternate(_, _) -> false.
+
+legal(connecting, up) -> true;
+legal(up, suspect) -> true;
+legal(up, down) -> true;
+legal(suspect, up) -> true;
+legal(suspect, down) -> true;
+legal(down, up) -> true;
+legal(_, _) -> false.
+
+prop_other_secret_never_up() ->
+    ?FORALL(Steps, list(step()),
+            begin
+                #{a := A, b := B} = World = heal(lists:foldl(fun step/2, world(<<"one">>, <<"two">>), Steps)),
+                conjunction([
+                    {no_transition, [S || S <- A#side.statuses ++ B#side.statuses, S =/= reborn] =:= []},
+                    {a_is_told, maps:get({refused, a}, World, none) =:= cookie_mismatch},
+                    {b_is_told, maps:get({refused, b}, World, none) =:= cookie_mismatch}
+                ])
+            end).
+
+%% Frames that say they come from the peer, but carry no proof, change neither session nor status.
+prop_frames_of_anybody_do_no_harm() ->
+    ?FORALL({Kind, Incarnation, Destination, Payload}, {range(1, 3), range(1, 5), range(0, 3), payload()},
+            begin
+                #{a := #side{core = Core}, now := Now} = heal(world()),
+                Frame = #{version => 1, kind => Kind, source => <<"b@h">>, incarnation => Incarnation, destination => Destination,
+                          token => <<0:128>>, payload => Payload},
+                {After, Effects} = topos_peer_core:frame(Frame, Now, Core),
+                topos_peer_core:status(After) =:= up
+                    andalso topos_peer_core:incarnation(After) =:= topos_peer_core:incarnation(Core)
+                    andalso topos_peer_core:is_admitted(After)
+                    andalso [E || E <- Effects, element(1, E) =/= send] =:= []
+            end).
+
+payload() ->
+    oneof([binary(),
+           ?LET({N, P}, {binary(16), binary(32)}, <<N/binary, P/binary, 1, "c", 0>>),
+           ?LET({N, Y, P}, {binary(16), binary(16), binary(32)}, <<N/binary, Y/binary, 1, P/binary, 1, "c">>)]).
+
+step({wait, Ms}, World) -> wait(Ms, World);
+step({transport, Side, true}, #{now := Now} = World) ->
+    {Nonce, Next} = nonce(World),
+    act(Side, fun(Core) ->
+        case topos_peer_core:has_transport(Core) of
+            true -> {Core, []};
+            false -> topos_peer_core:transport_up(Nonce, Now, Core)
+        end
+    end, Next);
+step({transport, Side, false}, #{now := Now} = World) ->
+    act(Side, fun(Core) ->
+        case topos_peer_core:has_transport(Core) of
+            true -> topos_peer_core:transport_down(closed, Now, Core);
+            false -> {Core, []}
+        end
+    end, World);
+step({lose, Side}, World) ->
+    #{Side := S} = World,
+    World#{Side := S#side{inbox = []}};
+step({repeat, Side}, World) ->
+    #{Side := #side{inbox = Inbox, old = Old} = S} = World,
+    World#{Side := S#side{inbox = Inbox ++ lists:sublist(Old, 3)}};
+%% A new life: the transports of both are new ones.
+step({restart, Side}, World) ->
+    Quiet = step({transport, other(Side), false}, World),
+    #{Side := #side{incarnation = I, key = Key, statuses = Statuses}} = Quiet,
+    Fresh = new(Side, I + 1, Key),
+    Quiet#{Side := Fresh#side{statuses = [reborn | Statuses]}}.
+
+%% Nonces need not be secret here, only different.
+nonce(#{count := Count} = World) -> {<<(Count + 1):128>>, World#{count := Count + 1}}.
+
+heal(World) ->
+    Up = lists:foldl(fun(Side, W) -> step({transport, Side, true}, W) end, World, [a, b]),
+    lists:foldl(fun(_, W) -> wait(50, W) end, Up, lists:seq(1, 100)).
+
+wait(Ms, #{now := Now} = World) when Ms =< 50 -> quiet(ticked(World#{now := Now + Ms}));
+wait(Ms, World) -> wait(Ms - 50, wait(50, World)).
+
+ticked(#{now := Now} = World) ->
+    lists:foldl(fun(Side, W) -> act(Side, fun(Core) -> topos_peer_core:tick(Now, Core) end, W) end, World, [a, b]).
+
+%% Delivers until nothing is on the way.
+quiet(#{a := #side{inbox = []}, b := #side{inbox = []}} = World) -> World;
+quiet(World) -> quiet(deliver(b, deliver(a, World))).
+
+deliver(Side, World) ->
+    #{Side := #side{inbox = Inbox} = S} = World,
+    lists:foldl(fun(Frame, W) -> arrive(Side, Frame, W) end, World#{Side := S#side{inbox = [], old = Inbox}}, Inbox).
+
+%% As topos_link does: frames of a session need its token and this life.
+arrive(Side, Bytes, #{now := Now} = World) ->
+    {ok, #{kind := Kind} = Frame} = topos_frame:decode(Bytes),
+    #{Side := #side{core = Core}} = World,
+    case Kind =< 3 orelse genuine(Side, Frame, World) of
+        true when Kind > 3 ->
+            Heard = act(Side, fun(C) -> topos_peer_core:frame(Frame, Now, C) end, World),
+            act(Side, fun(C) -> topos_peer_core:heard(Now, C) end, Heard);
+        true -> act(Side, fun(_) -> topos_peer_core:frame(Frame, Now, Core) end, World);
+        false -> World
+    end.
+
+genuine(Side, #{token := Token, destination := Destination}, World) ->
+    #{Side := #side{incarnation = Mine}} = World,
+    maps:get({token, Side}, World, none) =:= Token andalso Destination =:= Mine.
+
+act(Side, Fun, World) ->
+    #{Side := #side{core = Core} = S} = World,
+    {Next, Effects} = Fun(Core),
+    lists:foldl(fun(E, W) -> effect(Side, E, W) end, World#{Side := S#side{core = Next}}, Effects).
+
+effect(Side, {send, Frame}, World) ->
+    To = other(Side),
+    #{Side := #side{core = Core}, To := #side{inbox = Inbox} = S} = World,
+    case topos_peer_core:has_transport(Core) of
+        true -> World#{To := S#side{inbox = Inbox ++ [iolist_to_binary(Frame)]}};
+        false -> World
+    end;
+effect(Side, {session, #{token_in := Token}}, #{now := Now} = World) ->
+    act(Side, fun(C) -> topos_peer_core:admit(Now, C) end, World#{{token, Side} => Token});
+effect(Side, {status, From, To, _}, World) ->
+    #{Side := #side{statuses = Statuses} = S} = World,
+    World#{Side := S#side{statuses = [{From, To} | Statuses]}};
+effect(Side, {refused, Reason, _}, World) -> World#{{refused, Side} => Reason};
+effect(_, _, World) -> World.
