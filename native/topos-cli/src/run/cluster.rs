@@ -12,7 +12,7 @@ use tokio::{
 use super::{
     input::Input,
     lines::Piece,
-    output::{Output, Stream},
+    output::Output,
     protocol::{Answer, Request},
     vm::{Event, Vm, What},
 };
@@ -130,8 +130,7 @@ impl<L: Launch> Cluster<L> {
         match event.what {
             What::Wrote(stream, Piece::Line(text)) => self.output.line(event.node, stream, &text),
             What::Wrote(stream, Piece::Part(text)) => Output::part(stream, &text),
-            What::Wrote(Stream::Out, Piece::Request(text)) => self.request(event.node, &text),
-            What::Wrote(Stream::Err, Piece::Request(text)) => self.output.line(event.node, Stream::Err, &text),
+            What::Wrote(_, Piece::Request(request)) => self.request(event.node, request),
             What::Exited(status) => self.exited(event.node, status?),
         }
     }
@@ -162,10 +161,7 @@ impl<L: Launch> Cluster<L> {
         Ok(())
     }
 
-    fn request(&mut self, index: usize, text: &str) -> io::Result<()> {
-        let Some(request) = Request::parse(text) else {
-            return self.output.line(index, Stream::Out, text);
-        };
+    fn request(&mut self, index: usize, request: Request) -> io::Result<()> {
         let life = self.nodes[index].life;
         let asker = |id| Asker { node: index, life, id };
         match request {
