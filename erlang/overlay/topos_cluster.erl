@@ -211,9 +211,8 @@ node_atom(Name) ->
     catch
         error:badarg ->
             #{max_members := Max} = topos_local:config(limits),
-            case topos_local:counted(node_names) < 4 * Max of
+            case topos_local:take(node_names, 1, 4 * Max) of
                 true ->
-                    ok = topos_local:count(node_names),
                     {ok, binary_to_atom(Name)};
                 false ->
                     ?LOG_WARNING("topos_partisan: no more names of nodes are taken, the limit is four times limits.max_members"),
