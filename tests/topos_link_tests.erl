@@ -68,8 +68,11 @@ silence_is_suspect_then_down_then_up() ->
     ?assertMatch({suspect, ?PEER}, event(Ref)),
     ?assertEqual([], topos_partisan:nodes()),
     ?assertMatch({down, ?PEER, silent}, event(Ref)),
-    _ = live(Peer, 300),
-    ?assertMatch({up, ?PEER, 5}, event(Ref)).
+    Alive = live(Peer, 300),
+    ?assertMatch({up, ?PEER, 5}, event(Ref)),
+    %% Its lanes are open again.
+    ok = topos_partisan:send(?PEER, anybody, hello),
+    ?assertMatch({_, 1, [_]}, batch(Alive)).
 
 lost_transport_is_down_after_the_grace() ->
     ok = topos_fake_engine:use(self()),

@@ -319,12 +319,7 @@ effect({session, #{incarnation := Incarnation, token_in := In, token_out := Out}
     tell({opened, Node, Session}, State);
 effect({status, From, To, Reason}, Node, _Peer, State) ->
     true = ets:update_element(topos_peers, Node, {2, To}),
-    ok = case {From, To} of
-        {_, down} -> to_lanes(Node, closed);
-        %% Silent for too long and heard again in the same session, without a greeting.
-        {down, up} -> to_lanes(Node, opened);
-        _ -> ok
-    end,
+    ok = case To of down -> to_lanes(Node, closed); _ -> ok end,
     tell({status, Node, From, To, Reason}, State);
 effect(confirmed, Node, _Peer, _State) ->
     to_lanes(Node, opened);
