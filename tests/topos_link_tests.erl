@@ -22,6 +22,7 @@ link_test_() ->
              {nobody_there_is_reported, fun nobody_there_is_reported/0},
              {full_queue_refuses, fun full_queue_refuses/0},
              {new_life_puts_the_old_in_doubt, fun new_life_puts_the_old_in_doubt/0},
+             {messages_not_taken_yet_are_in_doubt_too, fun messages_not_taken_yet_are_in_doubt_too/0},
              {atoms_of_peers_are_bounded, fun atoms_of_peers_are_bounded/0},
              {leave_of_a_peer_is_left, fun leave_of_a_peer_is_left/0},
              {cancelled_is_silent, fun cancelled_is_silent/0},
@@ -169,6 +170,23 @@ new_life_puts_the_old_in_doubt() ->
     ?assertEqual([{suspect, ?PEER}, {down, ?PEER, new_incarnation}], [E || E <- Events, element(1, E) =/= in_doubt]),
     %% The lane of monitors may have had messages of its own.
     ?assert(lists:member({in_doubt, ?PEER, 2}, Events)).
+
+messages_not_taken_yet_are_in_doubt_too() ->
+    ok = topos_fake_engine:use(self()),
+    {ok, Ref} = topos_partisan:subscribe(),
+    Peer = meet(),
+    ?assertMatch({up, _, 5}, event(Ref)),
+    ok = topos_partisan:send(?PEER, anybody, hello),
+    _ = batch(Peer),
+    {Lane, _} = topos_lanes:sender({?PEER, data, 0}),
+    Monitor = monitor(process, Lane),
+    true = erlang:suspend_process(Lane),
+    ok = topos_link:forget(?PEER),
+    %% The room is still open: they are accepted, after the end of the peer's life was told to the lane.
+    _ = [Lane ! {topos_item, <<0, 1, "x", 131, 97, 1>>, undefined, undefined, {0, <<"x">>}} || _ <- lists:seq(1, 3)],
+    true = erlang:resume_process(Lane),
+    ?assertMatch({in_doubt, ?PEER, 4}, event_of(in_doubt, Ref)),
+    ?assertEqual(normal, receive {'DOWN', Monitor, process, _, Reason} -> Reason after ?WAIT -> alive end).
 
 atoms_of_peers_are_bounded() ->
     ok = topos_fake_engine:use(self()),
@@ -321,6 +339,12 @@ register_self() ->
 message() -> receive {topos_test, Message} -> Message after ?WAIT -> error(no_message) end.
 
 event(Ref) -> receive {topos, Ref, Event} -> Event after ?WAIT -> error(no_event) end.
+
+event_of(Kind, Ref) ->
+    case event(Ref) of
+        {Kind, ?PEER, N} = Event when N > 1 -> Event;
+        _ -> event_of(Kind, Ref)
+    end.
 
 events_until(Last, Ref) ->
     case event(Ref) of
