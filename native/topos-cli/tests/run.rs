@@ -146,6 +146,16 @@ fn the_demo_tells_its_story_on_every_engine() {
 }
 
 #[test]
+fn a_node_that_comes_back_can_be_told_something_at_once() {
+    let Some(_turn) = turn() else { return };
+    for engine in engines() {
+        let outcome = run(&["run", "--nodes", "2", "--engine", engine, "restarts.topos"]);
+        assert_eq!(outcome.status, 0, "{}", outcome.show());
+        assert_eq!(outcome.stderr.matches("starting node2 again").count(), 12, "{}", outcome.show());
+    }
+}
+
+#[test]
 fn a_program_on_one_node_has_the_terminal_to_itself() {
     let Some(_turn) = turn() else { return };
     insta::assert_snapshot!(run(&["run", "hello.topos"]).show());
@@ -180,11 +190,6 @@ fn errors_of_the_run_time_are_one_error_each() {
         );
         insta::assert_snapshot!("a_bad_configuration", strip(&run(&["run", "--engine", engine, "badconfig.topos"])));
     }
-}
-
-/// The same on every engine.
-fn strip(outcome: &Outcome) -> String {
-    outcome.show().replace("partisan", "ENGINE").replace("otp", "ENGINE")
 }
 
 #[test]

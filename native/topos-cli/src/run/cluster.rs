@@ -12,7 +12,7 @@ use tokio::{
 use super::{
     input::Input,
     lines::Piece,
-    output::Output,
+    output::{Output, Stream},
     protocol::{Answer, Request},
     vm::{Event, Vm, What},
 };
@@ -128,6 +128,8 @@ impl<L: Launch> Cluster<L> {
             return Ok(());
         }
         match event.what {
+            // A node that is being stopped complains of that; the reason of the stop has been told.
+            What::Wrote(Stream::Err, _) if self.deadline.is_some() => Ok(()),
             What::Wrote(stream, Piece::Line(text)) => self.output.line(event.node, stream, &text),
             What::Wrote(stream, Piece::Part(text)) => Output::part(stream, &text),
             What::Wrote(_, Piece::Request(request)) => self.request(event.node, request),
