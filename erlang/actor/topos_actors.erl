@@ -212,7 +212,7 @@ watching({Watch, Actions}, State) ->
     lists:foldl(fun watch_action/2, State#state{watch = Watch}, Actions).
 
 -spec watch_action(topos_watch:action(), state()) -> state().
-watch_action({deliver, Alias, Reason}, State) -> ended(Alias, Reason, State);
+watch_action({deliver, Alias, Reason}, State) -> ended(Alias, topos_remote:unpack(Reason), State);
 watch_action({watch, Node, Generation, Lease, Process}, State) ->
     ok = send(Node, {watch, Generation, Lease, Process}),
     State;
@@ -257,7 +257,7 @@ process_down(Monitor, Pid, Reason, #state{owners = Owners, local = Local, leased
             ended(Alias, topos_remote:portable(Reason), State#state{local = maps:remove(Monitor, Local)});
         #state{leased = #{Monitor := Key}, lease = Lease} ->
             Next = State#state{leased = maps:remove(Monitor, Leased), keys = maps:remove(Key, Keys)},
-            leasing(topos_lease:process_down(Key, topos_remote:portable(Reason), Lease), Next);
+            leasing(topos_lease:process_down(Key, topos_remote:pack(Reason), Lease), Next);
         #state{owners = #{Pid := {Monitor, Aliases}}} ->
             lists:foldl(fun(Alias, Acc) -> end_monitor(Alias, Acc) end, State#state{owners = maps:remove(Pid, Owners)},
                         maps:keys(Aliases));

@@ -38,7 +38,8 @@ ref(Pid) when is_pid(Pid) ->
 %% @doc Runs a function in a new process on `Node'.
 %%
 %% The node needs the module that the function was written in, in the same version, or the answer is `code_mismatch' or
-%% `no_such_function'. What the function captured crosses as it is: capture references, not pids. Errors: those of
+%% `no_such_function'. What the function captured crosses as it is: capture references, not pids, and no atoms that the node
+%% has not (`bad_message'). Errors: those of
 %% `topos_request:call/4'; after `timeout' and `in_doubt' the process may have been started.
 -spec spawn(node(), fun(() -> any())) -> {ok, ref()} | {error, topos_error:t()}.
 spawn(Node, Fun) when is_atom(Node), is_function(Fun, 0) ->
@@ -70,7 +71,8 @@ send(Ref, Message, Options) ->
 %% @doc Watches a process: exactly one `{'DOWN', Monitor, process, Ref, Reason}' comes, when it ends or its node is
 %% declared down or left. Reasons beside the process's own: `noproc' (there is none), `noconnection' (its node is
 %% down, left, or was started anew), `stale_incarnation' (the reference was to an earlier life), `overloaded' (the node
-%% holds `limits.max_leases' monitors already). Pids in a reason come as references.
+%% holds `limits.max_leases' monitors already), `{unknown_reason, Text}' (it has atoms that this node has not). Pids in a
+%% reason come as references.
 -spec monitor(ref()) -> {ok, Monitor :: reference()} | {error, topos_error:t()}.
 monitor(Ref) ->
     Alias = erlang:alias([reply]),
@@ -210,7 +212,7 @@ spawn_fun({ok, Module}, Version, Bytes) ->
         true ->
             case topos_delivery:decode(Bytes) of
                 {ok, Fun} when is_function(Fun, 0) -> {ok, topos_remote:of_pid(erlang:spawn(Fun))};
-                _ -> no_such_function(atom_to_binary(Module))
+                _ -> {error, topos_error:new(bad_message, #{node => topos_local:config(node), why => captured_terms})}
             end;
         false -> {error, topos_error:new(code_mismatch, #{module => Module, node => topos_local:config(node)})}
     end.

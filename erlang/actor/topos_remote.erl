@@ -5,18 +5,21 @@
 %% is refused with `stale_incarnation', never taken for a new process that has the same number.
 -module(topos_remote).
 
--export([new/3, of_pid/1, node/1, incarnation/1, id/1, pid/1, local_pid/1, is_ref/1, print/1, portable/1]).
--export_type([t/0, id/0]).
+-export([new/3, of_pid/1, node/1, incarnation/1, id/1, pid/1, local_pid/1, is_ref/1, print/1, portable/1, pack/1, unpack/1]).
+-export_type([t/0, id/0, packed/0]).
 
 -compile({no_auto_import, [node/1]}).
 
 %% The numbers of a pid within its node: `<<"123.0">>'.
 -type id() :: binary().
+%% A portable term and its text, for a node that does not have its atoms.
+-type packed() :: {Term :: binary(), Text :: binary()}.
 -opaque t() :: {topos_remote, node(), topos_incarnation:t(), id()}.
 
 -define(MAX_ID_BYTES, 40).
 %% What is larger, in external term format, crosses as a shortened text.
 -define(MAX_REASON_BYTES, 65_536).
+-define(MAX_TEXT, 500).
 
 -spec new(node(), topos_incarnation:t(), id()) -> t().
 new(Node, Incarnation, Id) when is_atom(Node), is_integer(Incarnation), is_binary(Id) ->
@@ -81,6 +84,22 @@ portable(Term) ->
         true -> replace(Term);
         false -> {truncated, unicode:characters_to_binary(io_lib:format("~0tP", [Term, 20], [{chars_limit, 2_000}]))}
     end.
+
+%% @doc A term as `portable/1' makes it, so that the message it is in can be decoded whatever the term holds.
+-spec pack(term()) -> packed().
+pack(Term) ->
+    Portable = portable(Term),
+    {term_to_binary(Portable), unicode:characters_to_binary(io_lib:format("~0tP", [Portable, 20], [{chars_limit, ?MAX_TEXT}]))}.
+
+%% @doc The term that was packed, or `{unknown_reason, Text}' if it holds atoms that this node does not have.
+-spec unpack(term()) -> term().
+unpack({Bytes, Text}) when is_binary(Bytes), is_binary(Text) ->
+    case topos_delivery:decode(Bytes) of
+        {ok, Term} -> Term;
+        {error, _} -> {unknown_reason, Text}
+    end;
+unpack(Atom) when is_atom(Atom) -> Atom;
+unpack(_) -> {unknown_reason, <<>>}.
 
 %% internal
 

@@ -96,7 +96,7 @@ init([]) ->
     ok = io:setopts(standard_error, [{encoding, unicode}]),
     {ok, #state{input = open_port({fd, 0, 0}, [in, eof, binary, {line, ?MAX_LINE}])}}.
 
--spec handle_call({ask, iolist()}, gen_server:from(), #state{}) -> {noreply, #state{}}.
+-spec handle_call({ask, [iodata() | {id}]}, gen_server:from(), #state{}) -> {noreply, #state{}}.
 handle_call({ask, Request}, From, #state{next = Id, waiting = Waiting} = State) ->
     tell([case Part of {id} -> integer_to_binary(Id); _ -> Part end || Part <- Request]),
     {noreply, State#state{next = Id + 1, waiting = Waiting#{Id => From}}}.
@@ -116,7 +116,7 @@ handle_info({Port, _EofOrOverlong}, #state{input = Port}) ->
 
 %% internal
 
--spec ask(iolist(), timeout()) -> {ok, binary()} | eof | {error, binary()}.
+-spec ask([iodata() | {id}], timeout()) -> {ok, binary()} | eof | {error, binary()}.
 ask(Request, Timeout) ->
     case is_present() of
         true -> gen_server:call(?MODULE, {ask, Request}, Timeout);

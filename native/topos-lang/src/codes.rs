@@ -4,16 +4,7 @@
 
 use crate::diagnostic::Code;
 
-/// What a code means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Explanation {
-    /// The code.
-    pub code: Code,
-    /// A few words.
-    pub title: &'static str,
-    /// What the mistake is and how it is mended, in Markdown.
-    pub text: &'static str,
-}
+pub use crate::syntax::codes::Explanation;
 
 macro_rules! codes {
     ($($name:ident = $code:literal, $title:literal, $text:literal;)*) => {
@@ -139,29 +130,29 @@ codes! {
     NO_SESSION = 904, "sessions are not supported yet", "They are parsed, but not checked or compiled.";
     NO_ACTOR = 905, "actors are not supported yet", "Use `Process.spawn` with a flow that receives.";
     NO_SUPERVISOR = 906, "supervisors are not supported yet", "They are parsed, but not checked or compiled.";
-    NO_IMPL = 907, "impl is not supported yet", "Declare flows that take the record as their last parameter.";
+    NO_IMPL = 907, "`impl` is not supported yet", "Declare flows that take the record as their last parameter.";
     NO_TEST = 908, "tests are not supported yet", "They are parsed, but not checked or compiled.";
     NO_PROPERTY = 909, "properties are not supported yet", "They are parsed, but not checked or compiled.";
-    NO_TRY = 910, "try is not supported yet", "Return a `Result` and match on it.";
-    NO_ASSIGN = 911, "assignment is not supported yet", "Bind a new variable with `let`.";
-    NO_FOR = 912, "for is not supported yet", "Use `List.each`.";
-    NO_RETURN = 913, "return is not supported yet",
+    NO_TRY = 910, "`try` is not supported yet", "Return a `Result` and match on it.";
+    NO_ASSIGN = 911, "assignment with `:=` is not supported yet", "Bind a new variable with `let`.";
+    NO_FOR = 912, "`for` is not supported yet", "Use `List.each`.";
+    NO_RETURN = 913, "`return` is not supported yet",
         "The value of a flow is that of its last statement; an early return is written with `if` or `match`.";
-    NO_LOOP = 914, "loop is not supported yet", "Write a flow that calls itself.";
-    NO_ATOMIC = 915, "atomic is not supported yet", "It needs handler state, which this version does not compile.";
+    NO_LOOP = 914, "`loop` is not supported yet", "Write a flow that calls itself.";
+    NO_ATOMIC = 915, "`atomic` is not supported yet", "It needs handler state, which this version does not compile.";
     NO_CONSTRAINT = 916, "trait constraints are not supported yet", "Pass the functions that are needed as parameters.";
-    NO_DERIVING = 917, "deriving is not supported yet",
+    NO_DERIVING = 917, "`deriving` is not supported yet",
         "`==` and f-strings work on every type without functions; nothing needs to be derived for them.";
     NO_INDEX = 918, "indexing is not supported yet", "Use `Map.get`.";
     NO_HIGHER_KIND = 919, "type variables with arguments are not supported yet", "Use a concrete type constructor.";
-    NO_FORALL = 920, "forall blocks are not supported yet", "They belong to properties, which are not compiled yet.";
+    NO_FORALL = 920, "`forall` blocks are not supported yet", "They belong to properties, which are not compiled yet.";
     NO_ORDER = 921, "ordering of this type is not supported yet",
         "`<` compares Int, Float, Duration, Text and Bool. Other types, and type variables, wait for traits.";
 }
 
-/// What a code means, if this table has it.
+/// What a code of the compiler means, those of lexer and parser among them.
 pub fn explain(code: Code) -> Option<&'static Explanation> {
-    EXPLANATIONS.iter().find(|e| e.code == code)
+    EXPLANATIONS.iter().find(|e| e.code == code).or_else(|| crate::syntax::codes::explain(code))
 }
 
 #[cfg(test)]

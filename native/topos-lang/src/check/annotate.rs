@@ -179,10 +179,11 @@ impl<'a> Checker<'a> {
 
     fn type_arguments(&mut self, what: &str, name: &str, expected: usize, given: usize, span: Span) {
         let plural = if expected == 1 { "" } else { "s" };
+        let were = if given == 1 { "was" } else { "were" };
         self.report(
             Diagnostic::new(
                 codes::TYPE_ARGUMENTS,
-                format!("the {what} `{name}` has {expected} parameter{plural}, but {given} were given"),
+                format!("the {what} `{name}` has {expected} parameter{plural}, but {given} {were} given"),
                 span,
             )
             .help(match expected {

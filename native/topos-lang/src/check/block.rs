@@ -298,6 +298,7 @@ impl Checker<'_> {
     fn arm(&mut self, arm: &ast::Arm, scrutinee: Ty, count: usize, want: &Want) -> Arm {
         self.scoped(|c| {
             let mut patterns = Vec::new();
+            let mut scrutinee = scrutinee;
             for pattern in &arm.patterns {
                 if count > 1
                     && !matches!(&pattern.kind, ast::PatternKind::Tuple(p) if p.len() == count)
@@ -311,6 +312,7 @@ impl Checker<'_> {
                         )
                         .help("separate them by commas: `| p, q -> ..`"),
                     );
+                    scrutinee = c.store.error();
                 }
             }
             c.alternatives(&arm.patterns, scrutinee, &mut patterns);

@@ -240,7 +240,7 @@ impl Checker<'_> {
             let s = if taken == 1 { "" } else { "s" };
             Diagnostic::new(
                 codes::NOT_A_FUNCTION,
-                format!("{what} takes {taken} argument{s}, but {given} were given"),
+                format!("{what} takes {taken} argument{s}, but {given} {} given", were(given)),
                 span,
             )
             .label(head.span, format!("has the type `{shown}`"))
@@ -500,6 +500,14 @@ impl Checker<'_> {
         let ty = body.ty;
         let kind = ExprKind::With { effect: info.effect, module: info.target, args, body: Box::new(body) };
         Expr { kind, ty, span }
+    }
+}
+
+fn were(count: usize) -> &'static str {
+    if count == 1 {
+        "was"
+    } else {
+        "were"
     }
 }
 

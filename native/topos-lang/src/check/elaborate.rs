@@ -122,8 +122,12 @@ impl Checker<'_> {
         if let Useful::Yes(missing) = self.useful(&[pattern], None, pattern.ty) {
             self.report(
                 Diagnostic::new(codes::REFUTABLE, format!("{place} needs a pattern that always matches"), pattern.span)
-                    .primary(format!("does not match `{missing}`"))
-                    .help("use `match`"),
+                    .primary(if missing == "_" {
+                        "matches some values only".to_owned()
+                    } else {
+                        format!("does not match `{missing}`")
+                    })
+                    .help("use `match`, or a clause of the flow for each case"),
             );
         }
     }
@@ -404,14 +408,25 @@ impl Checker<'_> {
             Useful::Unknown => false,
             Useful::Yes(missing) => {
                 let guarded = arms.iter().any(|a| a.guard.is_some());
-                let diagnostic =
-                    Diagnostic::new(codes::NOT_EXHAUSTIVE, format!("`{missing}` is not matched by any arm"), span)
-                        .primary("may have this value");
+                let diagnostic = Diagnostic::new(
+                    codes::NOT_EXHAUSTIVE,
+                    if missing == "_" {
+                        "there are values that no arm matches".to_owned()
+                    } else {
+                        format!("`{missing}` is not matched by any arm")
+                    },
+                    span,
+                )
+                .primary(if missing == "_" { "" } else { "may have this value" });
                 let diagnostic = match arms.last() {
                     Some(last) => diagnostic.label(last.span, "the last arm"),
                     None => diagnostic,
                 };
-                let help = format!("add `| {missing} -> ..`, or a last arm `| _ -> ..`");
+                let help = if missing == "_" {
+                    "add a last arm `| _ -> ..`".to_owned()
+                } else {
+                    format!("add `| {missing} -> ..`, or a last arm `| _ -> ..`")
+                };
                 self.report(diagnostic.help(if guarded {
                     format!("{help}; an arm with a guard does not count")
                 } else {

@@ -11,8 +11,10 @@ use crate::types::{builtin, Name, Node, Ty};
 
 /// Steps after which a question stays open: the match then gets a last arm that fails, and nothing is reported.
 const BUDGET: usize = 100_000;
+/// A list pattern with more elements takes no part in the check.
+const MAX_ELEMENTS: usize = 100;
 /// Recursion depth after which a question stays open.
-const MAX_DEPTH: usize = 1_000;
+const MAX_DEPTH: usize = 400;
 
 /// A pattern without variables.
 #[derive(Clone, Debug)]
@@ -47,7 +49,11 @@ type Answer = Result<Option<Vec<Shape>>, Stop>;
 impl Checker<'_> {
     /// Whether some value of the type is matched by `pattern` (any value if `None`) and by none of `before`.
     pub(super) fn useful(&mut self, before: &[&Pattern], pattern: Option<&Pattern>, ty: Ty) -> Useful {
-        let rows: Vec<Vec<Shape>> = before.iter().map(|p| vec![shape(p)]).collect();
+        if pattern.is_some_and(is_long) {
+            return Useful::Unknown;
+        }
+        // A row that is left out makes more values seem unmatched, never fewer.
+        let rows: Vec<Vec<Shape>> = before.iter().filter(|p| !is_long(p)).map(|p| vec![shape(p)]).collect();
         let query = vec![pattern.map_or(Shape::Any, shape)];
         let mut budget = BUDGET;
         match self.witness(&rows, &query, &[ty], &mut budget, 0) {
@@ -180,6 +186,19 @@ impl Checker<'_> {
     }
 }
 
+/// Whether a pattern has a list of so many elements that it is not looked at: each nests the rest one deeper.
+fn is_long(pattern: &Pattern) -> bool {
+    match &pattern.kind {
+        PatternKind::Wildcard | PatternKind::Bind(_) | PatternKind::Literal(_) => false,
+        PatternKind::As(inner, _) => is_long(inner),
+        PatternKind::Tuple(parts) | PatternKind::Construct { args: parts, .. } => parts.iter().any(is_long),
+        PatternKind::List(items, tail) => {
+            items.len() > MAX_ELEMENTS || items.iter().any(is_long) || tail.as_ref().is_some_and(|t| is_long(t))
+        }
+        PatternKind::Record(fields) => fields.iter().any(|(_, p)| is_long(p)),
+    }
+}
+
 fn head_of(shape: &Shape) -> Option<&Head> {
     match shape {
         Shape::Any => None,
@@ -264,7 +283,11 @@ fn show(shape: &Shape, nested: bool) -> String {
         Head::Tuple(_) => format!("({})", all(parts)),
         Head::Nil => "[]".to_owned(),
         Head::Cons => {
-            let text = parts.iter().map(|p| show(p, true)).collect::<Vec<_>>().join(" :: ");
+            let ends: Vec<String> = match parts.as_slice() {
+                [head, tail] => vec![show(head, true), show(tail, false)],
+                other => other.iter().map(|p| show(p, true)).collect(),
+            };
+            let text = ends.join(" :: ");
             if nested {
                 format!("({text})")
             } else {

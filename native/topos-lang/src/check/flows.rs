@@ -641,7 +641,7 @@ impl<'a> Checker<'a> {
                     format!("nothing handles the effect `{short}` of `main`"),
                     span,
                 )
-                .help(format!("handle it in the program: `with some_{}_handler() {{ .. }}`", short.to_lowercase()));
+                .help("handle it in the program with `with`, or do without it");
                 self.report(match brought {
                     Some(b) => diagnostic.label(b.span, format!("{} brings it", b.what)),
                     None => diagnostic,

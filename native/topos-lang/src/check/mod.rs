@@ -68,6 +68,23 @@ pub fn check_module(
     imports: &Imports,
     options: &Options<'_>,
 ) -> Result<(core::Module, Interface), Vec<Diagnostic>> {
+    // The passes recurse as deeply as the parser let the tree become: on a stack of their own, so that the caller's may be
+    // small. Nothing but the stack differs; where no thread can be had, the caller's stack has to do.
+    let run = || check_here(module, imports, options);
+    std::thread::scope(|scope| match std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, run) {
+        Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+        Err(_) => run(),
+    })
+}
+
+/// Only the part that is used becomes memory.
+const STACK_BYTES: usize = 256 << 20;
+
+fn check_here(
+    module: &ast::Module,
+    imports: &Imports,
+    options: &Options<'_>,
+) -> Result<(core::Module, Interface), Vec<Diagnostic>> {
     let name: Name = module.name.as_ref().map_or_else(|| options.default_name.to_owned(), ast::Path::dotted).into();
     let mut checker = Checker::new(name.clone(), imports);
     checker.imports(module);

@@ -7,7 +7,7 @@ use super::{suggest, AmbientOf, Checker, Want, Why};
 use crate::codes;
 use crate::diagnostic::{Code, Diagnostic, Span};
 use crate::syntax::ast;
-use crate::types::{short, Kind, Node, Printer, Ty, UnifyError};
+use crate::types::{short, Bound, Kind, Node, Printer, Ty, UnifyError};
 
 impl Checker<'_> {
     pub(super) fn twice(&mut self, what: &str, code: Code, name: &ast::Ident) {
@@ -124,7 +124,7 @@ impl Checker<'_> {
         let (expected, found) = (printer.show(want.ty), printer.show(actual));
         let mut diagnostic = match error {
             UnifyError::Mismatch(a, b) => self.heads_differ(*a, *b, &expected, &found, span),
-            UnifyError::Bound(var, ty) => self.bad_operand(*var, *ty, span),
+            UnifyError::Bound(var, ty) => self.bad_operand(*var, *ty, actual, span),
             UnifyError::Occurs(..) | UnifyError::InfiniteRow => {
                 Diagnostic::new(codes::INFINITE_TYPE, "this type would contain itself", span)
                     .primary(format!("`{found}` would have to be the same as `{expected}`"))
@@ -165,6 +165,12 @@ impl Checker<'_> {
             }
         }
         self.report(diagnostic);
+        if matches!(self.store.node(want.ty), Node::Var { .. }) {
+            // What else meets this type is not compared with the one that does not fit.
+            let error = self.store.error();
+            let bound = self.store.unify(want.ty, error);
+            debug_assert!(bound.is_ok(), "a variable takes the error type");
+        }
     }
 
     fn heads_differ(&self, a: Ty, b: Ty, expected: &str, found: &str, span: Span) -> Diagnostic {
@@ -195,6 +201,9 @@ impl Checker<'_> {
             diagnostic = diagnostic.primary(format!("`{inner_b}` is not `{inner_a}`"));
         }
         match (self.store.node(a), self.store.node(b)) {
+            (Node::Arrow { param, .. }, b) if !matches!(b, Node::Arrow { .. }) && self.is_unit(*param) => {
+                diagnostic.help("a function without parameters is wanted: `fn() -> ..`, or `{ .. }` behind the call")
+            }
             (_, Node::Arrow { .. }) if !matches!(self.store.node(a), Node::Arrow { .. }) => {
                 diagnostic.help("this is a function: are arguments missing?")
             }
@@ -203,23 +212,33 @@ impl Checker<'_> {
     }
 
     /// An operand, or the place of a number literal, of a type that it cannot have.
-    fn bad_operand(&self, var: Ty, ty: Ty, span: Span) -> Diagnostic {
-        let (Node::Var { bound, .. }, found) = (self.store.node(var), self.store.show(ty)) else {
+    fn bad_operand(&self, var: Ty, ty: Ty, actual: Ty, span: Span) -> Diagnostic {
+        let Node::Var { bound, .. } = self.store.node(var) else {
             return Diagnostic::new(codes::OPERAND, "wrong operand", span);
         };
-        let diagnostic = match self.store.node(ty) {
-            Node::Var { bound: other, .. } => Diagnostic::new(
-                codes::OPERAND,
-                format!("this is {} in one place and {} in the other", bound.describe(), other.describe()),
-                span,
-            ),
-            _ => Diagnostic::new(codes::OPERAND, format!("expected {}, found `{found}`", bound.describe()), span),
-        };
-        if *bound == crate::types::Bound::ORDERED {
-            return Diagnostic { code: codes::NO_ORDER, ..diagnostic }
+        let shown = format!("`{}`", self.store.show(ty));
+        if *bound == Bound::ORDERED {
+            return Diagnostic::new(codes::NO_ORDER, format!("values of the type {shown} cannot be ordered yet"), span)
                 .help("`<` compares Int, Float, Duration, Text and Bool; other types wait for traits");
         }
-        diagnostic
+        let other = match self.store.node(ty) {
+            Node::Var { bound, .. } => bound.describe(),
+            _ => shown,
+        };
+        let is_found = self.store.root(actual) == self.store.root(var);
+        let (expected, found) = if is_found { (other, bound.describe()) } else { (bound.describe(), other) };
+        if let Node::Skolem { name, .. } = self.store.node(ty) {
+            return Diagnostic::new(
+                codes::TOO_GENERAL,
+                format!("the type variable `{name}` stands for any type here"),
+                span,
+            )
+            .primary(format!("expected {expected}, found {found}"))
+            .help(format!(
+                "the caller chooses what `{name}` is; change the signature if it must be something certain"
+            ));
+        }
+        Diagnostic::new(codes::OPERAND, format!("expected {expected}, found {found}"), span)
     }
 
     fn label_missing(&self, label: &str, row: Ty, expected: &str, found: &str, span: Span) -> Diagnostic {

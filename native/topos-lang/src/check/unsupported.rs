@@ -8,7 +8,12 @@ fn diagnostic(code: Code, span: Span) -> Diagnostic {
     let title = explanation.map_or("not supported yet", |e| e.title);
     let diagnostic = Diagnostic::new(code, title, span);
     match explanation {
-        Some(e) => diagnostic.help(e.text.replace('\n', " ")),
+        Some(e) => {
+            let text = e.text.trim_end_matches('.');
+            let mut chars = text.chars();
+            let first = chars.next().map(|c| c.to_lowercase().to_string()).unwrap_or_default();
+            diagnostic.help(format!("{first}{}", chars.as_str()))
+        }
         None => diagnostic,
     }
 }

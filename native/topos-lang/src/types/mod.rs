@@ -100,10 +100,16 @@ impl Bound {
         }
     }
 
-    /// For messages: `Int, Float or Duration`.
+    /// For messages: `a number`, `Int, Float or Text`.
     pub fn describe(self) -> String {
         if self == Self::ANY {
             return "any type".to_owned();
+        }
+        if self == Self::NUMBER {
+            return "a number".to_owned();
+        }
+        if self == Self::JOINED {
+            return "a Text or a list".to_owned();
         }
         let names: Vec<&str> = [
             (Self::INT, "Int"),

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{builtin, Kind, Node, Store, Ty, MAX_DEPTH};
+use super::{builtin, Kind, Node, Store, Ty, GENERIC, MAX_DEPTH};
 
 /// After so many nodes a printed type goes on as `…`.
 pub const MAX_PRINTED_NODES: usize = 80;
@@ -78,6 +78,9 @@ impl<'a> Printer<'a> {
         }
         self.left -= 1;
         match store.node(ty) {
+            Node::Var { bound, .. } if bound.default().is_some() => {
+                out.push_str(bound.default().unwrap_or_default());
+            }
             Node::Var { kind, name, .. } => {
                 let name = self.variable(ty, *kind, name.as_deref());
                 out.push_str(&name);
@@ -114,7 +117,7 @@ impl<'a> Printer<'a> {
                 }
                 self.print(*param, Place::Domain, out, depth + 1);
                 out.push_str(" -> ");
-                if store.is_empty_row(*row) {
+                if self.is_pure(*row) {
                     self.print(*result, Place::Top, out, depth + 1);
                 } else {
                     // A function that is returned stands in parentheses here, or the row would seem to be its.
@@ -143,6 +146,20 @@ impl<'a> Printer<'a> {
         }
     }
 
+    fn is_pure(&self, row: Ty) -> bool {
+        let row = self.store.row(row);
+        row.entries.is_empty() && self.is_closed(row.tail)
+    }
+
+    /// A closed row, or one that is only open because every use opens it: the reader did not write that variable.
+    fn is_closed(&self, tail: Ty) -> bool {
+        match self.store.node(tail) {
+            Node::Empty => true,
+            Node::Var { level, kind: Kind::Effects, name: None, .. } => *level != GENERIC,
+            _ => false,
+        }
+    }
+
     fn fields(&mut self, row: Ty, out: &mut String, depth: usize) {
         let row = self.store.row(row);
         out.push('{');
@@ -163,7 +180,7 @@ impl<'a> Printer<'a> {
 
     fn row(&mut self, row: Ty, out: &mut String, depth: usize) {
         let row = self.store.row(row);
-        if row.entries.is_empty() && !matches!(self.store.node(row.tail), Node::Empty) {
+        if row.entries.is_empty() && !self.is_closed(row.tail) {
             self.print(row.tail, Place::Top, out, depth + 1);
             return;
         }
@@ -183,7 +200,7 @@ impl<'a> Printer<'a> {
     }
 
     fn tail(&mut self, tail: Ty, first: bool, out: &mut String, depth: usize) {
-        if !matches!(self.store.node(tail), Node::Empty) {
+        if !self.is_closed(tail) {
             out.push_str(if first { "| " } else { " | " });
             self.print(tail, Place::Top, out, depth + 1);
         }

@@ -37,6 +37,9 @@ pub struct Scheme {
 /// Exported types with more nodes than this are refused: HM types can be exponential in the source.
 const MAX_TREE: usize = 20_000;
 
+/// A type with more different nodes than this is not instantiated: nested `let`s can double it each time.
+const MAX_INSTANCE: usize = 5_000;
+
 impl Store {
     /// Quantifies the variables of `ty` that are deeper than `level`.
     ///
@@ -149,7 +152,7 @@ impl Store {
         if let Some(done) = memo.get(&ty) {
             return *done;
         }
-        if depth > MAX_DEPTH {
+        if depth > MAX_DEPTH || memo.len() > MAX_INSTANCE {
             self.too_deep = true;
             return self.error;
         }

@@ -212,7 +212,9 @@ fn opening_a_spine_leaves_parameters_alone() {
     let callback = s.arrow(i, e, i);
     let f = s.arrow(callback, e, i);
     let opened = s.open_spine(f, 1);
-    assert_eq!(s.show(opened), "(Int -> Int) -> Int / e");
+    let Node::Arrow { row, .. } = *s.node(opened) else { panic!("an arrow") };
+    assert!(matches!(s.node(row), Node::Var { kind: Kind::Effects, .. }));
+    assert_eq!(s.show(opened), "(Int -> Int) -> Int", "a reader does not see what only a use opened");
 }
 
 #[test]

@@ -4,4 +4,5 @@ mod errors;
 mod guide;
 mod laws;
 mod render;
+mod show;
 mod tree;

@@ -96,7 +96,7 @@ impl Parser<'_> {
         let name = self.ident();
         self.bump();
         let value = if self.at(TokenKind::RBrace) || self.at(TokenKind::Comma) {
-            self.unexpected(codes::EXPECTED_EXPRESSION, "an expression after `=`");
+            self.unexpected(codes::EXPECTED_EXPRESSION, "an expression");
             super::expr::error(self.nothing())
         } else {
             self.expr()

@@ -96,7 +96,7 @@ pub(super) fn begins_declaration(source: &str, tokens: &[Cursor]) -> bool {
         K::Lower => match source.get(range(first.span)).unwrap_or_default() {
             "instance" => name || next == K::LParen,
             "type" | "handler" | "config" | "impl" | "session" | "protocol" => name,
-            "test" | "property" => next == K::Text,
+            "test" | "property" => matches!(next, K::Text | K::LBrace),
             "extern" => name,
             _ => false,
         },

@@ -169,10 +169,10 @@ impl Parser<'_> {
         } else {
             None
         };
-        let guards = self.guards();
+        let guards = self.guards(false);
         let body = if self.at(TokenKind::Eq) {
             self.bump();
-            Some(self.body("`=`"))
+            Some(self.body())
         } else {
             let wrong =
                 matches!(self.kind(), TokenKind::Arrow | TokenKind::FatArrow | TokenKind::ColonEq | TokenKind::LBrace);
@@ -207,11 +207,11 @@ impl Parser<'_> {
     }
 
     /// The body of a flow: statements, or a block in braces.
-    pub(super) fn body(&mut self, after: &str) -> Block {
+    pub(super) fn body(&mut self) -> Block {
         self.body_brace = Some(self.pos);
         let block = self.stmts();
         if block.stmts.is_empty() {
-            self.unexpected_help(codes::MISSING_BODY, &format!("a body after {after}"), "`()` does nothing");
+            self.unexpected_help(codes::MISSING_BODY, "a body", "`()` does nothing");
         }
         unwrap_block(block)
     }

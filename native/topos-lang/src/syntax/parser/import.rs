@@ -122,7 +122,7 @@ impl Parser<'_> {
 
     /// Passes over tokens up to the next one that begins a declaration.
     pub(super) fn skip_to_decl(&mut self) {
-        while !self.stopped() && !(self.newline() && super::cursor::is_declaration_keyword(self.kind())) {
+        while !(self.stopped() || (self.newline() && super::cursor::is_declaration_keyword(self.kind()))) {
             self.bump();
         }
         self.last_error = Some(self.pos);

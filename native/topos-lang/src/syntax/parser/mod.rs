@@ -280,6 +280,12 @@ impl<'s> Parser<'s> {
         self.emit(diagnostic);
     }
 
+    /// Says that the current token should be another one, rather than that something is missing before it.
+    fn wrong(&mut self, code: Code, expected: &str, help: &str) {
+        let message = format!("expected {expected}, found {}", self.found());
+        self.error(code, message, self.span(), help);
+    }
+
     fn unexpected_diagnostic(&self, code: Code, expected: &str) -> Diagnostic {
         let message = format!("expected {expected}, found {}", self.found());
         if self.pos > 0 && (self.newline() || self.stopped()) {
@@ -555,8 +561,13 @@ impl<'s> Parser<'s> {
     fn path(&mut self, what: &str) -> Path {
         let first = self.upper(what);
         let start = first.span;
+        // `topos.list` in the wrong case is one mistake.
+        let lower = self.text(start).starts_with(|c: char| c.is_ascii_lowercase());
         let mut segments = vec![first];
-        while self.at(TokenKind::Dot) && self.nth(1) == TokenKind::Upper && !self.newline() {
+        while self.at(TokenKind::Dot)
+            && (self.nth(1) == TokenKind::Upper || (lower && self.nth(1) == TokenKind::Lower))
+            && !self.newline()
+        {
             self.bump();
             segments.push(self.ident());
         }

@@ -180,11 +180,7 @@ impl Parser<'_> {
     pub(super) fn arms(&mut self) -> Vec<Arm> {
         let mut arms = Vec::new();
         if !self.at(TokenKind::Bar) && !self.is_closer() && !self.at(TokenKind::End) && !self.stopped() {
-            self.unexpected_help(
-                codes::ARM_BAR,
-                "`|` before the pattern of an arm",
-                "each arm begins with `|`, the first one too",
-            );
+            self.wrong(codes::ARM_BAR, "`|`", "each arm begins with `|`, the first one too");
             // All arms may lack their bar: that is one mistake.
             self.skip(|parser| {
                 parser.at(TokenKind::Bar) || (parser.at(TokenKind::End) && parser.awaited(TokenKind::End))
@@ -202,18 +198,18 @@ impl Parser<'_> {
         self.nested(unread, |parser| {
             let start = parser.bump();
             let patterns = parser.alternatives();
-            let guards = parser.guards();
+            let guards = parser.guards(true);
             parser.arm_arrow();
             let body = parser.stmts();
             if body.stmts.is_empty() {
-                parser.unexpected_help(codes::MISSING_BODY, "a statement after `->`", "`()` does nothing");
+                parser.unexpected_help(codes::MISSING_BODY, "a statement", "`()` does nothing");
             }
             Arm { patterns, guards, body, span: parser.since(start) }
         })
     }
 
-    /// `when e, e`, if it is there.
-    pub(super) fn guards(&mut self) -> Vec<Expr> {
+    /// `when e, e`, if it is there; `slips` says that `=` can only be a slip behind it.
+    pub(super) fn guards(&mut self, slips: bool) -> Vec<Expr> {
         let mut guards = Vec::new();
         if self.at(TokenKind::If) && !self.newline() {
             self.error(
@@ -227,7 +223,9 @@ impl Parser<'_> {
         }
         self.bump();
         loop {
-            guards.push(self.expr());
+            let guard = self.expr();
+            // The guards of a flow are followed by its `=`.
+            guards.push(if slips { self.comparison_slip(guard) } else { guard });
             if !self.eat(TokenKind::Comma) {
                 return guards;
             }
@@ -354,7 +352,7 @@ impl Parser<'_> {
         if self.eat(TokenKind::Arrow) {
             return;
         }
-        self.unexpected_help(codes::UNEXPECTED, "`->` and the body of the function", help);
+        self.unexpected_help(codes::UNEXPECTED, "`->`", help);
         if matches!(self.kind(), TokenKind::FatArrow | TokenKind::Eq | TokenKind::Colon) {
             self.bump();
         }
@@ -369,7 +367,7 @@ impl Parser<'_> {
         }
         let body = self.stmts();
         if body.stmts.is_empty() {
-            self.unexpected_help(codes::MISSING_BODY, "a statement after `->`", "`()` does nothing");
+            self.unexpected_help(codes::MISSING_BODY, "a statement", "`()` does nothing");
         }
         body
     }
@@ -391,8 +389,8 @@ impl Parser<'_> {
         let written = effect.iter().map(Path::dotted).chain([operation.name.clone()]).collect::<Vec<_>>().join(".");
         self.unexpected_help(
             codes::PERFORM_CALL,
-            "`(` directly behind the operation",
-            &format!("write `perform {written}(..)`, with `()` if it takes no arguments"),
+            "`(`",
+            &format!("write `perform {written}(..)` with the parenthesis directly behind the operation, `()` if it takes no arguments"),
         );
         ExprKind::Perform { effect, operation, args: Vec::new() }
     }

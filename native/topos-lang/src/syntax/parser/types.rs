@@ -159,7 +159,7 @@ impl Parser<'_> {
     pub(super) fn begins_type(&self) -> bool {
         use TokenKind as K;
         match self.kind() {
-            K::Lower => !(self.at_word("deriving") && self.nth(1) == K::LBracket) && !self.at_word("via"),
+            K::Lower => !self.at_word("deriving") && !self.at_word("via"),
             kind => matches!(kind, K::Upper | K::LParen | K::LBracket | K::LBrace),
         }
     }
@@ -168,8 +168,10 @@ impl Parser<'_> {
     pub(super) fn atom_type(&mut self) -> Type {
         let start = self.span();
         let kind = match self.kind() {
-            TokenKind::Lower => TypeKind::Var(self.ident()),
-            TokenKind::Upper => {
+            TokenKind::Lower if self.nth(1) != TokenKind::Dot || self.raw(1).newline || self.raw(1).spaced => {
+                TypeKind::Var(self.ident())
+            }
+            TokenKind::Upper | TokenKind::Lower => {
                 let path = self.path("a type");
                 if self.at(TokenKind::Dot) && self.nth(1) == TokenKind::Lower && self.glued() {
                     self.bump();
