@@ -250,3 +250,9 @@ fn nodes_end_even_when_the_runner_is_killed() {
     child.wait().unwrap();
     eventually("the end of the nodes", || vms(&mark).is_empty());
 }
+
+#[test]
+fn the_standard_library_answers() {
+    let Some(_turn) = turn() else { return };
+    insta::assert_snapshot!(run(&["run", "stdlib.topos"]).show());
+}

@@ -177,7 +177,7 @@ impl<L: Launch> Cluster<L> {
             Request::Contact { id, node } => {
                 let asker = asker(id);
                 match self.nodes.iter_mut().find(|known| known.full_name == node) {
-                    None => self.answer(asker, &Answer::Error("unknown".into())),
+                    None => self.answer(asker, &Answer::Error(format!("unknown {}", self.full_names()))),
                     Some(Node { vm: None, .. }) => self.answer(asker, &Answer::Error("ended".into())),
                     Some(Node { addresses: Some(addresses), .. }) => {
                         let answer = Answer::Ok(addresses.clone());
@@ -228,6 +228,10 @@ impl<L: Launch> Cluster<L> {
             Request::Read { id } => self.read(asker(id)),
         }
         Ok(())
+    }
+
+    fn full_names(&self) -> String {
+        self.nodes.iter().map(|node| node.full_name.as_str()).collect::<Vec<_>>().join(",")
     }
 
     fn find(&self, name: &str) -> Result<usize, String> {
