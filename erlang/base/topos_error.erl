@@ -233,4 +233,6 @@ entry(name_in_use) ->
 entry(foreign_node) ->
     {<<"TP1052">>, "this VM is the distributed node {running}, the configuration says {node}", "set node to {running}, or start the VM without -name and -sname"};
 entry(engine_failed) ->
-    {<<"TP1053">>, "the engine {engine} did not start: {why}", "see the log for what came before"}.
+    {<<"TP1053">>, "the engine {engine} did not start: {why}", "see the log for what came before"};
+entry(unknown_contact) ->
+    {<<"TP1080">>, "this run has no node called {node}", "its nodes are {known}"}.
