@@ -64,8 +64,9 @@ pub(crate) fn check(program: Vec<Loaded>, role: Role) -> Result<Vec<Compiled>, F
                 interfaces.insert(name.as_str().into(), interface);
                 cores.insert(name.clone(), core);
             }
-            Err(diagnostics) => {
+            Err(mut diagnostics) => {
                 wrong.insert(name.clone());
+                diagnostics.iter_mut().for_each(|found| say_where_modules_are(found, &loaded.source));
                 mistakes.push(Findings { source: loaded.source.clone(), diagnostics });
             }
         }
@@ -90,6 +91,16 @@ fn imports(loaded: &Loaded) -> BTreeSet<String> {
         names.insert(PRELUDE.to_owned());
     }
     names
+}
+
+/// The checker does not know that modules are files.
+fn say_where_modules_are(found: &mut Diagnostic, source: &Source) {
+    if found.code == codes::UNKNOWN_MODULE && found.help.is_none() {
+        if let Some(name) = source.text.get(source.range(found.primary.span)) {
+            let file = name.replace('.', "/");
+            found.help = Some(format!("looked for {file}.topos next to the program and in the standard library"));
+        }
+    }
 }
 
 /// A circle of imports, shown at the import that leads back into it.

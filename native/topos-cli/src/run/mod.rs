@@ -84,7 +84,7 @@ impl Launch for Launcher<'_> {
         // Several VMs share the machine: schedulers without work sleep at once.
         command.args(["+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none"]);
         command.arg("-pa").arg(plan.beams).args(&plan.home.ebins);
-        command.args(["-kernel", "logger", LOGGER, "logger_level", "warning"]);
+        command.args(["-kernel", "logger", LOGGER, "logger_level", "warning", "logger_sasl_compatible", "true"]);
         command
             .args(["-s", "topos_runner", "start", "-s", "topos_effect", "main", "-extra", plan.main])
             .args(plan.args);
@@ -97,7 +97,8 @@ impl Launch for Launcher<'_> {
     }
 }
 
-/// Standard output is the program's: Erlang's log goes to standard error.
+/// Standard output is the program's: Erlang's log goes to standard error. Reports of supervisors are left out
+/// (`logger_sasl_compatible`): what they say a program learns as the error of its own call.
 const LOGGER: &str = "[{handler,default,logger_std_h,#{config=>#{type=>standard_error}}}]";
 
 #[cfg(test)]
