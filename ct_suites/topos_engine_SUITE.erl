@@ -656,7 +656,7 @@ after_reset(Node) ->
 up_now(X, Y) ->
     case [E || E <- events(X), E =:= reset orelse element(2, E) =:= name(Y)] of
         [] -> false;
-        Events -> element(1, list_to_tuple([lists:last(Events)])) =:= {up, name(Y)}
+        Events -> lists:last(Events) =:= {up, name(Y)}
     end.
 
 %% Up and down of a node alternate, beginning with up, and begin anew after a reset.
@@ -734,22 +734,7 @@ missing(Module, Behaviour) ->
     Optional = case erlang:function_exported(Behaviour, behaviour_info, 1) of true -> Behaviour:behaviour_info(optional_callbacks); false -> [] end,
     ?assertEqual([], Behaviour:behaviour_info(callbacks) -- Module:module_info(exports) -- Optional).
 
-%% A certificate, its key and the authority that signed it: made by OTP, written as PEM. One authority a name.
-certificates(Config, Authority) ->
-    Dir = filename:join(?config(priv_dir, Config), Authority),
-    Files = #{
-        certfile => filename:join(Dir, "cert.pem"), keyfile => filename:join(Dir, "key.pem"), cacertfile => filename:join(Dir, "ca.pem")
-    },
-    Key = [{key, {namedCurve, secp256r1}}],
-    Chain = #{root => public_key:pkix_test_root_cert(Authority, Key), intermediates => [], peer => Key},
-    #{server_config := Server, client_config := Client} = public_key:pkix_test_data(#{server_chain => Chain, client_chain => Chain}),
-    {KeyType, PrivateKey} = proplists:get_value(key, Server),
-    ok = filelib:ensure_dir(maps:get(certfile, Files)),
-    write_pem(maps:get(certfile, Files), [{'Certificate', proplists:get_value(cert, Server), not_encrypted}]),
-    write_pem(maps:get(keyfile, Files), [{KeyType, PrivateKey, not_encrypted}]),
-    %% What the client trusts is what signed the server's.
-    write_pem(maps:get(cacertfile, Files), [{'Certificate', C, not_encrypted} || C <- proplists:get_value(cacerts, Client)]),
-    Files.
+certificates(Config, Authority) -> topos_ct_certificates:files(filename:join(?config(priv_dir, Config), Authority), Authority).
 
 %% Sends the bytes and waits for the end of the connection.
 hung_up_on(Ip, Port, Bytes) ->
@@ -764,8 +749,6 @@ hung_up(Socket) ->
         {tcp_error, Socket, _} -> ok
     after 10_000 -> error(still_connected)
     end.
-
-write_pem(File, Entries) -> ok = file:write_file(File, public_key:pem_encode(Entries)).
 
 %% Helpers that run in the VMs
 

@@ -1,7 +1,8 @@
 %% Typed terms against the BIFs as oracle: on every value of every type `decode' is what `binary_to_term' is.
 -module(prop_topos_term).
 
--export([prop_round_trip/0, prop_any_term/0, prop_check_agrees_with_decode/0, prop_damaged_bytes/0]).
+-export([prop_round_trip/0, prop_any_term/0, prop_check_agrees_with_decode/0, prop_check_agrees_with_run_time/0,
+         prop_damaged_bytes/0]).
 
 -include_lib("proper/include/proper.hrl").
 
@@ -37,6 +38,21 @@ prop_check_agrees_with_decode() ->
             _ -> false
         end
     end).
+
+%% Compiled programs check what comes from Erlang with a checker in Erlang: the two mean the same by a shape.
+prop_check_agrees_with_run_time() ->
+    ?FORALL({{Shape, Own}, {_, Other}}, {typed(), typed()}, begin
+        {ok, Descriptor} = topos_term:descriptor(Shape),
+        Agree = fun(Value) -> (topos_term:check(Descriptor, Value) =:= ok) =:= passes_run_time(Shape, Value) end,
+        Agree(Own) andalso Agree(Other)
+    end).
+
+passes_run_time(Shape, Value) ->
+    try topos_rt:check(Shape, Value, <<"value">>) of
+        Value -> true
+    catch
+        error:{type_mismatch, _} -> false
+    end.
 
 %% Damaged bytes: a value of the type that the BIF reads as the same, or an error; no atom is made.
 prop_damaged_bytes() ->

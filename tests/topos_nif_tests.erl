@@ -43,12 +43,26 @@ a_stale_library_is_a_clear_error_test_() ->
             stub_of_version("9.9.9-nif1") ++
                 "{error, {stale_library, #{found := Found, needed := <<\"9.9.9-nif1\">>}} = Error} = topos_nif:status(),"
                 "{'EXIT', {Error, _}} = (catch topos_nif:library_version()),"
-                "{'EXIT', {Error, _}} = (catch topos_overlay_nif:new(full_mesh, #{own => <<\"a\">>}, 1)),"
+                "{error, Error} = topos_overlay_nif:new(full_mesh, #{own => <<\"a\">>}, 1),"
+                "{error, Error} = topos_term:descriptor(int),"
                 "io:format(\"~nfound ~ts~n~ts~n\", [Found, topos_error:format(Error)])"
         ),
         ?assertEqual({0, Output}, {Status, Output}),
         ?assertNotEqual(nomatch, string:find(Output, "found " ++ binary_to_list(topos_nif:version()))),
         ?assertNotEqual(nomatch, string:find(Output, "error[TP1020]"))
+    end}.
+
+%% What a shell does that reloads all modules, and cover.
+a_reload_is_refused_and_harmless_test_() ->
+    {timeout, 60, fun() ->
+        {Status, Output} = in_new_vm(
+            [],
+            "{ok, Int} = topos_term:descriptor(int),"
+            "{error, on_load_failure} = code:load_file(topos_nif),"
+            "ok = topos_nif:status(),"
+            "ok = topos_term:check(Int, 1)"
+        ),
+        ?assertMatch({0, _}, {Status, Output})
     end}.
 
 a_missing_library_is_a_clear_error_test_() ->

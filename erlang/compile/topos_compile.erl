@@ -35,7 +35,7 @@ compile(Forms) ->
 mistakes(PerFile) ->
     [unicode:characters_to_binary([File, $:, place(Info)]) || {File, Infos} <- PerFile, Info <- Infos].
 
--spec place(tuple()) -> iodata().
+-spec place({erl_anno:location() | none, module(), term()}) -> io_lib:chars().
 place({{Line, Column}, Module, Description}) ->
     io_lib:format("~b:~b: ~ts", [Line, Column, Module:format_error(Description)]);
 place({Line, Module, Description}) when is_integer(Line) ->

@@ -48,13 +48,13 @@ start(Runner) ->
 %% @doc The reply to the bytes of one frame. For `run' the output goes to the calling process's group leader.
 -spec answer(binary(), runner()) -> reply().
 answer(Frame, _) when byte_size(Frame) > ?MAX_FRAME ->
-    refused(0, <<"the frame is too large">>);
+    {0, {refused, [<<"the frame is too large">>]}};
 answer(Frame, Runner) ->
     try binary_to_term(Frame) of
         {N, Request} when is_integer(N), N > 0 -> {N, carry_out(Request, Runner)};
-        _ -> refused(0, <<"a request is {Number, Request}">>)
+        _ -> {0, {refused, [<<"a request is {Number, Request}">>]}}
     catch
-        error:badarg -> refused(0, <<"the frame is not a term">>)
+        error:badarg -> {0, {refused, [<<"the frame is not a term">>]}}
     end.
 
 %% internal
@@ -78,7 +78,7 @@ loop(Port, Output, Runner) ->
             Self = self(),
             {Worker, Monitor} = spawn_monitor(fun() ->
                 true = group_leader(Output, self()),
-                exit({answer, answer(Frame, Runner)})
+                Self ! {answer, self(), answer(Frame, Runner)}
             end),
             ok = topos_compile_output:redirect(Output, Self),
             ok = send(Port, wait(Port, number(Frame), Worker, Monitor)),
@@ -100,7 +100,8 @@ wait(Port, N, Worker, Monitor) ->
             ok = send(Port, {N, {output, Bytes}}),
             From ! {topos_compile_output, written},
             wait(Port, N, Worker, Monitor);
-        {'DOWN', Monitor, process, Worker, {answer, Reply}} ->
+        {answer, Worker, Reply} ->
+            true = demonitor(Monitor, [flush]),
             Reply;
         {'DOWN', Monitor, process, Worker, Reason} ->
             {N, {crashed, unicode:characters_to_binary(io_lib:format("the process ended: ~0tP", [Reason, 30]))}};
@@ -149,9 +150,6 @@ with_atom(Name, Continue) ->
     catch
         error:_ -> {refused, [<<"a name is a text of at most 255 characters">>]}
     end.
-
--spec refused(non_neg_integer(), binary()) -> reply().
-refused(N, Why) -> {N, {refused, [Why]}}.
 
 -spec send(port(), reply()) -> ok.
 send(Port, Reply) ->

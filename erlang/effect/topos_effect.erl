@@ -83,7 +83,10 @@ main() ->
     case init:get_plain_arguments() of
         [Module | Arguments] ->
             Texts = [unicode:characters_to_binary(A) || A <- Arguments],
-            _ = spawn(fun() -> run_main(list_to_atom(Module), Texts) end),
+            %% Whatever the locale: a Text is UTF-8 for everybody who reads it.
+            ok = io:setopts(user, [{encoding, unicode}]),
+            ok = io:setopts(standard_error, [{encoding, unicode}]),
+            _ = spawn(?MODULE, run_main, [list_to_atom(Module), Texts]),
             ok;
         [] ->
             io:format(standard_error, "usage: erl -noinput -s topos_effect main -extra MODULE ARGUMENT..~n", []),
@@ -121,8 +124,10 @@ run_text(Module, Function, Arguments) ->
 -spec compile_server() -> ok.
 compile_server() -> topos_compile_server:start(fun run_text/3).
 
-%% @doc Writes an error that nobody caught to standard error.
+%% @doc Writes an error that nobody caught to standard error. A process that ended itself on purpose made none.
 -spec report(error | exit | throw, term(), [tuple()]) -> ok.
+report(exit, Reason, _) when Reason =:= normal; Reason =:= shutdown ->
+    ok;
 report(Class, Reason, Stack) ->
     io:put_chars(standard_error, [topos_rt:format_error(Class, Reason, Stack), $\n]).
 

@@ -17,7 +17,7 @@ init([], _Ev) -> {ok, io}.
 terminate(_Reason, io) -> ok.
 
 %% @doc Every node has a standard output, if not the same one.
--spec portable(instance()) -> boolean().
+-spec portable(instance()) -> true.
 portable(io) -> true.
 
 -spec print(instance(), binary()) -> ok.

@@ -24,7 +24,7 @@ init([Arguments], Ev) -> {ok, #process{arguments = Arguments, evidence = Ev}}.
 -spec terminate(term(), instance()) -> ok.
 terminate(_Reason, #process{}) -> ok.
 
--spec portable(instance()) -> boolean().
+-spec portable(instance()) -> true.
 portable(#process{}) -> true.
 
 %% @doc Starts a process. Its error goes to standard error and ends nothing else.

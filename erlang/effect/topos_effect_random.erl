@@ -15,7 +15,7 @@ init([], _Ev) -> {ok, random}.
 -spec terminate(term(), instance()) -> ok.
 terminate(_Reason, random) -> ok.
 
--spec portable(instance()) -> boolean().
+-spec portable(instance()) -> true.
 portable(random) -> true.
 
 %% @doc A whole number from `First' to `Last', both included; `First' if the range is empty.

@@ -13,7 +13,7 @@ init([], _Ev) -> {ok, time}.
 -spec terminate(term(), instance()) -> ok.
 terminate(_Reason, time) -> ok.
 
--spec portable(instance()) -> boolean().
+-spec portable(instance()) -> true.
 portable(time) -> true.
 
 %% @doc Since 1970-01-01T00:00:00Z.

@@ -17,9 +17,10 @@
 
 -type instance() :: term().
 
-%% Makes an instance. `Args' are those of the `with', `Ev' the evidence around it.
+%% Makes an instance, or answers `{error, topos_error:t()}'. `Args' are those of the `with', `Ev' the evidence around it.
+%% (The type is wider because an operation `init' of one argument answers here too, in its own shape.)
 -callback init(Args :: [term()], Ev :: topos_effect:evidence()) ->
-    {ok, instance()} | {error, topos_error:t()}.
+    {ok, instance()} | {error, term()}.
 
 %% The `with' ended: `normal', or the class and reason of the exception that leaves it.
 -callback terminate(Reason :: normal | {error | exit | throw, term()}, instance()) -> ok.

@@ -133,7 +133,7 @@ terminate(_Reason, #state{owner = Owner, owner_name = Name}) ->
 
 %% internal
 
--spec call(term()) -> term().
+-spec call(leave | {enter | monitor | forget, term()} | {on, up | down, callback(), topos_effect:evidence()}) -> term().
 call(Request) ->
     try
         %% Each call ends in the bounded time of the API below it.

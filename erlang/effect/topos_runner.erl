@@ -31,9 +31,11 @@
     waiting = #{} :: #{pos_integer() => gen_server:from()}
 }).
 
-%% @doc Takes over standard input (the VM was started with `-noinput').
--spec start() -> {ok, pid()} | {error, term()}.
-start() -> gen_server:start({local, ?MODULE}, ?MODULE, [], []).
+%% @doc Takes over standard input; for `erl -noinput -s topos_runner start'.
+-spec start() -> ok.
+start() ->
+    {ok, _} = gen_server:start({local, ?MODULE}, ?MODULE, [], []),
+    ok.
 
 %% @doc Whether this VM was started by `topos run'.
 -spec is_present() -> boolean().
@@ -47,18 +49,23 @@ publish(Node, Addresses) ->
         false -> ok
     end.
 
-%% @doc Where a node of this run listens. Waits until it does, at most `Timeout' milliseconds. `unknown_node' if the runner
+%% @doc Where a node of this run listens. Waits until it does, at most `Timeout' milliseconds. `unknown_contact' if the runner
 %% starts no node of that name, `unreachable' if it ended or did not listen in time.
 -spec contact(node(), timeout()) -> {ok, [topos_engine:address()]} | {error, topos_error:t()}.
 contact(Node, Timeout) ->
+    Start = erlang:monotonic_time(millisecond),
     try ask(["contact ", {id}, " ", atom_to_binary(Node)], Timeout) of
         {ok, Addresses} ->
             {ok, [address(Text) || Text <- string:lexemes(Addresses, ",")]};
         {error, <<"ended">>} ->
-            {error, topos_error:new(unreachable, #{node => Node, timeout => 0})};
-        {error, _} ->
-            {error, topos_error:new(unknown_node, #{node => Node})}
+            {error, topos_error:new(unreachable, #{node => Node, timeout => erlang:monotonic_time(millisecond) - Start})};
+        {error, <<"unknown ", Names/binary>>} ->
+            Known = lists:join(", ", string:lexemes(Names, ",")),
+            {error, topos_error:new(unknown_contact, #{node => Node, known => unicode:characters_to_binary(Known)})};
+        {error, NoRunner} ->
+            {error, topos_error:new(unknown_contact, #{node => Node, known => NoRunner})}
     catch
+        %% The contact was asked for and has not come; a late answer is dropped.
         exit:{timeout, _} ->
             {error, topos_error:new(unreachable, #{node => Node, timeout => Timeout})}
     end.
@@ -67,17 +74,17 @@ contact(Node, Timeout) ->
 -spec nodes() -> {ok, [binary()]} | {error, binary()}.
 nodes() ->
     case ask(["nodes ", {id}], ?TIMEOUT) of
-        {ok, Names} -> {ok, string:lexemes(Names, ",")};
+        {ok, Names} -> {ok, binary:split(Names, <<",">>, [global])};
         {error, _} = Error -> Error
     end.
 
 %% @doc Has a node killed with SIGKILL; answers when its process is gone. To kill this node itself never returns.
 -spec kill(binary()) -> ok | {error, binary()}.
-kill(Name) -> done(ask(["kill ", {id}, " ", word(Name)], ?TIMEOUT)).
+kill(Name) -> of_node("kill ", Name).
 
 %% @doc Has a node that ended started again.
 -spec start_node(binary()) -> ok | {error, binary()}.
-start_node(Name) -> done(ask(["start ", {id}, " ", word(Name)], ?TIMEOUT)).
+start_node(Name) -> of_node("start ", Name).
 
 %% @doc The next line of the user's standard input, without its newline.
 -spec read_line() -> {ok, binary()} | eof | {error, binary()}.
@@ -87,9 +94,12 @@ read_line() -> ask(["read ", {id}], infinity).
 
 -spec init([]) -> {ok, #state{}}.
 init([]) ->
+    %% The runner reads UTF-8, whatever the locale says.
+    ok = io:setopts(user, [{encoding, unicode}]),
+    ok = io:setopts(standard_error, [{encoding, unicode}]),
     {ok, #state{input = open_port({fd, 0, 0}, [in, eof, binary, {line, ?MAX_LINE}])}}.
 
--spec handle_call({ask, iolist()}, gen_server:from(), #state{}) -> {noreply, #state{}}.
+-spec handle_call({ask, [iodata() | {id}]}, gen_server:from(), #state{}) -> {noreply, #state{}}.
 handle_call({ask, Request}, From, #state{next = Id, waiting = Waiting} = State) ->
     tell([case Part of {id} -> integer_to_binary(Id); _ -> Part end || Part <- Request]),
     {noreply, State#state{next = Id + 1, waiting = Waiting#{Id => From}}}.
@@ -109,27 +119,28 @@ handle_info({Port, _EofOrOverlong}, #state{input = Port}) ->
 
 %% internal
 
--spec ask(iolist(), timeout()) -> {ok, binary()} | eof | {error, binary()}.
+-spec ask([iodata() | {id}], timeout()) -> {ok, binary()} | eof | {error, binary()}.
 ask(Request, Timeout) ->
     case is_present() of
         true -> gen_server:call(?MODULE, {ask, Request}, Timeout);
         false -> {error, <<"this program was not started by `topos run'">>}
     end.
 
--spec done({ok, binary()} | {error, binary()}) -> ok | {error, binary()}.
-done({ok, _}) -> ok;
-done({error, _} = Error) -> Error.
+%% A request is a line of words: what is not a word is the name of no node.
+-spec of_node(string(), binary()) -> ok | {error, binary()}.
+of_node(Request, Name) ->
+    case re:run(Name, "^[[:graph:]]+$", [{capture, none}, dollar_endonly]) of
+        match ->
+            case ask([Request, {id}, " ", Name], ?TIMEOUT) of
+                {ok, _} -> ok;
+                {error, _} = Error -> Error
+            end;
+        nomatch ->
+            {error, <<"there is no node called \"", Name/binary, "\"">>}
+    end.
 
 -spec tell(iodata()) -> ok.
 tell(Line) -> io:put_chars(user, [16#1E, Line, $\n]).
-
-%% A request is a line of words: what holds a blank or a control character is the name of no node.
--spec word(binary()) -> binary().
-word(Name) ->
-    case << <<C/utf8>> || <<C/utf8>> <= Name, C > $\s >> of
-        <<>> -> <<"?">>;
-        Word -> Word
-    end.
 
 -spec answer(binary(), #state{}) -> #state{}.
 answer(Line, #state{waiting = Waiting} = State) ->

@@ -30,6 +30,7 @@
 -define(CLIENT_STATE_PEER, 8).
 -define(CLIENT_STATE_PING_TIMER, 10).
 -define(CLOSE_TIMEOUT, 1_000).
+-define(SUSPEND_TIMEOUT, 5_000).
 
 %% @doc Whether the Partisan that Erlang finds is of the release series this was written for.
 -spec supported() -> ok | {error, Version :: string()}.
@@ -73,6 +74,7 @@ start(Settings) ->
 %% not stop in 30 s.
 -spec stop(pid(), saved()) -> ok.
 stop(Sup, Saved) ->
+    ok = suspend(manager()),
     Ref = monitor(process, Sup),
     exit(Sup, shutdown),
     receive
@@ -84,6 +86,18 @@ stop(Sup, Saved) ->
         end
     end,
     restore(Saved).
+
+%% Partisan's supervisor ends the event manager before the peer service manager, which crashes with a long report if it
+%% then handles one more message. A suspended process handles its supervisor's exit alone.
+-spec suspend(pid() | undefined) -> ok.
+suspend(undefined) -> ok;
+suspend(Manager) ->
+    try
+        sys:suspend(Manager, ?SUSPEND_TIMEOUT)
+    catch
+        %% It is dialling, or has just ended: the supervisor deals with it.
+        exit:{Reason, {sys, suspend, _}} when Reason =:= timeout; Reason =:= noproc; Reason =:= shutdown -> ok
+    end.
 
 -spec manager() -> pid() | undefined.
 manager() -> whereis(?MANAGER).

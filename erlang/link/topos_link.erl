@@ -319,12 +319,7 @@ effect({session, #{incarnation := Incarnation, token_in := In, token_out := Out}
     tell({opened, Node, Session}, State);
 effect({status, From, To, Reason}, Node, _Peer, State) ->
     true = ets:update_element(topos_peers, Node, {2, To}),
-    ok = case {From, To} of
-        {_, down} -> to_lanes(Node, closed);
-        %% Silent for too long and heard again in the same session, without a greeting.
-        {down, up} -> to_lanes(Node, opened);
-        _ -> ok
-    end,
+    ok = case To of down -> to_lanes(Node, closed); _ -> ok end,
     tell({status, Node, From, To, Reason}, State);
 effect(confirmed, Node, _Peer, _State) ->
     to_lanes(Node, opened);
@@ -343,10 +338,10 @@ forget_peer(Node, #state{peers = Peers} = State) ->
 -spec to_lanes(node(), opened | closed | gone) -> ok.
 to_lanes(Node, Event) ->
     ok = topos_lanes:peer(Node, Event),
-    lists:foreach(
-        fun([Pid]) -> Pid ! {topos_lane, Event} end,
-        ets:match(topos_lane_senders, {{Node, '_', '_'}, '$1', '_'})
-    ).
+    Senders = ets:match_object(topos_lane_senders, {{Node, '_', '_'}, '_', '_'}),
+    %% A sender of an earlier life ends later than the next life is up: whoever learns of that must not find it any more.
+    true = Event =/= gone orelse lists:all(fun(Row) -> ets:delete_object(topos_lane_senders, Row) end, Senders),
+    lists:foreach(fun({_, Pid, _}) -> Pid ! {topos_lane, Event} end, Senders).
 
 -spec all_down(term(), state()) -> state().
 all_down(Reason, #state{peers = Peers} = State) ->
@@ -398,7 +393,7 @@ new_heard() -> atomics:new(1, [{signed, false}]).
 tell(_, #state{owner = undefined}) -> ok;
 tell(Event, #state{owner = Owner}) -> Owner ! {topos_link, Event}, ok.
 
--spec kind(frame_kind()) -> byte().
+-spec kind(frame_kind()) -> ?TOPOS_FRAME_GOSSIP | ?TOPOS_FRAME_LEAVE | ?TOPOS_FRAME_LEAVE_ACK.
 kind(gossip) -> ?TOPOS_FRAME_GOSSIP;
 kind(leave) -> ?TOPOS_FRAME_LEAVE;
 kind(leave_ack) -> ?TOPOS_FRAME_LEAVE_ACK.

@@ -168,12 +168,12 @@ set_incarnation(Incarnation, #{node := Node, cluster := Cluster, cookie := Cooki
     true = ets:insert(?TABLE, [{self, Self}, {incarnation, Incarnation}]),
     ok.
 
--spec counter_names() -> [counter()].
+-spec counter_names() -> [counter(), ...].
 counter_names() ->
     [sent, delivered, undeliverable, in_doubt, overloaded, resent, refused_frames, malformed_frames, late_replies,
      node_names, peer_atoms].
 
--spec index(counter()) -> pos_integer().
+-spec index(counter()) -> 1..11.
 index(sent) -> 1;
 index(delivered) -> 2;
 index(undeliverable) -> 3;

@@ -7,8 +7,8 @@
 %% one clear error, rather than with `undef' somewhere later.
 %%
 %% == Upgrades ==
-%% A running VM keeps the library it has loaded, even after a build replaced the file. After an upgrade that changes the
-%% version of the library, restart the VM.
+%% A running VM keeps this module and the library it has loaded, even after a build replaced their files; loading the module
+%% again is refused, and changes nothing. After an upgrade that changes the version of the library, restart the VM.
 -module(topos_nif).
 
 -export([status/0, version/0]).
@@ -51,76 +51,81 @@ version() -> <<?TOPOS_NIF_VERSION>>.
 
 %% @doc The version of the library that is loaded.
 -spec library_version() -> binary().
-library_version() -> not_loaded().
+library_version() -> erlang:nif_error(unloaded()).
 
 %% @private Panics in Rust. What the caller sees is the error `nif_panicked'.
 -spec panic_on_purpose() -> no_return().
-panic_on_purpose() -> not_loaded().
+panic_on_purpose() -> erlang:nif_error(unloaded()).
 
 %% @private See {@link topos_overlay_nif:new/3}.
 -spec overlay_new(atom(), map(), non_neg_integer()) -> {ok, overlay()} | {error, tuple()}.
-overlay_new(_Kind, _Params, _Seed) -> not_loaded().
+overlay_new(_Kind, _Params, _Seed) -> erlang:nif_error(unloaded()).
 
 %% @private See {@link topos_overlay_nif:handle/3}.
 -spec overlay_handle(overlay(), non_neg_integer(), term()) -> {ok, [term()]} | {error, tuple()}.
-overlay_handle(_Overlay, _Now, _Event) -> not_loaded().
+overlay_handle(_Overlay, _Now, _Event) -> erlang:nif_error(unloaded()).
 
 %% @private See {@link topos_overlay_nif:view/1}.
 -spec overlay_view(overlay()) -> [binary()].
-overlay_view(_Overlay) -> not_loaded().
+overlay_view(_Overlay) -> erlang:nif_error(unloaded()).
 
 %% @private See {@link topos_term:descriptor/1}.
 -spec term_descriptor(term()) -> {ok, descriptor()} | {error, {invalid_descriptor, binary()}}.
-term_descriptor(_Shape) -> not_loaded().
+term_descriptor(_Shape) -> erlang:nif_error(unloaded()).
 
 %% @private See {@link topos_term:check/2}. `dirty' asks for the dirty one of the same name, here and below.
 -spec term_check(descriptor(), term(), pos_integer()) -> ok | dirty | {error, fault()}.
-term_check(_Descriptor, _Term, _Depth) -> not_loaded().
+term_check(_Descriptor, _Term, _Depth) -> erlang:nif_error(unloaded()).
 
 %% @private
 -spec term_check_dirty(descriptor(), term(), pos_integer()) -> ok | {error, fault()}.
-term_check_dirty(_Descriptor, _Term, _Depth) -> not_loaded().
+term_check_dirty(_Descriptor, _Term, _Depth) -> erlang:nif_error(unloaded()).
 
 %% @private See {@link topos_term:encode/2}.
 -spec term_encode(descriptor(), term(), pos_integer()) -> {ok, binary()} | dirty | {error, fault()}.
-term_encode(_Descriptor, _Term, _Depth) -> not_loaded().
+term_encode(_Descriptor, _Term, _Depth) -> erlang:nif_error(unloaded()).
 
 %% @private
 -spec term_encode_dirty(descriptor(), term(), pos_integer()) -> {ok, binary()} | {error, fault()}.
-term_encode_dirty(_Descriptor, _Term, _Depth) -> not_loaded().
+term_encode_dirty(_Descriptor, _Term, _Depth) -> erlang:nif_error(unloaded()).
 
 %% @private See {@link topos_term:decode/3}.
 -spec term_decode(descriptor(), binary(), pos_integer(), non_neg_integer()) ->
     {ok, term()} | dirty | {error, fault()}.
-term_decode(_Descriptor, _Bytes, _Depth, _NewAtoms) -> not_loaded().
+term_decode(_Descriptor, _Bytes, _Depth, _NewAtoms) -> erlang:nif_error(unloaded()).
 
 %% @private
 -spec term_decode_dirty(descriptor(), binary(), pos_integer(), non_neg_integer()) -> {ok, term()} | {error, fault()}.
-term_decode_dirty(_Descriptor, _Bytes, _Depth, _NewAtoms) -> not_loaded().
+term_decode_dirty(_Descriptor, _Bytes, _Depth, _NewAtoms) -> erlang:nif_error(unloaded()).
 
 %% @private See {@link topos_term:new_atoms/2}.
 -spec term_new_atoms(binary(), non_neg_integer()) -> {ok, [binary()]} | dirty | {error, fault()}.
-term_new_atoms(_Bytes, _Max) -> not_loaded().
+term_new_atoms(_Bytes, _Max) -> erlang:nif_error(unloaded()).
 
 %% @private
 -spec term_new_atoms_dirty(binary(), non_neg_integer()) -> {ok, [binary()]} | {error, fault()}.
-term_new_atoms_dirty(_Bytes, _Max) -> not_loaded().
+term_new_atoms_dirty(_Bytes, _Max) -> erlang:nif_error(unloaded()).
 
 %% internal
 
--spec not_loaded() -> no_return().
-not_loaded() ->
+%% What a NIF raises that is not loaded.
+-spec unloaded() -> topos_error:t() | not_loaded.
+unloaded() ->
     case status() of
-        {error, Error} -> erlang:error(Error);
-        ok -> erlang:nif_error(not_loaded)
+        {error, Error} -> Error;
+        ok -> not_loaded
     end.
 
--spec load() -> ok.
+%% Where an older instance of this module has the library, the new one is refused (`code:load_file/1' answers
+%% `on_load_failure') and the old one stays: a node keeps its NIFs when somebody reloads its modules.
+-spec load() -> ok | {error, upgrade_not_supported}.
 load() ->
     case erlang:load_nif(path(), {version(), self()}) of
         ok ->
             _ = persistent_term:erase(?LOAD_ERROR),
             ok;
+        {error, {upgrade, _}} ->
+            {error, upgrade_not_supported};
         {error, Why} ->
             persistent_term:put(?LOAD_ERROR, load_error(Why)),
             ok

@@ -45,7 +45,8 @@
 -type event() :: {joined, name()} | {left, name()} | {link_up, name()} | {link_down, name()} | tick.
 -type action() :: {connect, name()} | {disconnect, name()} | {set_view, [name()]} | {schedule_tick, non_neg_integer()}.
 
-%% @doc A new overlay without members. The error is `invalid_overlay', with the parameter, what it may be, and what came.
+%% @doc A new overlay without members. The error is `invalid_overlay', with the parameter, what it may be, and what came; or
+%% that of {@link topos_nif:status/0}, without a library.
 -spec new(kind(), params(), Seed :: 0..16#FFFFFFFFFFFFFFFF) -> {ok, overlay()} | {error, topos_error:t()}.
 new(Kind, Params, Seed) ->
     All = maps:merge(defaults(), Params),
@@ -53,7 +54,7 @@ new(Kind, Params, Seed) ->
         {false, _, _} -> invalid(kind, lists:join(", ", [atom_to_list(K) || K <- kinds()]), Kind);
         {true, {false, Key}, _} -> invalid(Key, "one of the known parameters", maps:get(Key, All));
         {true, true, {false, Key}} -> invalid(Key, expected(Key), maps:get(Key, All, none));
-        {true, true, true} -> result(topos_nif:overlay_new(Kind, All, Seed))
+        {true, true, true} -> create(Kind, All, Seed)
     end.
 
 %% @doc Takes an event that happened at `Now' (milliseconds). An error (`invalid_overlay' for a name that is none,
@@ -68,6 +69,13 @@ view(Overlay) ->
     topos_nif:overlay_view(Overlay).
 
 %% internal
+
+-spec create(kind(), map(), non_neg_integer()) -> {ok, overlay()} | {error, topos_error:t()}.
+create(Kind, Params, Seed) ->
+    case topos_nif:status() of
+        ok -> result(topos_nif:overlay_new(Kind, Params, Seed));
+        {error, _} = Error -> Error
+    end.
 
 -spec kinds() -> [kind(), ...].
 kinds() -> [full_mesh].

@@ -58,12 +58,13 @@
 
 -define(MAX_DEPTH, 10_000).
 
-%% @doc Compiles a descriptor. The error is `invalid_descriptor', and says which part is none.
+%% @doc Compiles a descriptor. The error is `invalid_descriptor', and says which part is none; or that of {@link
+%% topos_nif:status/0}, without a library.
 -spec descriptor(shape()) -> {ok, descriptor()} | {error, topos_error:t()}.
 descriptor(Shape) ->
-    case topos_nif:term_descriptor(Shape) of
-        {ok, _} = Ok -> Ok;
-        {error, {invalid_descriptor, Why}} -> {error, topos_error:new(invalid_descriptor, #{why => Why})}
+    case topos_nif:status() of
+        ok -> compile(Shape);
+        {error, _} = Error -> Error
     end.
 
 %% @doc Whether a term has the type. The error `type_mismatch' names the `path' (`<<"[3].age">>', `<<"value">>' for the term
@@ -108,6 +109,13 @@ new_atoms(Bytes, Max) ->
     end.
 
 %% internal
+
+-spec compile(shape()) -> {ok, descriptor()} | {error, topos_error:t()}.
+compile(Shape) ->
+    case topos_nif:term_descriptor(Shape) of
+        {ok, _} = Ok -> Ok;
+        {error, {invalid_descriptor, Why}} -> {error, topos_error:new(invalid_descriptor, #{why => Why})}
+    end.
 
 -spec decode(descriptor(), binary(), non_neg_integer(), pos_integer()) -> {ok, term()} | {error, topos_error:t()}.
 decode(Descriptor, Bytes, NewAtoms, Depth) ->

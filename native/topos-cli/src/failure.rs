@@ -47,9 +47,7 @@ impl Failure {
             (Self::Error(error), ErrorFormat::Human) => {
                 render::plain_error(Some(error.code), &error.message, Some(&error.help), style) + "\n"
             }
-            (Self::Mistakes(all), ErrorFormat::Json) => {
-                all.iter().flat_map(json_lines).collect::<Vec<_>>().concat()
-            }
+            (Self::Mistakes(all), ErrorFormat::Json) => all.iter().flat_map(json_lines).collect::<Vec<_>>().concat(),
             (Self::Error(error), ErrorFormat::Json) => json(&Record {
                 code: error.code.to_owned(),
                 message: &error.message,

@@ -61,7 +61,11 @@ pub(crate) fn stdlib(places: &Places) -> Result<Option<PathBuf>, Error> {
             format!("there is no standard library in {}", directory.display()),
             "the directory given with --stdlib (TOPOS_STDLIB) must hold a directory `Topos`",
         )),
-        None => Ok(places.home.clone().filter(|home| home.join(MARK).is_file()).or_else(|| above(MARK))
+        None => Ok(places
+            .home
+            .clone()
+            .filter(|home| home.join(MARK).is_file())
+            .or_else(|| above(MARK))
             .map(|root| root.join("topos_stdlib"))),
     }
 }
@@ -71,7 +75,8 @@ fn above(what: &str) -> Option<PathBuf> {
     let program = env::current_exe().and_then(fs::canonicalize).ok();
     let here = env::current_dir().ok();
     let starts = [program.as_deref().and_then(Path::parent), here.as_deref()];
-    starts.into_iter().flatten().flat_map(Path::ancestors).find(|root| root.join(what).is_file()).map(Path::to_path_buf)
+    let mut roots = starts.into_iter().flatten().flat_map(Path::ancestors);
+    roots.find(|root| root.join(what).is_file()).map(Path::to_path_buf)
 }
 
 fn on_path(program: &str) -> Option<PathBuf> {

@@ -1,7 +1,8 @@
 //! The compile server: a VM that turns Erlang forms into beams.
 
 use std::{
-    io::{self, Read, Write},
+    fs::File,
+    io::{self, Read, Seek, Write},
     os::unix::process::CommandExt,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
@@ -16,6 +17,8 @@ pub(crate) struct Server {
     child: Child,
     input: Option<ChildStdin>,
     output: ChildStdout,
+    /// What it writes to standard error: a file, so that it never waits for a reader.
+    log: File,
     number: u32,
 }
 
@@ -23,20 +26,24 @@ impl Server {
     /// Starts the server of that home and waits until it is ready.
     pub(crate) fn start(home: &Home) -> Result<Self, Error> {
         let mut command = Command::new(&home.erl);
-        command.args(["-noinput", "+Bd", "-boot", "start_clean", "-s", "topos_compile_server"]);
+        command.args(["-noinput", "+Bd", "-boot", "start_clean", "-s", "topos_effect", "compile_server"]);
         command.arg("-pa").args(&home.ebins);
         // A group of its own: a Ctrl-C on the terminal reaches this program, which then closes the pipe.
-        command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let log = tempfile::tempfile().map_err(|why| broken(&format!("there is no room for its log: {why}")))?;
+        let log_of_child = log.try_clone().map_err(|why| broken(&why.to_string()))?;
+        command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log_of_child);
         let mut child = command.spawn().map_err(|why| broken(&format!("it does not start: {why}")))?;
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(broken("it has no pipes"));
         };
-        let mut server = Self { child, input: Some(input), output, number: 0 };
+        let mut server = Self { child, input: Some(input), output, log, number: 0 };
         match server.reply() {
             Ok((0, Reply::Ready { version: VERSION })) => Ok(server),
             Ok((_, Reply::Ready { version })) => Err(Error::new(
                 "TP0805",
-                format!("the built topos_partisan speaks version {version} of the compile protocol, this program {VERSION}"),
+                format!(
+                    "the built topos_partisan speaks version {version} of the compile protocol, this program {VERSION}"
+                ),
                 "build both from the same sources: `make build`",
             )),
             Ok((_, other)) => Err(broken(&format!("it said {other:?} first"))),
@@ -100,28 +107,27 @@ impl Server {
 
     /// The error of a server that does not answer, with what it said last.
     fn died(&mut self, error: io::Error) -> Error {
-        self.input = None;
-        if self.child.kill().is_err() {
-            // It has ended already; what it wrote is still there.
-        }
+        self.stop();
         let mut said = String::new();
-        if let Some(mut stderr) = self.child.stderr.take() {
-            if let Err(why) = stderr.read_to_string(&mut said) {
-                said = why.to_string();
-            }
+        if let Err(why) = self.log.rewind().and_then(|()| self.log.read_to_string(&mut said)) {
+            said = why.to_string();
         }
-        let last = said.lines().map(str::trim).filter(|line| !line.is_empty()).last().map(str::to_owned);
-        broken(&last.unwrap_or_else(|| error.to_string()))
+        let last = said.lines().map(str::trim).rfind(|line| !line.is_empty());
+        broken(&last.map_or_else(|| error.to_string(), str::to_owned))
+    }
+
+    /// It ends at the end of its input; the kill is for one that hangs.
+    fn stop(&mut self) {
+        self.input = None;
+        if self.child.kill().and_then(|()| self.child.wait()).is_err() {
+            // It was reaped before.
+        }
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.input = None;
-        // It ends at the end of its input; the kill is for one that hangs. Either way it is reaped here.
-        if self.child.kill().and_then(|()| self.child.wait()).is_err() {
-            // It was reaped before.
-        }
+        self.stop();
     }
 }
 

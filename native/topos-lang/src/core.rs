@@ -10,7 +10,7 @@
 //! - A *function value* (closure, partial application, a flow used as a value) of `n` written parameters is an Erlang fun
 //!   of `max(n, 1) + 1` arguments: the parameters (the atom `ok` for a thunk's unit) and `Ev` last, always, even where its
 //!   row is empty. So a value may be passed wherever its type allows, whatever the row.
-//! - [`Expr::Apply`] calls a function value whose arity is not known statically: the back end tests the arity and calls
+//! - [`ExprKind::Apply`] calls a function value whose arity is not known statically: the back end tests the arity and calls
 //!   directly when it fits; otherwise `topos_rt:apply/3` makes a partial application, or calls and applies the rest.
 //! - Evidence is a map from effect name (the atom `'Topos.IO.IO'`) to `{Module, Instance}`; `perform E.op(a, b)` becomes
 //!   `Module:op(Instance, a, b)`. Where a callee has no evidence of its own to give (a pure flow), `Ev` is `#{}`.

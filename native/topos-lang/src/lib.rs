@@ -1,6 +1,9 @@
 //! The Topos compiler, without I/O: syntax → names → types and effects → Erlang abstract format.
 
+pub mod check;
+pub mod codes;
 pub mod core;
 pub mod diagnostic;
-pub mod syntax;
 pub mod emit;
+pub mod syntax;
+pub mod types;

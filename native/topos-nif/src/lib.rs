@@ -6,9 +6,9 @@
 //! time.
 //!
 //! # Rules of the border
-//! - No panic crosses it: rustler catches one and raises `nif_panicked`; [`panic_hook`] reports it, once a place.
-//! - Work that depends on data is charged to the caller ([`charge`]) and runs on a dirty scheduler when it is large.
-//! - `unsafe` is in [`vm`] alone.
+//! - No panic crosses it: rustler catches one and raises `nif_panicked`; `panic_hook` reports it, once a place.
+//! - Work that depends on data is charged to the caller (`charge`) and runs on a dirty scheduler when it is large.
+//! - `unsafe` is in `vm` alone.
 
 mod charge;
 mod descriptor;

@@ -444,6 +444,7 @@ impl<'s, 'b, B: Build> Decoder<'s, 'b, B> {
 
     /// An atom of no particular name.
     fn any_atom(&mut self, name: AtomName<'_>) -> Result<B::Term, Fault> {
+        self.spend(scan::ATOM_WORK as usize)?;
         match self.build.existing_atom(name) {
             Some(atom) => Ok(atom),
             None => self.make_atom(name),

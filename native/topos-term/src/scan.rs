@@ -4,6 +4,9 @@ use crate::format::{self, AtomName, Reader};
 use crate::Fault;
 use std::collections::HashSet;
 
+/// An atom costs as much as this many other terms, since its name is looked up in the VM's table.
+pub(crate) const ATOM_WORK: u64 = 5;
+
 /// Passes over one term and shows each of its atoms. Needs no stack: what is open is one number, how many terms are to come.
 ///
 /// Accepts what `term_to_binary/1` of OTP 25 and later writes. Returns the work done.
@@ -22,6 +25,7 @@ pub(crate) fn skip<'a>(
         }
         let tag = reader.u8()?;
         if let Some(name) = reader.atom_name(tag)? {
+            work += ATOM_WORK;
             atom(name)?;
             continue;
         }

@@ -128,10 +128,11 @@ impl<L: Launch> Cluster<L> {
             return Ok(());
         }
         match event.what {
+            // A node that is being stopped complains of that; the reason of the stop has been told.
+            What::Wrote(Stream::Err, _) if self.deadline.is_some() => Ok(()),
             What::Wrote(stream, Piece::Line(text)) => self.output.line(event.node, stream, &text),
             What::Wrote(stream, Piece::Part(text)) => Output::part(stream, &text),
-            What::Wrote(Stream::Out, Piece::Request(text)) => self.request(event.node, &text),
-            What::Wrote(Stream::Err, Piece::Request(text)) => self.output.line(event.node, Stream::Err, &text),
+            What::Wrote(_, Piece::Request(request)) => self.request(event.node, request),
             What::Exited(status) => self.exited(event.node, status?),
         }
     }
@@ -162,10 +163,7 @@ impl<L: Launch> Cluster<L> {
         Ok(())
     }
 
-    fn request(&mut self, index: usize, text: &str) -> io::Result<()> {
-        let Some(request) = Request::parse(text) else {
-            return self.output.line(index, Stream::Out, text);
-        };
+    fn request(&mut self, index: usize, request: Request) -> io::Result<()> {
         let life = self.nodes[index].life;
         let asker = |id| Asker { node: index, life, id };
         match request {
@@ -179,7 +177,7 @@ impl<L: Launch> Cluster<L> {
             Request::Contact { id, node } => {
                 let asker = asker(id);
                 match self.nodes.iter_mut().find(|known| known.full_name == node) {
-                    None => self.answer(asker, &Answer::Error("unknown".into())),
+                    None => self.answer(asker, &Answer::Error(format!("unknown {}", self.full_names()))),
                     Some(Node { vm: None, .. }) => self.answer(asker, &Answer::Error("ended".into())),
                     Some(Node { addresses: Some(addresses), .. }) => {
                         let answer = Answer::Ok(addresses.clone());
@@ -230,6 +228,10 @@ impl<L: Launch> Cluster<L> {
             Request::Read { id } => self.read(asker(id)),
         }
         Ok(())
+    }
+
+    fn full_names(&self) -> String {
+        self.nodes.iter().map(|node| node.full_name.as_str()).collect::<Vec<_>>().join(",")
     }
 
     fn find(&self, name: &str) -> Result<usize, String> {

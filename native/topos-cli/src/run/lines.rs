@@ -1,6 +1,9 @@
 //! Splits what a VM writes into lines, and requests from output.
+//!
+//! A request may follow the beginning of a line: a program that writes a prompt and then asks for input writes both without
+//! a newline between. So requests are taken out wherever they stand, from their mark to the next newline.
 
-use super::protocol::MARK;
+use super::protocol::{Request, MARK};
 
 /// A longer line is cut into several: no program makes the runner hold more.
 const MAX_LINE: usize = 64 * 1024;
@@ -12,67 +15,109 @@ pub(crate) enum Piece {
     Line(String),
     /// The beginning of a line that goes on; only where lines need not be whole.
     Part(String),
-    /// A request without its mark and newline.
-    Request(String),
+    /// A request.
+    Request(Request),
 }
 
 /// Collects bytes until a line is whole.
 #[derive(Debug)]
 pub(crate) struct Lines {
-    pending: Vec<u8>,
+    /// The line so far, without what has gone out of it.
+    line: Vec<u8>,
+    /// Whether some of the line has gone out.
+    continues: bool,
+    /// A request so far, without its mark.
+    request: Option<Vec<u8>>,
     /// Whether the beginning of a line may go out before its end has come: a prompt should be seen.
     eager: bool,
-    /// Whether `pending` continues a line whose beginning went out.
-    continues: bool,
 }
 
 impl Lines {
     /// A splitter; `eager` where no prefix has to be put before lines.
     pub(crate) fn new(eager: bool) -> Self {
-        Self { pending: Vec::new(), eager, continues: false }
+        Self { line: Vec::new(), continues: false, request: None, eager }
     }
 
     /// Takes what was read and answers what can go out.
     pub(crate) fn push(&mut self, mut bytes: &[u8]) -> Vec<Piece> {
         let mut pieces = Vec::new();
-        while let Some(newline) = bytes.iter().position(|&byte| byte == b'\n') {
-            self.pending.extend_from_slice(&bytes[..newline]);
-            bytes = &bytes[newline + 1..];
-            pieces.push(self.take_line());
-        }
-        self.pending.extend_from_slice(bytes);
-        while self.pending.len() > MAX_LINE {
-            let rest = self.pending.split_off(boundary(&self.pending, MAX_LINE));
-            pieces.push(self.take_line());
-            self.pending = rest;
-        }
-        if self.eager && !self.pending.is_empty() && (self.continues || self.pending[0] != MARK) {
-            // A character whose last bytes have not come yet waits for them.
-            let rest = self.pending.split_off(boundary(&self.pending, self.pending.len()));
-            if !self.pending.is_empty() {
-                pieces.push(Piece::Part(text(&self.pending)));
-                self.continues = true;
+        while let Some(at) = bytes.iter().position(|&byte| byte == b'\n' || byte == MARK) {
+            let (before, rest) = bytes.split_at(at);
+            bytes = &rest[1..];
+            self.extend(before, &mut pieces);
+            if rest[0] == MARK {
+                self.give_up_request();
+                self.flush(&mut pieces);
+                self.request = Some(Vec::new());
+            } else if let Some(request) = self.request.take() {
+                match Request::parse(&text(&request)) {
+                    Some(request) => pieces.push(Piece::Request(request)),
+                    None => {
+                        self.request = Some(request);
+                        self.give_up_request();
+                        pieces.push(self.take_line());
+                    }
+                }
+            } else {
+                pieces.push(self.take_line());
             }
-            self.pending = rest;
         }
+        self.extend(bytes, &mut pieces);
+        self.flush(&mut pieces);
         pieces
     }
 
     /// What is left when the stream has ended.
     pub(crate) fn finish(&mut self) -> Option<Piece> {
-        (self.continues || !self.pending.is_empty()).then(|| self.take_line())
+        self.give_up_request();
+        (self.continues || !self.line.is_empty()).then(|| self.take_line())
+    }
+
+    fn extend(&mut self, bytes: &[u8], pieces: &mut Vec<Piece>) {
+        if let Some(request) = &mut self.request {
+            request.extend_from_slice(bytes);
+            if request.len() <= MAX_LINE {
+                return;
+            }
+            self.give_up_request();
+        } else {
+            self.line.extend_from_slice(bytes);
+        }
+        while self.line.len() > MAX_LINE {
+            let rest = self.line.split_off(boundary(&self.line, MAX_LINE));
+            pieces.push(self.take_line());
+            self.line = rest;
+        }
+    }
+
+    /// What began like a request but is none was output of the program.
+    fn give_up_request(&mut self) {
+        if let Some(request) = self.request.take() {
+            self.line.push(MARK);
+            self.line.extend(request);
+        }
+    }
+
+    /// Lets the beginning of a line go out, if it may. A character whose last bytes have not come yet waits for them.
+    fn flush(&mut self, pieces: &mut Vec<Piece>) {
+        if !self.eager {
+            return;
+        }
+        let rest = self.line.split_off(boundary(&self.line, self.line.len()));
+        if !self.line.is_empty() {
+            pieces.push(Piece::Part(text(&self.line)));
+            self.continues = true;
+        }
+        self.line = rest;
     }
 
     fn take_line(&mut self) -> Piece {
-        let mut line = std::mem::take(&mut self.pending);
-        let begins = !std::mem::take(&mut self.continues);
+        let mut line = std::mem::take(&mut self.line);
+        self.continues = false;
         if line.last() == Some(&b'\r') {
             line.pop();
         }
-        match line.split_first() {
-            Some((&MARK, request)) if begins => Piece::Request(text(request)),
-            _ => Piece::Line(text(&line)),
-        }
+        Piece::Line(text(&line))
     }
 }
 
@@ -108,20 +153,38 @@ mod tests {
     }
 
     #[test]
-    fn requests_are_told_from_output() {
+    fn requests_are_taken_out_of_the_output() {
         let mut lines = Lines::new(false);
-        assert_eq!(lines.push(b"\x1enodes 1\nnot \x1ea request\n"), [
-            Piece::Request("nodes 1".into()),
-            line("not \u{1e}a request")
-        ]);
+        assert_eq!(
+            lines.push(b"\x1enodes 1\nbefore \x1ekill 2 node3\nand after\n"),
+            [
+                Piece::Request(Request::Nodes { id: 1 }),
+                Piece::Request(Request::Kill { id: 2, name: "node3".into() }),
+                line("before and after")
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_no_request_is_output() {
+        let mut lines = Lines::new(false);
+        assert_eq!(
+            lines.push(b"\x1ebells\n\x1e\x1enodes 3\nx\n"),
+            [line("\u{1e}bells"), Piece::Request(Request::Nodes { id: 3 }), line("\u{1e}x")]
+        );
+        assert_eq!(lines.push(b"\x1ekill 1"), []);
+        assert_eq!(lines.finish(), Some(line("\u{1e}kill 1")));
     }
 
     #[test]
     fn an_eager_splitter_shows_a_prompt() {
         let mut lines = Lines::new(true);
-        assert_eq!(lines.push(b"name? "), [Piece::Part("name? ".into())]);
-        assert_eq!(lines.push(b"\x1e\n\x1eread"), [line("\u{1e}")]);
-        assert_eq!(lines.push(b" 1\n"), [Piece::Request("read 1".into())]);
+        assert_eq!(
+            lines.push(b"name? \x1eread 1\n"),
+            [Piece::Part("name? ".into()), Piece::Request(Request::Read { id: 1 })]
+        );
+        assert_eq!(lines.push(b"Ada\n"), [line("Ada")]);
+        assert_eq!(lines.finish(), None);
     }
 
     #[test]

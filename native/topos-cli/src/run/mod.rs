@@ -1,8 +1,118 @@
 //! `topos run`: a compiled program on real nodes.
+//!
+//! [`vm`] is one VM, [`cluster`] all of them; [`lines`] takes apart what they write, [`output`] shows it, [`protocol`] is
+//! what they ask of the runner, [`input`] the user's own input.
 
-pub(crate) mod cluster;
+mod cluster;
 mod input;
 mod lines;
-pub(crate) mod output;
+mod output;
 mod protocol;
 mod vm;
+
+use std::{
+    collections::hash_map::RandomState,
+    hash::{BuildHasher, Hasher},
+    io,
+    net::{IpAddr, SocketAddr},
+    path::Path,
+};
+
+use tokio::process::Command;
+
+use crate::{home::Home, render::Style};
+use cluster::{Cluster, Launch};
+use output::Output;
+
+/// What to run, and how.
+#[derive(Debug)]
+pub(crate) struct Plan<'a> {
+    /// Where Erlang and the application are.
+    pub(crate) home: &'a Home,
+    /// Where the program's beams are.
+    pub(crate) beams: &'a Path,
+    /// The program's module.
+    pub(crate) main: &'a str,
+    /// The engine to use.
+    pub(crate) engine: &'a str,
+    /// Whether the user named it.
+    pub(crate) engine_asked: bool,
+    /// How many nodes, at least 1.
+    pub(crate) nodes: usize,
+    /// The part of the names after the @.
+    pub(crate) host: &'a str,
+    /// The address that the nodes listen on.
+    pub(crate) address: IpAddr,
+    /// For the program.
+    pub(crate) args: &'a [String],
+}
+
+/// Runs the nodes to their end and answers the exit status.
+pub(crate) fn run(plan: &Plan<'_>, style: Style) -> io::Result<i32> {
+    let names = names(plan.nodes);
+    let output = Output::new(&names, style);
+    if plan.nodes > 1 || plan.engine_asked {
+        output.remark(&format!("engine {}, nodes {}", plan.engine, names.join(", ")))?;
+    }
+    let launch = Launcher { plan, cookie: cookie() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async { Cluster::new(&names, plan.host, launch, output).run().await })
+}
+
+/// `seed`, `node2`, `node3`, ...
+fn names(nodes: usize) -> Vec<String> {
+    (1..=nodes).map(|n| if n == 1 { "seed".to_owned() } else { format!("node{n}") }).collect()
+}
+
+/// The secret of this run's cluster: nodes of another run that listens nearby cannot join by mistake. From the seeds that
+/// the standard library draws from the operating system.
+fn cookie() -> String {
+    let word = || RandomState::new().build_hasher().finish();
+    format!("{:016x}{:016x}", word(), word())
+}
+
+struct Launcher<'a> {
+    plan: &'a Plan<'a>,
+    cookie: String,
+}
+
+impl Launch for Launcher<'_> {
+    fn command(&self, node: &str) -> Command {
+        let plan = self.plan;
+        let mut command = Command::new(&plan.home.erl);
+        command.args(["-noinput", "+Bd"]);
+        // Several VMs share the machine: schedulers without work sleep at once.
+        command.args(["+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none"]);
+        command.arg("-pa").arg(plan.beams).args(&plan.home.ebins);
+        command.args(["-kernel", "logger", LOGGER, "logger_level", "warning", "logger_sasl_compatible", "true"]);
+        command
+            .args(["-s", "topos_runner", "start", "-s", "topos_effect", "main", "-extra", plan.main])
+            .args(plan.args);
+        command.env("TOPOS_NODE", node).env("TOPOS_ENGINE", plan.engine).env("TOPOS_COOKIE", &self.cookie);
+        // Any free port: the node tells which, and its peers ask for it.
+        command.env("TOPOS_LISTEN", SocketAddr::new(plan.address, 0).to_string());
+        // A node that is killed leaves no dump in the user's directory.
+        command.env("ERL_CRASH_DUMP_SECONDS", "0");
+        command
+    }
+}
+
+/// Standard output is the program's: Erlang's log goes to standard error. Reports of supervisors are left out
+/// (`logger_sasl_compatible`): what they say a program learns as the error of its own call.
+const LOGGER: &str = "[{handler,default,logger_std_h,#{config=>#{type=>standard_error}}}]";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_node_is_the_seed() {
+        assert_eq!(names(3), ["seed", "node2", "node3"]);
+    }
+
+    #[test]
+    fn cookies_differ() {
+        assert_ne!(cookie(), cookie());
+        assert_eq!(cookie().len(), 32);
+    }
+}

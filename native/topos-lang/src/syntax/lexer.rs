@@ -193,6 +193,10 @@ impl<'s> Lexer<'s> {
             self.pos -= 1;
         }
         self.push(TokenKind::Text, start);
+        if !self.formats.is_empty() {
+            // The f-string around it ends on this line as well, and is what is reported.
+            return;
+        }
         let end = self.span_from(self.pos);
         let open = Span::new(offset(start), offset(start + 1));
         let diagnostic = Diagnostic::new(codes::UNTERMINATED_TEXT, "this text is not terminated", open)
@@ -373,6 +377,11 @@ impl<'s> Lexer<'s> {
         };
         let rest = self.source.get(start..).unwrap_or_default();
         self.pos += rest.chars().take_while(|c| same_kind(*c)).map(char::len_utf8).sum::<usize>();
+        if let Some(close) = closing_quote(first) {
+            // The quoted text is passed over with its quotes.
+            let line = self.source.get(self.pos..).and_then(|rest| rest.lines().next()).unwrap_or_default();
+            self.pos += line.find(close).map_or(0, |at| at + close.len_utf8());
+        }
         self.push(TokenKind::Unknown, start);
         let help = match first {
             ';' => Some("statements are separated by line ends"),
@@ -399,6 +408,16 @@ impl<'s> Lexer<'s> {
             diagnostic = diagnostic.help(help);
         }
         self.diagnostics.push(diagnostic);
+    }
+}
+
+/// What closes a typographic quote.
+const fn closing_quote(open: char) -> Option<char> {
+    match open {
+        '\u{201c}' | '\u{201e}' => Some('\u{201d}'),
+        '\u{ab}' => Some('\u{bb}'),
+        '\u{2018}' => Some('\u{2019}'),
+        _ => None,
     }
 }
 

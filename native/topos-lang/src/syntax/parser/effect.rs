@@ -51,7 +51,7 @@ impl Parser<'_> {
                 TokenKind::Eof | TokenKind::RBrace => return operations,
                 TokenKind::End if self.awaited(TokenKind::End) => return operations,
                 _ => {
-                    self.unexpected_help(codes::UNEXPECTED, "`operation`", "write `operation op(x : Int) : Text`");
+                    self.wrong(codes::UNEXPECTED, "`operation`", "write `operation op(x : Int) : Text`");
                     self.skip(|parser| parser.at(TokenKind::Operation));
                 }
             }
@@ -160,7 +160,7 @@ impl Parser<'_> {
                 TokenKind::Lower | TokenKind::Return => items.clauses.push(self.clause()),
                 _ => {
                     let expected = if arms { "`state`, a clause or `|`" } else { "`state` or a clause" };
-                    self.unexpected_help(codes::UNEXPECTED, expected, "a clause is `operation(arguments) => body`");
+                    self.wrong(codes::UNEXPECTED, expected, "a clause is `operation(arguments) => body`");
                     self.skip_line();
                 }
             }
@@ -247,7 +247,7 @@ impl Parser<'_> {
             }
         }
         if self.stopped() || self.is_closer() {
-            self.unexpected_help(codes::MISSING_BODY, "a body after `=>`", "`()` does nothing");
+            self.unexpected_help(codes::MISSING_BODY, "a body", "`()` does nothing");
             return Block { stmts: Vec::new(), span: nothing };
         }
         self.body_brace = Some(self.pos);

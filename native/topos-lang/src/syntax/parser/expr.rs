@@ -282,15 +282,27 @@ impl Parser<'_> {
     /// An expression in brackets, where `=` can only be a slip.
     pub(super) fn argument(&mut self) -> Expr {
         let expr = self.expr();
+        if self.unbalanced {
+            // More likely a closer is missing before this line.
+            return expr;
+        }
         self.comparison_slip(expr)
     }
 
     /// A condition: `=` in place of `==` is said and read as meant.
     pub(super) fn comparison_slip(&mut self, expr: Expr) -> Expr {
-        if !self.at(TokenKind::Eq) || self.newline() {
+        if self.newline() || !matches!(self.kind(), TokenKind::Eq | TokenKind::LeftArrow) {
             return expr;
         }
         let op_span = self.span();
+        if self.at(TokenKind::LeftArrow) {
+            self.error(
+                codes::ASSIGNMENT_IN_CONDITION,
+                "`<-` does not compare",
+                op_span,
+                "to compare with a negative number write `a < -1`, with a blank",
+            );
+        }
         self.error(codes::ASSIGNMENT_IN_CONDITION, "`=` does not compare", op_span, "write `==` to compare");
         self.bump();
         let right = self.expr();

@@ -21,6 +21,11 @@ impl Parser<'_> {
             self.opens.clear();
             self.members = None;
             self.suspect = None;
+            if self.raw(0).begins_declaration || self.pos == 0 {
+                self.unbalanced = self.raw(0).unbalanced;
+                self.lost = false;
+                self.failed_line = None;
+            }
             match self.raw(0).kind {
                 TokenKind::Module => {
                     let doc = self.doc();
@@ -122,7 +127,7 @@ impl Parser<'_> {
 
     /// Passes over tokens up to the next one that begins a declaration.
     pub(super) fn skip_to_decl(&mut self) {
-        while !self.stopped() && !(self.newline() && super::cursor::is_declaration_keyword(self.kind())) {
+        while !(self.stopped() || (self.newline() && super::cursor::is_declaration_keyword(self.kind()))) {
             self.bump();
         }
         self.last_error = Some(self.pos);

@@ -143,29 +143,35 @@ impl Parser<'_> {
         }
         let arms = match self.kind() {
             TokenKind::LBrace => self.braced_arms(),
-            TokenKind::Of | TokenKind::Bar | TokenKind::With => {
-                if self.at(TokenKind::With) {
-                    self.error(
-                        codes::FOREIGN_SYNTAX,
-                        "`match` is followed by `{` or `of`",
-                        self.span(),
-                        "write `match x { | pattern -> .. }`",
-                    );
-                }
+            TokenKind::Of | TokenKind::Bar => {
                 self.await_closer(Delim::End, keyword);
-                if !self.at(TokenKind::Bar) {
-                    self.bump();
-                }
+                self.eat(TokenKind::Of);
                 let arms = self.arms();
                 self.close();
                 arms
             }
+            TokenKind::With => self.arms_with(keyword),
             _ => {
                 self.unexpected_help(codes::UNEXPECTED, "`{` or `of`", "write `match x { | pattern -> .. }`");
                 Vec::new()
             }
         };
         ExprKind::Match { scrutinees, arms }
+    }
+
+    /// `match x with | p -> e`, as other languages have it: one mistake, whether an `end` follows or not.
+    fn arms_with(&mut self, keyword: Span) -> Vec<Arm> {
+        let help = "write `match x { | pattern -> .. }`";
+        self.error(codes::FOREIGN_SYNTAX, "`match` is followed by `{` or `of`", self.span(), help);
+        self.bump();
+        if self.at(TokenKind::LBrace) {
+            return self.braced_arms();
+        }
+        self.await_closer(Delim::End, keyword);
+        let arms = self.arms();
+        self.opens.pop();
+        self.eat(TokenKind::End);
+        arms
     }
 
     /// `{ | p -> e .. }`; the current token is the brace.
@@ -180,11 +186,7 @@ impl Parser<'_> {
     pub(super) fn arms(&mut self) -> Vec<Arm> {
         let mut arms = Vec::new();
         if !self.at(TokenKind::Bar) && !self.is_closer() && !self.at(TokenKind::End) && !self.stopped() {
-            self.unexpected_help(
-                codes::ARM_BAR,
-                "`|` before the pattern of an arm",
-                "each arm begins with `|`, the first one too",
-            );
+            self.wrong(codes::ARM_BAR, "`|`", "each arm begins with `|`, the first one too");
             // All arms may lack their bar: that is one mistake.
             self.skip(|parser| {
                 parser.at(TokenKind::Bar) || (parser.at(TokenKind::End) && parser.awaited(TokenKind::End))
@@ -202,18 +204,18 @@ impl Parser<'_> {
         self.nested(unread, |parser| {
             let start = parser.bump();
             let patterns = parser.alternatives();
-            let guards = parser.guards();
+            let guards = parser.guards(true);
             parser.arm_arrow();
             let body = parser.stmts();
             if body.stmts.is_empty() {
-                parser.unexpected_help(codes::MISSING_BODY, "a statement after `->`", "`()` does nothing");
+                parser.unexpected_help(codes::MISSING_BODY, "a statement", "`()` does nothing");
             }
             Arm { patterns, guards, body, span: parser.since(start) }
         })
     }
 
-    /// `when e, e`, if it is there.
-    pub(super) fn guards(&mut self) -> Vec<Expr> {
+    /// `when e, e`, if it is there; `slips` says that `=` can only be a slip behind it.
+    pub(super) fn guards(&mut self, slips: bool) -> Vec<Expr> {
         let mut guards = Vec::new();
         if self.at(TokenKind::If) && !self.newline() {
             self.error(
@@ -227,7 +229,9 @@ impl Parser<'_> {
         }
         self.bump();
         loop {
-            guards.push(self.expr());
+            let guard = self.expr();
+            // The guards of a flow are followed by its `=`.
+            guards.push(if slips { self.comparison_slip(guard) } else { guard });
             if !self.eat(TokenKind::Comma) {
                 return guards;
             }
@@ -252,7 +256,7 @@ impl Parser<'_> {
             _ => {
                 let help = "an arm is `| pattern -> body`; to compare or compute, bind a name and add `when condition`";
                 self.unexpected_help(codes::ARM_ARROW, "`->`", help);
-                if self.arrow_on_line() {
+                if !self.newline() && self.on_line(TokenKind::Arrow) {
                     self.skip(|parser| parser.at(TokenKind::Arrow));
                     self.bump();
                 }
@@ -260,14 +264,14 @@ impl Parser<'_> {
         }
     }
 
-    /// Whether an `->` follows on this line, outside of brackets.
-    fn arrow_on_line(&self) -> bool {
+    /// Whether a token of that kind follows on this line, outside of brackets and before the next arm or lambda.
+    pub(super) fn on_line(&self, wanted: TokenKind) -> bool {
         let mut depth = 0_u32;
         for ahead in 0..512 {
             match self.nth(ahead) {
                 TokenKind::Eof => return false,
-                _ if self.raw(ahead).newline => return false,
-                TokenKind::Arrow if depth == 0 => return true,
+                _ if ahead > 0 && self.raw(ahead).newline => return false,
+                kind if depth == 0 && kind == wanted => return true,
                 TokenKind::Bar | TokenKind::Fn | TokenKind::Backslash if depth == 0 => return false,
                 TokenKind::LParen | TokenKind::LBracket | TokenKind::LBrace => depth += 1,
                 TokenKind::RParen | TokenKind::RBracket | TokenKind::RBrace => match depth.checked_sub(1) {
@@ -354,7 +358,7 @@ impl Parser<'_> {
         if self.eat(TokenKind::Arrow) {
             return;
         }
-        self.unexpected_help(codes::UNEXPECTED, "`->` and the body of the function", help);
+        self.unexpected_help(codes::UNEXPECTED, "`->`", help);
         if matches!(self.kind(), TokenKind::FatArrow | TokenKind::Eq | TokenKind::Colon) {
             self.bump();
         }
@@ -369,7 +373,7 @@ impl Parser<'_> {
         }
         let body = self.stmts();
         if body.stmts.is_empty() {
-            self.unexpected_help(codes::MISSING_BODY, "a statement after `->`", "`()` does nothing");
+            self.unexpected_help(codes::MISSING_BODY, "a statement", "`()` does nothing");
         }
         body
     }
@@ -391,8 +395,8 @@ impl Parser<'_> {
         let written = effect.iter().map(Path::dotted).chain([operation.name.clone()]).collect::<Vec<_>>().join(".");
         self.unexpected_help(
             codes::PERFORM_CALL,
-            "`(` directly behind the operation",
-            &format!("write `perform {written}(..)`, with `()` if it takes no arguments"),
+            "`(`",
+            &format!("write `perform {written}(..)` with the parenthesis directly behind the operation, `()` if it takes no arguments"),
         );
         ExprKind::Perform { effect, operation, args: Vec::new() }
     }

@@ -48,8 +48,8 @@ impl Parser<'_> {
                         if !parser.eat(TokenKind::Arrow) {
                             parser.unexpected_help(
                                 codes::UNEXPECTED,
-                                "`->` and what follows the message",
-                                "a session that stops here goes on with `-> end`",
+                                "`->`",
+                                "actions are joined by `->`, and a session that stops ends with `-> end`",
                             );
                             break error(parser.nothing());
                         }
@@ -173,6 +173,9 @@ impl Parser<'_> {
                         "`@` and where the role is",
                         "write `coord @ local` or `part @ remote`",
                     );
+                    // The other roles will lack it too: that is one mistake.
+                    parser.skip(|_| false);
+                    parser.last_error = Some(parser.pos);
                     let location = parser.no_name();
                     return RoleDecl { role, location };
                 }
@@ -283,7 +286,7 @@ impl Parser<'_> {
         }
         self.open(Delim::Arms);
         if !self.at(TokenKind::Bar) && !self.at(TokenKind::RBrace) {
-            self.unexpected_help(codes::ARM_BAR, "`|` before the label of a branch", "each branch begins with `|`");
+            self.wrong(codes::ARM_BAR, "`|`", "each branch begins with `|`");
             self.skip(|parser| parser.at(TokenKind::Bar));
         }
         while self.eat(TokenKind::Bar) {

@@ -49,6 +49,9 @@ impl Parser<'_> {
                     "put it in parentheses to pass it as an argument"
                 }
                 TokenKind::FatArrow => "clauses with `=>` stand in handlers; arms and lambdas have `->`",
+                TokenKind::Lower if matches!(self.text(self.span()), "elif" | "elsif" | "elseif") => "write `else if`",
+                TokenKind::Arrow if self.awaited(TokenKind::Bar) => "each arm begins with `|`: `| pattern -> body`",
+                TokenKind::Arrow => "a function is `fn(x) -> ..`, in braces behind a call `{ | x -> .. }`",
                 TokenKind::Bang => "negation is the function `not`",
                 TokenKind::Question => "there is no `? :`; write `if c then a else b`",
                 _ => "begin a new line for a new statement",
@@ -228,7 +231,7 @@ impl Parser<'_> {
             TokenKind::Lower if self.nth(1) == TokenKind::Eq => {
                 let name = self.ident();
                 self.bump();
-                return StmtKind::Define { name, value: self.body_expr("`=`") };
+                return StmtKind::Define { name, value: self.body_expr() };
             }
             kind if kind.is_keyword()
                 && matches!(self.nth(1), TokenKind::Eq | TokenKind::ColonEq | TokenKind::LeftArrow)
@@ -251,7 +254,7 @@ impl Parser<'_> {
             _ if self.binds() => {
                 let pattern = self.pattern();
                 self.expect(TokenKind::LeftArrow);
-                return StmtKind::Bind { pattern, value: self.body_expr("`<-`") };
+                return StmtKind::Bind { pattern, value: self.body_expr() };
             }
             _ => {}
         }
@@ -260,9 +263,9 @@ impl Parser<'_> {
     }
 
     /// The right side of a binding.
-    fn body_expr(&mut self, after: &str) -> Expr {
+    fn body_expr(&mut self) -> Expr {
         if self.stopped() || self.block_ends(true) {
-            self.unexpected(codes::EXPECTED_EXPRESSION, &format!("an expression after {after}"));
+            self.unexpected(codes::EXPECTED_EXPRESSION, "an expression");
             return Expr { kind: ExprKind::Error, span: self.nothing() };
         }
         self.expr()
@@ -280,7 +283,7 @@ impl Parser<'_> {
                     );
                 }
                 self.bump();
-                StmtKind::Assign { place: expr, value: self.body_expr("`:=`") }
+                StmtKind::Assign { place: expr, value: self.body_expr() }
             }
             TokenKind::Eq => self.binding_of_expr(start, expr),
             TokenKind::LeftArrow if !self.newline() => {
@@ -395,7 +398,7 @@ impl Parser<'_> {
         let value = match self.kind() {
             TokenKind::Eq => {
                 self.bump();
-                self.body_expr("`=`")
+                self.body_expr()
             }
             TokenKind::LeftArrow | TokenKind::ColonEq => {
                 let found = self.found();

@@ -149,14 +149,31 @@ impl Parser<'_> {
 
     fn format_part(&mut self) -> Expr {
         let mode = std::mem::replace(&mut self.mode, super::Mode { newlines: false, braces: true });
+        // Nothing outside of the f-string can end in it.
+        let outer = std::mem::take(&mut self.opens);
         self.open(super::Delim::Format);
         let expr = self.expr();
         if !self.at(TokenKind::FormatClose) && !self.stopped() {
-            self.unexpected(codes::UNEXPECTED, "`}`");
+            let diagnostic = self.unexpected_diagnostic(codes::UNEXPECTED, "`}`");
+            let here = self.pos;
             self.skip(|parser| matches!(parser.kind(), TokenKind::FormatText | TokenKind::FormatEnd));
+            // Not if the f-string was not terminated, which explains everything.
+            if self.at_empty_end() {
+                self.last_error = Some(self.pos);
+            } else if self.last_error != Some(here) {
+                self.emit_always(diagnostic);
+                self.last_error = Some(self.pos);
+            }
         }
         self.close();
+        self.opens = outer;
         self.mode = mode;
         expr
+    }
+
+    /// Whether the current token is the empty end that the lexer gives an f-string that was not terminated.
+    fn at_empty_end(&self) -> bool {
+        let span = self.span();
+        span.start == span.end && !self.stopped()
     }
 }

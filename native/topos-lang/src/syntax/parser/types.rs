@@ -159,7 +159,7 @@ impl Parser<'_> {
     pub(super) fn begins_type(&self) -> bool {
         use TokenKind as K;
         match self.kind() {
-            K::Lower => !(self.at_word("deriving") && self.nth(1) == K::LBracket) && !self.at_word("via"),
+            K::Lower => !self.at_word("deriving") && !self.at_word("via"),
             kind => matches!(kind, K::Upper | K::LParen | K::LBracket | K::LBrace),
         }
     }
@@ -168,8 +168,10 @@ impl Parser<'_> {
     pub(super) fn atom_type(&mut self) -> Type {
         let start = self.span();
         let kind = match self.kind() {
-            TokenKind::Lower => TypeKind::Var(self.ident()),
-            TokenKind::Upper => {
+            TokenKind::Lower if self.nth(1) != TokenKind::Dot || self.raw(1).newline || self.raw(1).spaced => {
+                TypeKind::Var(self.ident())
+            }
+            TokenKind::Upper | TokenKind::Lower => {
                 let path = self.path("a type");
                 if self.at(TokenKind::Dot) && self.nth(1) == TokenKind::Lower && self.glued() {
                     self.bump();
@@ -227,7 +229,12 @@ impl Parser<'_> {
             let name = parser.lower("the name of a field");
             if !parser.eat(TokenKind::Colon) {
                 parser.unexpected(codes::UNEXPECTED, "`:` and the type of the field");
-                parser.eat(TokenKind::Eq);
+                if parser.at(TokenKind::Eq) {
+                    // A record value where a type should be: one mistake.
+                    parser.skip(|_| false);
+                    parser.last_error = Some(parser.pos);
+                    return TypeField { name, ty: error(parser.nothing()) };
+                }
             }
             let ty = parser.ty();
             if parser.at(TokenKind::Eq) {

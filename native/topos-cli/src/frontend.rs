@@ -1,0 +1,121 @@
+//! Has a program checked, module by module in the order of its imports.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use topos_lang::{
+    check::{self, Imports, Options, PRELUDE},
+    codes, core,
+    diagnostic::Diagnostic,
+    syntax::ast,
+};
+
+use crate::{
+    failure::Failure,
+    loader::Loaded,
+    source::{Findings, Source},
+};
+
+/// The effects that `topos_effect` installs handlers for when a program starts.
+const ROOT_EFFECTS: &[&str] =
+    &["Topos.IO.IO", "Topos.Process.Process", "Topos.Time.Time", "Topos.Runner.Runner", "Topos.Partisan.Distributed"];
+
+/// A module without mistakes.
+#[derive(Debug)]
+pub(crate) struct Compiled {
+    /// Typed.
+    pub(crate) core: core::Module,
+    /// Its text.
+    pub(crate) source: Source,
+}
+
+/// What the first module of a program is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// It will be run: it must have a `main` whose effects have handlers.
+    Program,
+    /// It may be a library; if it has a `main`, that is checked like a program's.
+    Module,
+}
+
+/// Checks the modules of a program; the answer has them in the given order, the program's own first. The mistakes of all
+/// modules are reported together; a module that imports one with mistakes is not looked at.
+pub(crate) fn check(program: Vec<Loaded>, role: Role) -> Result<Vec<Compiled>, Failure> {
+    let imports: BTreeMap<String, BTreeSet<String>> =
+        program.iter().map(|loaded| (loaded.name.clone(), imports(loaded))).collect();
+    let order = check::order(&imports).map_err(|cycle| cyclic(&program, &cycle))?;
+    let main = program.first().filter(|own| role == Role::Program || has_main(own)).map(|own| own.name.clone());
+    let mut interfaces = Imports::new();
+    let mut cores = BTreeMap::new();
+    let mut wrong = BTreeSet::new();
+    let mut mistakes = Vec::new();
+    for name in &order {
+        let Some(loaded) = program.iter().find(|loaded| loaded.name == *name) else { continue };
+        if imports[name].iter().any(|import| wrong.contains(import)) {
+            wrong.insert(name.clone());
+            continue;
+        }
+        let options = Options {
+            file: &loaded.source.path,
+            default_name: name,
+            root_effects: (Some(name) == main.as_ref()).then_some(ROOT_EFFECTS),
+        };
+        match check::check_module(&loaded.module, &interfaces, &options) {
+            Ok((core, interface)) => {
+                interfaces.insert(name.as_str().into(), interface);
+                cores.insert(name.clone(), core);
+            }
+            Err(mut diagnostics) => {
+                wrong.insert(name.clone());
+                diagnostics.iter_mut().for_each(|found| say_where_modules_are(found, &loaded.source));
+                mistakes.push(Findings { source: loaded.source.clone(), diagnostics });
+            }
+        }
+    }
+    if !mistakes.is_empty() {
+        return Err(Failure::Mistakes(mistakes));
+    }
+    let compiled = program
+        .into_iter()
+        .filter_map(|Loaded { name, source, .. }| cores.remove(&name).map(|core| Compiled { core, source }));
+    Ok(compiled.collect())
+}
+
+fn has_main(loaded: &Loaded) -> bool {
+    loaded.module.decls.iter().any(|decl| matches!(&decl.kind, ast::DeclKind::Flow(flow) if flow.name.name == "main"))
+}
+
+/// What a module imports; all but the prelude import the prelude.
+fn imports(loaded: &Loaded) -> BTreeSet<String> {
+    let mut names: BTreeSet<String> = loaded.module.imports.iter().map(|import| import.path.dotted()).collect();
+    if loaded.name != PRELUDE {
+        names.insert(PRELUDE.to_owned());
+    }
+    names
+}
+
+/// The checker does not know that modules are files.
+fn say_where_modules_are(found: &mut Diagnostic, source: &Source) {
+    if found.code == codes::UNKNOWN_MODULE && found.help.is_none() {
+        if let Some(name) = source.text.get(source.range(found.primary.span)) {
+            let file = name.replace('.', "/");
+            found.help = Some(format!("looked for {file}.topos next to the program and in the standard library"));
+        }
+    }
+}
+
+/// A circle of imports, shown at the import that leads back into it.
+fn cyclic(program: &[Loaded], cycle: &[String]) -> Failure {
+    let importer = cycle.last().and_then(|name| program.iter().find(|loaded| loaded.name == *name));
+    let target = cycle.first();
+    let place = importer.and_then(|loaded| {
+        let import = loaded.module.imports.iter().find(|import| Some(&import.path.dotted()) == target)?;
+        Some((loaded, import.path.span))
+    });
+    let findings = place.into_iter().map(|(loaded, span)| Findings {
+        source: loaded.source.clone(),
+        diagnostics: vec![Diagnostic::new(codes::IMPORT_CYCLE, "modules import each other in a circle", span)
+            .primary(check::show_cycle(cycle))
+            .help("move what they share into a module that both import")],
+    });
+    Failure::Mistakes(findings.collect())
+}

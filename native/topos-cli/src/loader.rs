@@ -1,0 +1,161 @@
+//! Reads a program and the modules it imports.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use topos_lang::{
+    check::PRELUDE,
+    diagnostic::{Code, Diagnostic},
+    syntax::{self, ast, Parse},
+};
+
+use crate::{
+    failure::{Error, Failure},
+    source::{Findings, Source},
+    stdlib::BUILT_IN,
+};
+
+/// The module in a file has another name than the file.
+const MISNAMED: Code = Code(810);
+
+/// A module that was read without a mistake.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    /// Its dotted name.
+    pub(crate) name: String,
+    /// Its text.
+    pub(crate) source: Source,
+    /// What it says.
+    pub(crate) module: ast::Module,
+}
+
+/// Reads one file, without its imports.
+pub(crate) fn read(path: &Path) -> Result<(Source, Parse), Error> {
+    let bytes = fs::read(path).map_err(|why| unreadable(path, &why))?;
+    let parse = syntax::parse_bytes(&bytes);
+    Ok((Source { path: shown(path), text: String::from_utf8_lossy(&bytes).into_owned() }, parse))
+}
+
+/// Reads a program: its own module first, then those it needs, each once. Syntax errors of all files are reported together; an
+/// import that is found nowhere is left to the checker, which knows its place.
+pub(crate) fn load(file: &Path, stdlib: Option<&Path>) -> Result<Vec<Loaded>, Failure> {
+    let (source, parse) = read(file)?;
+    let directory = file.parent().unwrap_or(Path::new(""));
+    let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    load_parsed(module_name(&stem), source, parse, Some(directory), stdlib)
+}
+
+/// Reads a program whose own text is at hand; `path` is what messages call it.
+pub(crate) fn load_text(path: &str, text: &str, stdlib: Option<&Path>) -> Result<Vec<Loaded>, Failure> {
+    let source = Source { path: path.to_owned(), text: text.to_owned() };
+    load_parsed("Main".to_owned(), source, syntax::parse(text), None, stdlib)
+}
+
+fn load_parsed(
+    default_name: String,
+    source: Source,
+    parse: Parse,
+    directory: Option<&Path>,
+    stdlib: Option<&Path>,
+) -> Result<Vec<Loaded>, Failure> {
+    let mut loaded = Vec::new();
+    let mut mistakes = Vec::new();
+    let name = parse.module.name.as_ref().map_or(default_name, ast::Path::dotted);
+    let mut seen = BTreeSet::from([name.clone()]);
+    let mut waiting = VecDeque::from([(name, source, parse)]);
+    while let Some((name, source, Parse { module, mut diagnostics, .. })) = waiting.pop_front() {
+        if let Some(path) = module.name.as_ref().filter(|path| path.dotted() != name) {
+            diagnostics.push(
+                Diagnostic::new(MISNAMED, format!("this file is module {name} for those who import it"), path.span)
+                    .primary(format!("but it calls itself {}", path.dotted()))
+                    .help(format!("write `module {name}`, or move the file")),
+            );
+        }
+        for name in module.imports.iter().map(|import| import.path.dotted()).chain([PRELUDE.to_owned()]) {
+            if !name.is_empty() && !seen.contains(&name) {
+                if let Some((source, parse)) = find(&name, directory, stdlib)? {
+                    waiting.push_back((name.clone(), source, parse));
+                }
+                seen.insert(name);
+            }
+        }
+        if diagnostics.is_empty() {
+            loaded.push(Loaded { name, source, module });
+        } else {
+            mistakes.push(Findings { source, diagnostics });
+        }
+    }
+    if mistakes.is_empty() {
+        Ok(loaded)
+    } else {
+        Err(Failure::Mistakes(mistakes))
+    }
+}
+
+/// Looks for `A.B` in `A/B.topos` next to the program, then in the standard library.
+fn find(name: &str, directory: Option<&Path>, stdlib: Option<&Path>) -> Result<Option<(Source, Parse)>, Error> {
+    let relative = PathBuf::from(name.replace('.', "/")).with_extension("topos");
+    for place in [directory, stdlib].into_iter().flatten() {
+        let path = place.join(&relative);
+        if path.is_file() {
+            return read(&path).map(Some);
+        }
+    }
+    let built_in = BUILT_IN.iter().find(|(known, _)| stdlib.is_none() && *known == name);
+    Ok(built_in.map(|(_, text)| {
+        let source = Source { path: format!("<built in>/{}", relative.display()), text: (*text).to_owned() };
+        (source, syntax::parse(text))
+    }))
+}
+
+/// The name of a program without a `module` line: `quick_start.topos` is `QuickStart`.
+fn module_name(stem: &str) -> String {
+    let words = stem.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let name: String = words
+        .map(|word| {
+            let (first, rest) = word.split_at(1);
+            first.to_ascii_uppercase() + rest
+        })
+        .collect();
+    match name.bytes().next() {
+        Some(first) if first.is_ascii_uppercase() => name,
+        _ => format!("Main{name}"),
+    }
+}
+
+/// The path as the user gave it, or relative to the working directory if it lies below.
+fn shown(path: &Path) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(&here).unwrap_or(path).display().to_string()
+}
+
+fn unreadable(path: &Path, why: &io::Error) -> Error {
+    let why = match why.kind() {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        io::ErrorKind::IsADirectory => "it is a directory".to_owned(),
+        _ => why.to_string(),
+    };
+    Error::new(
+        "TP0806",
+        format!("cannot read {}: {why}", path.display()),
+        "check the name of the file and its permissions",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_named_after_its_file() {
+        for (stem, name) in
+            [("quick_start", "QuickStart"), ("a-b.c", "ABC"), ("Main", "Main"), ("2048", "Main2048"), ("日本", "Main")]
+        {
+            assert_eq!(module_name(stem), name);
+        }
+    }
+}

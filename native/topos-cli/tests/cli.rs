@@ -1,0 +1,84 @@
+//! What a user sees: output and exit status of the command, one snapshot a case.
+
+mod common;
+
+use common::{Case, Outcome};
+
+fn topos(args: &[&str]) -> Outcome {
+    Case::new(args).run()
+}
+
+macro_rules! shows {
+    ($($name:ident: [$($arg:expr),* $(,)?];)*) => {
+        $(#[test]
+        fn $name() {
+            insta::assert_snapshot!(topos(&[$($arg),*]).show());
+        })*
+    };
+}
+
+shows! {
+    check_finds_nothing: ["check", "hello.topos"];
+    check_syntax: ["check", "syntax.topos"];
+    check_syntax_only_does_not_look_at_types: ["check", "--syntax-only", "types.topos", "hello.topos"];
+    check_types: ["check", "types.topos"];
+    check_effects: ["check", "effects.topos"];
+    check_patterns: ["check", "patterns.topos"];
+    check_unsupported: ["check", "unsupported.topos"];
+    check_records: ["check", "records.topos"];
+    check_several_files: ["check", "syntax.topos", "types.topos", "hello.topos"];
+    check_imports: ["check", "imports.topos"];
+    check_unknown_module: ["check", "unknown_module.topos"];
+    check_cycle: ["check", "cycle.topos"];
+    check_not_utf8: ["check", "latin.topos"];
+    check_no_such_file: ["check", "nothing.topos"];
+    check_directory: ["check", "App"];
+    check_bad_stdlib: ["check", "--stdlib", "App", "hello.topos"];
+    check_json: ["--error-format", "json", "check", "types.topos"];
+    check_json_without_a_file: ["--error-format", "json", "check", "nothing.topos"];
+    check_coloured: ["--color", "always", "check", "patterns.topos"];
+    build_to_a_file: ["build", "--emit", "erl", "-o", "hello.topos", "hello.topos"];
+    build_mistakes: ["build", "--emit", "erl", "types.topos"];
+    run_unknown_engine: ["run", "--engine", "warp", "hello.topos"];
+    run_unknown_host: ["run", "--host", "no.such.host.invalid", "hello.topos"];
+    run_foreign_host: ["run", "--host", "192.0.2.1", "hello.topos"];
+    run_without_main: ["run", "nomain.topos"];
+    run_mistakes: ["run", "--nodes", "3", "effects.topos"];
+    run_no_nodes: ["run", "--nodes", "0", "hello.topos"];
+    run_not_built: ["run", "--home", "App", "hello.topos"];
+    explain_compiler: ["explain", "TP0004"];
+    explain_run_time: ["explain", "1007"];
+    explain_own: ["explain", "tp801"];
+    explain_unknown: ["explain", "TP0000"];
+    usage_nothing: [];
+    usage_unknown_command: ["fly"];
+    usage_no_file: ["check"];
+    help_run: ["run", "--help"];
+}
+
+#[test]
+fn run_without_erlang() {
+    insta::assert_snapshot!(Case::new(&["run", "hello.topos"]).env("PATH", "/nowhere").run().show());
+}
+
+#[test]
+fn no_color_wins_on_a_terminal_and_pipes_are_never_coloured() {
+    let piped = topos(&["check", "patterns.topos"]);
+    assert!(!piped.stderr.contains('\u{1b}'), "{}", piped.stderr);
+}
+
+#[test]
+fn the_version_is_printed() {
+    let version = topos(&["--version"]);
+    assert_eq!((version.status, version.stdout.trim()), (0, concat!("topos ", env!("CARGO_PKG_VERSION"))));
+}
+
+#[test]
+fn readable_erlang_is_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = directory.path().join("out").display().to_string();
+    let built = topos(&["build", "--emit", "erl", "-o", &output, "hello.topos"]);
+    assert_eq!(built.status, 0, "{}", built.show());
+    let text = std::fs::read_to_string(directory.path().join("out/Hello.erl")).unwrap();
+    insta::assert_snapshot!(text);
+}

@@ -1,0 +1,258 @@
+//! Programs on real nodes. Without Erlang, or before `rebar3 compile`, each test says that it is skipped and why.
+
+#![allow(clippy::print_stderr, clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+mod common;
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use common::{cases, root, Case, Outcome};
+
+/// How long a condition is waited for before the test fails.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// One run at a time: each starts several VMs.
+fn turn() -> Option<MutexGuard<'static, ()>> {
+    static TURN: Mutex<()> = Mutex::new(());
+    let built = root().join("_build/default/lib/topos_partisan/ebin/topos_effect.beam").is_file();
+    let erlang = Command::new("erl").args(["-noshell", "-eval", "halt()."]).stdin(Stdio::null()).status();
+    if !erlang.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: there is no Erlang on the PATH");
+        None
+    } else if !built {
+        eprintln!("skipped: the Erlang side is not built (rebar3 compile)");
+        None
+    } else {
+        Some(TURN.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The engines that Erlang finds here.
+fn engines() -> Vec<&'static str> {
+    let found = Command::new("erl")
+        .args(["-noshell", "-eval", "halt(case code:which(partisan) of non_existing -> 1; _ -> 0 end)."])
+        .stdin(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    if found {
+        vec!["partisan", "otp"]
+    } else {
+        eprintln!("skipped: the engine partisan, which is not installed here");
+        vec!["otp"]
+    }
+}
+
+/// A mark in the environment of a run, by which its VMs are found.
+fn mark() -> String {
+    static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let next = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    format!("{}-{next}", std::process::id())
+}
+
+/// The VMs that carry the mark.
+fn vms(mark: &str) -> Vec<u32> {
+    let wanted = format!("TOPOS_TEST_RUN={mark}");
+    let processes = fs::read_dir("/proc").expect("this test needs /proc").filter_map(Result::ok);
+    let mut found = Vec::new();
+    for process in processes {
+        let Ok(pid) = process.file_name().to_string_lossy().parse() else { continue };
+        // A process may end while it is looked at: then it is none.
+        let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
+        let environment = fs::read(process.path().join("environ")).unwrap_or_default();
+        let marked = environment.split(|&byte| byte == 0).any(|entry| entry == wanted.as_bytes());
+        if marked && name.trim().starts_with("beam") {
+            found.push(pid);
+        }
+    }
+    found
+}
+
+fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what} did not happen within {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn run(args: &[&str]) -> Outcome {
+    let mark = mark();
+    let outcome = Case::new(args).env("TOPOS_TEST_RUN", &mark).run();
+    assert_eq!(vms(&mark), [0; 0], "VMs are left after {}", outcome.show());
+    outcome
+}
+
+/// What a node wrote, without its prefix.
+fn lines_of<'a>(outcome: &'a Outcome, node: &str) -> Vec<&'a str> {
+    let prefixed = outcome.stdout.lines().filter_map(|line| line.split_once('|'));
+    prefixed.filter(|(name, _)| name.trim() == node).map(|(_, text)| text.trim()).collect()
+}
+
+/// Whether the lines contain the wanted ones in this order, perhaps with others between.
+#[track_caller]
+fn assert_tells(outcome: &Outcome, node: &str, story: &[&str]) {
+    let lines = lines_of(outcome, node);
+    let mut rest = lines.iter();
+    for wanted in story {
+        assert!(rest.any(|line| line == wanted), "{node} does not say {wanted:?} in its turn\n{}", outcome.show());
+    }
+}
+
+#[test]
+fn the_demo_tells_its_story_on_every_engine() {
+    let Some(_turn) = turn() else { return };
+    for engine in engines() {
+        let start = Instant::now();
+        let demo = run(&["demo", "--engine", engine]);
+        let took = start.elapsed();
+        assert_eq!(demo.status, 0, "{}", demo.show());
+        assert!(took < Duration::from_secs(30), "the demo took {took:?} on {engine}");
+        assert!(demo.stderr.contains(&format!("engine {engine}")), "{}", demo.show());
+        // An event and a message of the same peer may come in either order: each is a story of its own.
+        let stories: [(&str, &[&str]); 9] = [
+            (
+                "seed",
+                &[
+                    "Created cluster as seed node",
+                    "Everybody has greeted everybody: now one of us is killed",
+                    "node3@127.0.0.1 is down",
+                    "All others have noticed: it may come back",
+                    "We are all together again: good-bye",
+                    "Left the cluster",
+                ],
+            ),
+            ("seed", &["node3 says hello", "node3@127.0.0.1 is down", "node3 says hello"]),
+            ("seed", &["node3@127.0.0.1 is up", "node3@127.0.0.1 is down", "node3@127.0.0.1 is up"]),
+            ("seed", &["node2 says hello"]),
+            ("node2", &["Joined cluster", "node3@127.0.0.1 is down", "node3@127.0.0.1 is up", "Left the cluster"]),
+            ("node2", &["node3 says hello", "node3@127.0.0.1 is down", "node3 says hello"]),
+            ("node2", &["seed says hello"]),
+            ("node3", &["Joined cluster", "seed says hello", "Joined cluster", "seed says hello", "Left the cluster"]),
+            ("node3", &["node2 says hello", "Joined cluster", "node2 says hello"]),
+        ];
+        for (node, story) in stories {
+            assert_tells(&demo, node, story);
+        }
+        for remark in ["killing node3 (SIGKILL)", "starting node3 again"] {
+            assert_eq!(demo.stderr.matches(remark).count(), 1, "{}", demo.show());
+        }
+    }
+}
+
+#[test]
+fn a_node_that_comes_back_can_be_told_something_at_once() {
+    let Some(_turn) = turn() else { return };
+    for engine in engines() {
+        let outcome = run(&["run", "--nodes", "2", "--engine", engine, "restarts.topos"]);
+        assert_eq!(outcome.status, 0, "{}", outcome.show());
+        assert_eq!(outcome.stderr.matches("starting node2 again").count(), 12, "{}", outcome.show());
+    }
+}
+
+#[test]
+fn a_program_on_one_node_has_the_terminal_to_itself() {
+    let Some(_turn) = turn() else { return };
+    insta::assert_snapshot!(run(&["run", "hello.topos"]).show());
+}
+
+#[test]
+fn arguments_reach_the_program() {
+    let Some(_turn) = turn() else { return };
+    insta::assert_snapshot!(run(&["run", "echo.topos", "--", "one", "-x", "drei süße"]).show());
+}
+
+#[test]
+fn the_programs_exit_status_is_passed_on() {
+    let Some(_turn) = turn() else { return };
+    insta::assert_snapshot!(run(&["run", "status.topos"]).show());
+    assert_eq!(run(&["run", "--nodes", "2", "--engine", "otp", "status.topos"]).status, 7);
+}
+
+#[test]
+fn an_error_of_the_program_names_its_line() {
+    let Some(_turn) = turn() else { return };
+    insta::assert_snapshot!(run(&["run", "fails.topos"]).show());
+}
+
+#[test]
+fn errors_of_the_run_time_are_one_error_each() {
+    let Some(_turn) = turn() else { return };
+    for engine in engines() {
+        for (name, file) in
+            [("a_contact_that_is_not_there", "badjoin.topos"), ("a_bad_configuration", "badconfig.topos")]
+        {
+            let shown = run(&["run", "--engine", engine, file]).show();
+            // The same on every engine.
+            let shown = shown.replace(&format!("--engine {engine}"), "--engine ENGINE");
+            insta::assert_snapshot!(name, shown.replace(&format!("| engine {engine}"), "| engine ENGINE"));
+        }
+    }
+}
+
+#[test]
+fn beams_are_built() {
+    let Some(_turn) = turn() else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let output = directory.path().display().to_string();
+    let built = run(&["build", "-o", &output, "hello.topos"]);
+    assert_eq!(built.status, 0, "{}", built.show());
+    for module in ["Hello", "Topos.IO", "Topos.Prelude"] {
+        assert!(directory.path().join(format!("{module}.beam")).is_file(), "{module}: {}", built.show());
+    }
+}
+
+/// A run of `forever.topos` whose nodes have all said that they run.
+fn forever(mark: &str) -> std::process::Child {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_topos"))
+        .args(["run", "--nodes", "2", "forever.topos"])
+        .current_dir(cases())
+        .env("TOPOS_TEST_RUN", mark)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    for _ in 0..2 {
+        let line = lines.next().expect("a node ended").unwrap();
+        assert!(line.ends_with("running"), "{line}");
+    }
+    assert_eq!(vms(mark).len(), 2);
+    child
+}
+
+fn signal(child: &std::process::Child, signal: nix::sys::signal::Signal) {
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap()), signal).unwrap();
+}
+
+#[test]
+fn a_ctrl_c_ends_every_node() {
+    let Some(_turn) = turn() else { return };
+    let mark = mark();
+    let mut child = forever(&mark);
+    signal(&child, nix::sys::signal::Signal::SIGINT);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(vms(&mark), [0; 0]);
+}
+
+#[test]
+fn nodes_end_even_when_the_runner_is_killed() {
+    let Some(_turn) = turn() else { return };
+    let mark = mark();
+    let mut child = forever(&mark);
+    signal(&child, nix::sys::signal::Signal::SIGKILL);
+    child.wait().unwrap();
+    eventually("the end of the nodes", || vms(&mark).is_empty());
+}
+
+#[test]
+fn the_standard_library_answers() {
+    let Some(_turn) = turn() else { return };
+    insta::assert_snapshot!(run(&["run", "stdlib.topos"]).show());
+}

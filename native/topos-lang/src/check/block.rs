@@ -1,0 +1,369 @@
+//! Blocks and statements, `let`, lambdas, `if` and `match`.
+
+use super::tree::{Arm, Expr, ExprKind, Literal, Pattern, PatternKind, Stmt};
+use super::{unsupported, AmbientOf, Checker, Want, Why};
+use crate::codes;
+use crate::diagnostic::{Diagnostic, Span};
+use crate::syntax::ast;
+use crate::types::{builtin, Node, Ty};
+
+/// A block with more statements than this is refused: each nests the rest of the block one deeper in the core.
+const MAX_STATEMENTS: usize = 2_000;
+
+impl Checker<'_> {
+    pub(super) fn is_unit(&self, ty: Ty) -> bool {
+        matches!(self.store.node(ty), Node::Con(name, _) if &**name == builtin::UNIT)
+    }
+
+    /// A block; one that is wanted to be `()` drops its last value (rule 3).
+    pub(super) fn block(&mut self, block: &ast::Block, want: &Want) -> Expr {
+        self.scoped(|c| c.statements(&block.stmts, block.span, want))
+    }
+
+    fn statements(&mut self, stmts: &[ast::Stmt], span: Span, want: &Want) -> Expr {
+        if stmts.len() > MAX_STATEMENTS {
+            self.report(
+                Diagnostic::new(
+                    codes::TYPE_TOO_LARGE,
+                    format!("this block has {} statements; {MAX_STATEMENTS} are the most", stmts.len()),
+                    span,
+                )
+                .help("make flows of its parts"),
+            );
+            return self.wrong(want, span);
+        }
+        let Some((last, init)) = stmts.split_last() else {
+            let ty = self.store.unit();
+            self.subsume(ty, want, span);
+            return Expr { kind: ExprKind::Literal(Literal::Unit), ty, span };
+        };
+        let mut typed = Vec::new();
+        for stmt in init {
+            if let Some(stmt) = self.statement(stmt) {
+                typed.push(stmt);
+            }
+            self.settle(u32::MAX);
+        }
+        let value = match &last.kind {
+            ast::StmtKind::Expr(e) => self.last_value(e, want),
+            _ => {
+                if let Some(stmt) = self.statement(last) {
+                    typed.push(stmt);
+                }
+                let ty = self.store.unit();
+                self.subsume(ty, want, last.span);
+                Expr { kind: ExprKind::Literal(Literal::Unit), ty, span: last.span }
+            }
+        };
+        if typed.is_empty() {
+            return value;
+        }
+        let ty = value.ty;
+        Expr { kind: ExprKind::Block(typed, Box::new(value)), ty, span }
+    }
+
+    fn last_value(&mut self, e: &ast::Expr, want: &Want) -> Expr {
+        if !self.is_unit(want.ty) || is_branching(e) {
+            return self.expr(e, want);
+        }
+        let ty = self.fresh();
+        let value = self.expr(e, &Want::plain(ty));
+        self.dropped(&value);
+        Expr { ty: want.ty, span: value.span, kind: ExprKind::Drop(Box::new(value)) }
+    }
+
+    /// A value that nobody looks at should at least not be a function that was not called.
+    fn dropped(&mut self, value: &Expr) {
+        if matches!(self.store.node(value.ty), Node::Arrow { .. }) {
+            let shown = self.store.show(value.ty);
+            self.report(
+                Diagnostic::new(codes::DROPPED_FUNCTION, "this function is not called", value.span)
+                    .primary(format!("has the type `{shown}`"))
+                    .help("give it its arguments, `()` if it takes none"),
+            );
+        }
+    }
+
+    fn statement(&mut self, stmt: &ast::Stmt) -> Option<Stmt> {
+        match &stmt.kind {
+            ast::StmtKind::Let { pattern, ty, value } => Some(self.let_(pattern, ty.as_ref(), value)),
+            ast::StmtKind::Bind { pattern, value } => Some(self.let_(pattern, None, value)),
+            ast::StmtKind::Define { name, value } => {
+                let pattern = ast::Pattern { kind: ast::PatternKind::Var(name.clone()), span: name.span };
+                Some(self.let_(&pattern, None, value))
+            }
+            ast::StmtKind::Assign { .. } => {
+                self.report(unsupported::assign(stmt.span));
+                None
+            }
+            ast::StmtKind::For { pattern, .. } => {
+                self.report(unsupported::for_(stmt.span.to(pattern.span)));
+                None
+            }
+            ast::StmtKind::Return(_) => {
+                self.report(unsupported::return_(stmt.span));
+                None
+            }
+            ast::StmtKind::Expr(e) => {
+                let ty = self.fresh();
+                let value = self.expr(e, &Want::plain(ty));
+                self.dropped(&value);
+                Some(Stmt::Expr(value))
+            }
+        }
+    }
+
+    /// `let p : T = e`. A variable bound to a value (a function, a constructor of values ..) is generalised.
+    pub(super) fn let_(&mut self, pattern: &ast::Pattern, ty: Option<&ast::Type>, value: &ast::Expr) -> Stmt {
+        let annotation = match &pattern.kind {
+            ast::PatternKind::Annotated(_, ty) => Some(&**ty),
+            _ => ty,
+        };
+        let generalise = annotation.is_none() && matches!(pattern.kind, ast::PatternKind::Var(_)) && is_value(value);
+        if generalise {
+            self.level += 1;
+        }
+        let want = match ty {
+            Some(ty) => {
+                let at = ty.span;
+                Want::new(self.annotation(ty), Why::Signature(at))
+            }
+            None => Want::plain(self.fresh()),
+        };
+        let value = self.expr(value, &want);
+        if generalise {
+            self.settle(self.level);
+            self.level -= 1;
+            let undecided = self.store.generalise(want.ty, self.level);
+            self.undecided(&undecided, value.span);
+            self.store.close_spine(want.ty);
+        }
+        let pattern = self.pattern(pattern, &want);
+        Stmt::Let { pattern, value }
+    }
+
+    /// Variables of `++` that nothing decided.
+    pub(super) fn undecided(&mut self, vars: &[Ty], span: Span) {
+        if vars.is_empty() {
+            return;
+        }
+        self.report(
+            Diagnostic::new(codes::AMBIGUOUS_TYPE, "`++` joins texts or lists here, and nothing says which", span)
+                .help("annotate an operand: `(x : Text) ++ y`"),
+        );
+        for var in vars {
+            let error = self.store.error();
+            // A variable takes any type that its bound allows, the error type always.
+            let _bound = self.store.unify(*var, error);
+        }
+    }
+
+    /// `fn(x, y) -> body`, `{ body }`.
+    pub(super) fn lambda(&mut self, params: &[ast::Param], body: &ast::Block, want: &Want, span: Span) -> Expr {
+        let shape = self.function_shape(params.len().max(1), want, span);
+        self.scoped(|c| {
+            let mut patterns = Vec::new();
+            if params.is_empty() {
+                let unit = c.store.unit();
+                c.subsume(unit, &Want::new(shape.params[0], want.why.clone()), span);
+            }
+            c.distinct(params.iter().map(|p| &p.pattern));
+            for (param, ty) in params.iter().zip(&shape.params) {
+                if let Some(annotation) = &param.ty {
+                    let at = annotation.span;
+                    let annotated = c.annotation(annotation);
+                    c.subsume(annotated, &Want::new(*ty, want.why.clone()), at);
+                }
+                patterns.push(c.pattern(&param.pattern, &Want::plain(*ty)));
+            }
+            let result = Want::new(shape.result, want.why.clone());
+            let body = c.under(shape.row, AmbientOf::Lambda(span), |c| c.block(body, &result));
+            let ty = shape.ty;
+            Expr { kind: ExprKind::Lambda { params: patterns, body: Box::new(body) }, ty, span }
+        })
+    }
+
+    /// `{ | p -> e }`.
+    pub(super) fn match_lambda(&mut self, arms: &[ast::Arm], want: &Want, span: Span) -> Expr {
+        let shape = self.function_shape(1, want, span);
+        let param = self.new_local("it");
+        let result = Want::new(shape.result, want.why.clone());
+        let arms = self.under(shape.row, AmbientOf::Lambda(span), |c| c.arms(arms, &[shape.params[0]], &result));
+        let scrutinee = Expr { kind: ExprKind::Local(param.clone()), ty: shape.params[0], span };
+        let body = Expr { kind: ExprKind::Match { scrutinee: Box::new(scrutinee), arms }, ty: shape.result, span };
+        let pattern = Pattern { kind: PatternKind::Bind(param), ty: shape.params[0], span };
+        Expr { kind: ExprKind::Lambda { params: vec![pattern], body: Box::new(body) }, ty: shape.ty, span }
+    }
+
+    /// The parameters, the row and the result of a function of `arity` parameters that is wanted.
+    fn function_shape(&mut self, arity: usize, want: &Want, span: Span) -> Shape {
+        let mut params = Vec::new();
+        let mut rows = Vec::new();
+        let mut at = want.ty;
+        while params.len() < arity {
+            let Node::Arrow { param, row, result } = *self.store.node(at) else { break };
+            params.push(param);
+            rows.push(row);
+            at = result;
+        }
+        if params.len() == arity {
+            let row = rows.pop().unwrap_or_else(|| self.store.empty());
+            return Shape { params, row, result: at, ty: want.ty };
+        }
+        let missing: Vec<(Ty, Ty)> = (params.len()..arity).map(|_| (self.fresh(), self.fresh_row())).collect();
+        let result = self.fresh();
+        let rest = missing.iter().rev().fold(result, |result, (param, row)| self.store.arrow(*param, *row, result));
+        // What a function wanted there says so far is kept, whether the rest fits or not.
+        let known: Vec<(Ty, Ty)> = params.iter().copied().zip(rows.iter().copied()).collect();
+        let ty = known.iter().rev().fold(rest, |result, (param, row)| self.store.arrow(*param, *row, result));
+        self.subsume(ty, want, span);
+        params.extend(missing.iter().map(|(param, _)| *param));
+        let row = missing.last().map_or_else(|| self.store.empty(), |(_, row)| *row);
+        Shape { params, row, result, ty }
+    }
+
+    pub(super) fn if_(
+        &mut self,
+        condition: &ast::Expr,
+        then: &ast::Block,
+        otherwise: Option<&ast::Block>,
+        want: &Want,
+        span: Span,
+    ) -> Expr {
+        let bool_ty = self.store.con(builtin::BOOL, Vec::new());
+        let condition = self.expr(condition, &Want::new(bool_ty, Why::Demand("the condition of an `if` is a Bool")));
+        let (then, otherwise) = match otherwise {
+            Some(otherwise) => {
+                let then_span = then.stmts.last().map_or(then.span, |s| s.span);
+                let then = self.block(then, want);
+                let want = match want.why {
+                    Why::Plain => Want::new(want.ty, Why::Like(then_span, "the first branch")),
+                    _ => want.clone(),
+                };
+                (then, self.block(otherwise, &want))
+            }
+            None => {
+                let unit = self.store.unit();
+                let want_unit = Want::new(unit, Why::Demand("an `if` without `else` has no value"));
+                let then = self.block(then, &want_unit);
+                self.subsume(unit, want, span);
+                (then, Expr { kind: ExprKind::Literal(Literal::Unit), ty: unit, span })
+            }
+        };
+        let kind =
+            ExprKind::If { condition: Box::new(condition), then: Box::new(then), otherwise: Box::new(otherwise) };
+        Expr { kind, ty: want.ty, span }
+    }
+
+    pub(super) fn match_(&mut self, scrutinees: &[ast::Expr], arms: &[ast::Arm], want: &Want, span: Span) -> Expr {
+        let mut typed = Vec::new();
+        let mut types = Vec::new();
+        for scrutinee in scrutinees {
+            let ty = self.fresh();
+            let scrutinee = self.expr(scrutinee, &Want::plain(ty));
+            types.push(scrutinee.ty);
+            typed.push(scrutinee);
+        }
+        self.settle(u32::MAX);
+        let arms = self.arms(arms, &types, want);
+        let scrutinee = if typed.len() == 1 {
+            typed.remove(0)
+        } else {
+            let at = scrutinees.iter().map(|s| s.span).reduce(Span::to).unwrap_or(span);
+            let ty = self.store.tuple(types);
+            Expr { kind: ExprKind::Tuple(typed), ty, span: at }
+        };
+        Expr { kind: ExprKind::Match { scrutinee: Box::new(scrutinee), arms }, ty: want.ty, span }
+    }
+
+    /// Arms over one or several scrutinees.
+    pub(super) fn arms(&mut self, arms: &[ast::Arm], types: &[Ty], want: &Want) -> Vec<Arm> {
+        let scrutinee = match types {
+            [one] => *one,
+            many => self.store.tuple(many.to_vec()),
+        };
+        let mut first: Option<Span> = None;
+        let mut typed = Vec::new();
+        for arm in arms {
+            let want = match (&want.why, first) {
+                (Why::Plain, Some(at)) => Want::new(want.ty, Why::Like(at, "the first arm")),
+                _ => want.clone(),
+            };
+            typed.push(self.arm(arm, scrutinee, types.len(), &want));
+            first = first.or_else(|| arm.body.stmts.last().map(|s| s.span));
+        }
+        typed
+    }
+
+    fn arm(&mut self, arm: &ast::Arm, scrutinee: Ty, count: usize, want: &Want) -> Arm {
+        self.scoped(|c| {
+            let mut patterns = Vec::new();
+            let mut scrutinee = scrutinee;
+            for pattern in &arm.patterns {
+                if count > 1
+                    && !matches!(&pattern.kind, ast::PatternKind::Tuple(p) if p.len() == count)
+                    && !matches!(pattern.kind, ast::PatternKind::Wildcard | ast::PatternKind::Error)
+                {
+                    c.report(
+                        Diagnostic::new(
+                            codes::SCRUTINEES,
+                            format!("this `match` looks at {count} values, so an arm has {count} patterns"),
+                            pattern.span,
+                        )
+                        .help("separate them by commas: `| p, q -> ..`"),
+                    );
+                    scrutinee = c.store.error();
+                }
+            }
+            c.alternatives(&arm.patterns, scrutinee, &mut patterns);
+            let guard = c.guards(&arm.guards);
+            let body = c.block(&arm.body, want);
+            Arm { patterns, guard, body, span: arm.span }
+        })
+    }
+
+    /// Guards, all of which must be true, as one expression.
+    pub(super) fn guards(&mut self, guards: &[ast::Expr]) -> Option<Expr> {
+        let bool_ty = self.store.con(builtin::BOOL, Vec::new());
+        let want = Want::new(bool_ty, Why::Demand("a guard is a Bool"));
+        let typed: Vec<Expr> = self.pure(AmbientOf::Guard, |c| guards.iter().map(|g| c.expr(g, &want)).collect());
+        typed.into_iter().reduce(|left, right| {
+            let span = left.span.to(right.span);
+            let kind = ExprKind::Binary { op: ast::BinaryOp::And, left: Box::new(left), right: Box::new(right) };
+            Expr { kind, ty: bool_ty, span }
+        })
+    }
+}
+
+struct Shape {
+    params: Vec<Ty>,
+    row: Ty,
+    result: Ty,
+    ty: Ty,
+}
+
+/// Whether an expression passes what is wanted on to blocks, which drop values themselves.
+fn is_branching(e: &ast::Expr) -> bool {
+    matches!(
+        e.kind,
+        ast::ExprKind::If { .. } | ast::ExprKind::Match { .. } | ast::ExprKind::Do(_) | ast::ExprKind::With { .. }
+    )
+}
+
+/// Whether evaluating an expression does nothing, so that its type may be generalised (the value restriction).
+fn is_value(e: &ast::Expr) -> bool {
+    match &e.kind {
+        ast::ExprKind::Literal(_)
+        | ast::ExprKind::Var { .. }
+        | ast::ExprKind::Constructor(_)
+        | ast::ExprKind::Lambda { .. }
+        | ast::ExprKind::Thunk(_)
+        | ast::ExprKind::MatchLambda(_) => true,
+        ast::ExprKind::Tuple(parts) | ast::ExprKind::List(parts) => parts.iter().all(is_value),
+        ast::ExprKind::Record(fields) => fields.iter().all(|f| is_value(&f.value)),
+        ast::ExprKind::Apply { function, args } => {
+            matches!(function.kind, ast::ExprKind::Constructor(_)) && args.iter().all(is_value)
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,524 @@
+//! Calls: of flows and function values, constructors, companion functions, operations, and `with`.
+
+use std::collections::HashMap;
+
+use super::env::{CtorRef, Lookup};
+use super::interface::TypeBody;
+use super::tree::{Expr, ExprKind, Literal};
+use super::{suggest, AmbientOf, Checker, Want, Why};
+use crate::codes;
+use crate::diagnostic::{Diagnostic, Span};
+use crate::syntax::ast;
+use crate::types::{short, Name, Node, Ty};
+
+/// An argument: still to be checked, or checked already (the left side of `|>`, a receiver).
+enum Arg<'e> {
+    Ast(&'e ast::Expr),
+    Done(Expr),
+}
+
+/// What `e.m` is as the head of a call.
+enum Method {
+    /// A field that holds a function.
+    Field(Expr),
+    /// A flow of the receiver's module, which takes the receiver as its last argument.
+    Companion { head: Expr, receiver: Expr },
+}
+
+impl Checker<'_> {
+    pub(super) fn call(&mut self, function: &ast::Expr, args: &[ast::Expr], want: &Want, span: Span) -> Expr {
+        let args: Vec<Arg<'_>> = args.iter().map(Arg::Ast).collect();
+        self.call_with(function, args, false, want, span)
+    }
+
+    /// `x |> f(y)` is `f(y, x)`, with x evaluated first.
+    pub(super) fn pipe(&mut self, left: &ast::Expr, right: &ast::Expr, want: &Want, span: Span) -> Expr {
+        let ty = self.fresh();
+        let left = self.expr(left, &Want::plain(ty));
+        let (function, args) = match &right.kind {
+            ast::ExprKind::Apply { function, args } => (&**function, args.as_slice()),
+            _ => (right, &[][..]),
+        };
+        let mut all: Vec<Arg<'_>> = args.iter().map(Arg::Ast).collect();
+        all.push(Arg::Done(left));
+        self.call_with(function, all, true, want, span)
+    }
+
+    fn call_with(
+        &mut self,
+        function: &ast::Expr,
+        mut args: Vec<Arg<'_>>,
+        mut last_first: bool,
+        want: &Want,
+        span: Span,
+    ) -> Expr {
+        let what = Self::callee_name(function);
+        let head = match &function.kind {
+            ast::ExprKind::Constructor(path) => {
+                let args: Vec<Arg<'_>> = args;
+                return self.construct(path, args, last_first, want, span);
+            }
+            ast::ExprKind::Var { qualifier, name } => self.variable(qualifier, name, function.span),
+            ast::ExprKind::Field { record, field } => {
+                let ty = self.fresh();
+                let receiver = self.expr(record, &Want::plain(ty));
+                match self.method(receiver, field, function.span) {
+                    Method::Field(head) => head,
+                    Method::Companion { head, receiver } => {
+                        args.push(Arg::Done(receiver));
+                        last_first = true;
+                        head
+                    }
+                }
+            }
+            _ => {
+                let ty = self.fresh();
+                self.expr(function, &Want::plain(ty))
+            }
+        };
+        self.apply_head(head, &what, args, last_first, want, span)
+    }
+
+    /// `e.m` as the head of a call (rule 7): a field of `e`, or the companion function and `e`, its last argument.
+    fn method(&mut self, receiver: Expr, field: &ast::Ident, span: Span) -> Method {
+        self.settle_fields(u32::MAX);
+        let error = self.store.error();
+        let wrong = |ty| Expr { kind: ExprKind::Error, ty, span };
+        if let Node::Con(name, _) = self.store.node(receiver.ty).clone() {
+            let is_field =
+                self.nominal_fields(receiver.ty).is_some_and(|(_, f)| f.iter().any(|f| *f.name == *field.name));
+            if !is_field {
+                let Some(id) = self.env.companion(&name, &field.name) else {
+                    self.no_companion(&name, receiver.ty, field);
+                    return Method::Field(wrong(error));
+                };
+                let ty = self.store.instantiate(self.env.flows[id].ty, self.level);
+                let ty = self.opened(ty, span, &format!("`{}`", field.name));
+                return Method::Companion { head: Expr { kind: ExprKind::Flow(id), ty, span }, receiver };
+            }
+        }
+        if matches!(self.store.node(receiver.ty), Node::Var { .. }) {
+            self.report(
+                Diagnostic::new(
+                    codes::TYPE_UNKNOWN_HERE,
+                    format!("the type of this is not known yet, so `{}` cannot be looked up", field.name),
+                    receiver.span,
+                )
+                .help(format!("annotate it, or call the function by its name: `Module.{}(..)`", field.name)),
+            );
+            return Method::Field(wrong(error));
+        }
+        match self.try_select(receiver.ty, &field.name) {
+            Some(ty) => {
+                let ty = self.opened(ty, span, &format!("`.{}`", field.name));
+                let kind = ExprKind::Field { record: Box::new(receiver), field: field.name.as_str().into() };
+                Method::Field(Expr { kind, ty, span })
+            }
+            None => {
+                let shown = self.store.show(receiver.ty);
+                self.report(Diagnostic::new(
+                    codes::NO_FIELD,
+                    format!("`{shown}` has no field `{}`, and no module of functions", field.name),
+                    field.span,
+                ));
+                Method::Field(wrong(error))
+            }
+        }
+    }
+
+    fn no_companion(&mut self, type_name: &str, ty: Ty, field: &ast::Ident) {
+        let module = super::env::companion_module(type_name);
+        let shown = self.store.show(ty);
+        let known = self.env.has_module(&module) || *module == *self.env.module;
+        let diagnostic = if known {
+            Diagnostic::new(
+                codes::NO_FIELD,
+                format!("`{shown}` has no field `{0}`, and `{module}` no function `{0}`", field.name),
+                field.span,
+            )
+        } else {
+            Diagnostic::new(
+                codes::NO_FIELD,
+                format!("`{shown}` has no field `{}`, and its module `{module}` is not imported", field.name),
+                field.span,
+            )
+            .help(format!("add `import {module}`, if there is such a module"))
+        };
+        let near =
+            if known { suggest::nearest(&field.name, self.env.exported(&module)).map(str::to_owned) } else { None };
+        self.report(match near {
+            Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+            None => diagnostic,
+        });
+    }
+
+    fn apply_head(
+        &mut self,
+        head: Expr,
+        what: &str,
+        args: Vec<Arg<'_>>,
+        last_first: bool,
+        want: &Want,
+        span: Span,
+    ) -> Expr {
+        let args = if args.is_empty() {
+            let ty = self.store.unit();
+            vec![Arg::Done(Expr { kind: ExprKind::Literal(Literal::Unit), ty, span: Span::new(span.end, span.end) })]
+        } else {
+            args
+        };
+        let count = args.len();
+        let mut params = Vec::new();
+        let mut rows = Vec::new();
+        let mut at = head.ty;
+        for n in 0..count {
+            match self.store.node(at).clone() {
+                Node::Arrow { param, row, result } => {
+                    params.push(param);
+                    rows.push(row);
+                    at = result;
+                }
+                Node::Var { .. } => {
+                    let (param, row, result) = (self.fresh(), self.fresh_row(), self.fresh());
+                    let arrow = self.store.arrow(param, row, result);
+                    if let Err(error) = self.store.unify(at, arrow) {
+                        self.mismatch(&Want::plain(at), arrow, &error, head.span);
+                    }
+                    params.push(param);
+                    rows.push(row);
+                    at = result;
+                }
+                Node::Error => {
+                    let error = self.store.error();
+                    params.push(error);
+                    at = error;
+                }
+                _ => {
+                    self.too_many(what, &head, n, count, span);
+                    let error = self.store.error();
+                    params.push(error);
+                    at = error;
+                }
+            }
+        }
+        let result = at;
+        // What is wanted of the result helps the arguments, where both have the same head.
+        if let (Node::Con(a, _), Node::Con(b, _)) = (self.store.node(result), self.store.node(want.ty)) {
+            if a == b {
+                self.subsume(result, want, span);
+            }
+        }
+        for row in rows {
+            self.require(row, span, what);
+        }
+        let args = self.arguments(args, &params, what);
+        self.subsume(result, want, span);
+        Expr { kind: ExprKind::App { function: Box::new(head), args, last_first }, ty: result, span }
+    }
+
+    /// Checks arguments: functions last, when the types that others give are known.
+    fn arguments(&mut self, args: Vec<Arg<'_>>, params: &[Ty], what: &str) -> Vec<Expr> {
+        let name = what.trim_matches('`').to_owned();
+        let mut typed: Vec<Option<Expr>> = args.iter().map(|_| None).collect();
+        let mut later = Vec::new();
+        for (i, arg) in args.into_iter().enumerate() {
+            let want = Want::new(params[i], Why::Argument(name.clone(), i + 1));
+            match arg {
+                Arg::Done(done) => {
+                    let (ty, at) = (done.ty, done.span);
+                    self.subsume(ty, &want, at);
+                    typed[i] = Some(done);
+                }
+                Arg::Ast(ast) if is_function_literal(ast) => later.push((i, ast, want)),
+                Arg::Ast(ast) => typed[i] = Some(self.expr(ast, &want)),
+            }
+        }
+        for (i, ast, want) in later {
+            typed[i] = Some(self.expr(ast, &want));
+        }
+        typed.into_iter().flatten().collect()
+    }
+
+    fn too_many(&mut self, what: &str, head: &Expr, taken: usize, given: usize, span: Span) {
+        let shown = self.store.show(head.ty);
+        let diagnostic = if taken == 0 {
+            Diagnostic::new(codes::NOT_A_FUNCTION, format!("{what} is not a function"), head.span)
+                .primary(format!("has the type `{shown}`"))
+        } else {
+            let s = if taken == 1 { "" } else { "s" };
+            Diagnostic::new(
+                codes::NOT_A_FUNCTION,
+                format!("{what} takes {taken} argument{s}, but {given} {} given", were(given)),
+                span,
+            )
+            .label(head.span, format!("has the type `{shown}`"))
+        };
+        self.report(diagnostic);
+    }
+
+    /// A constructor's fields and type, instantiated.
+    pub(super) fn constructor_type(&mut self, ctor: &CtorRef) -> Option<(Name, Vec<Ty>, Ty)> {
+        let info = self.env.types.get(&ctor.ty)?.clone();
+        let TypeBody::Shape(ctors) = info.body else { return None };
+        let (name, fields) = ctors.into_iter().nth(ctor.index)?;
+        let args: Vec<Ty> = info.params.iter().map(|_| self.fresh()).collect();
+        let fields = fields.into_iter().map(|ty| self.apply(&info.params, &args, ty)).collect();
+        let ty = self.store.con(ctor.ty.clone(), args);
+        Some((name, fields, ty))
+    }
+
+    pub(super) fn constructor(&mut self, path: &ast::Path, args: &[ast::Expr], want: &Want, span: Span) -> Expr {
+        let args = args.iter().map(Arg::Ast).collect();
+        self.construct(path, args, false, want, span)
+    }
+
+    fn construct(&mut self, path: &ast::Path, args: Vec<Arg<'_>>, last_first: bool, want: &Want, span: Span) -> Expr {
+        let Some(last) = path.last() else { return self.wrong(want, span) };
+        let lookup = self.env.lookup_ctor(path.qualifier(), &last.name);
+        let typed = match &lookup {
+            Lookup::Found(ctor) => self.constructor_type(ctor),
+            other => {
+                self.unresolved("constructor", codes::UNKNOWN_CONSTRUCTOR, other, path);
+                None
+            }
+        };
+        let Some((name, fields, ty)) = typed else {
+            for arg in args {
+                if let Arg::Ast(ast) = arg {
+                    let ty = self.store.error();
+                    self.expr(ast, &Want::plain(ty));
+                }
+            }
+            return self.wrong(want, span);
+        };
+        if args.is_empty() {
+            let arity = fields.len();
+            let ty = if arity == 0 {
+                ty
+            } else {
+                let rows: Vec<Ty> = fields.iter().map(|_| self.fresh_row()).collect();
+                fields.iter().zip(rows).rev().fold(ty, |result, (field, row)| self.store.arrow(*field, row, result))
+            };
+            self.subsume(ty, want, span);
+            return Expr { kind: ExprKind::Constructor { name, arity }, ty, span };
+        }
+        if fields.len() != args.len() {
+            let s = if fields.len() == 1 { "" } else { "s" };
+            self.report(Diagnostic::new(
+                codes::ARGUMENT_COUNT,
+                format!("`{name}` has {} field{s}, but {} were given", fields.len(), args.len()),
+                span,
+            ));
+            return self.wrong(want, span);
+        }
+        // The wanted type first: it gives record literals inside their nominal type.
+        self.subsume(ty, want, span);
+        let args = self.arguments(args, &fields, &format!("`{}`", path.dotted()));
+        let arity = args.len();
+        let head = Expr { kind: ExprKind::Constructor { name, arity }, ty, span: path.span };
+        Expr { kind: ExprKind::App { function: Box::new(head), args, last_first }, ty, span }
+    }
+
+    pub(super) fn perform(
+        &mut self,
+        path: Option<&ast::Path>,
+        operation: &ast::Ident,
+        args: &[ast::Expr],
+        want: &Want,
+        span: Span,
+    ) -> Expr {
+        let Some(effect) = self.effect_of(path, operation) else {
+            for arg in args {
+                let ty = self.store.error();
+                self.expr(arg, &Want::plain(ty));
+            }
+            return self.wrong(want, span);
+        };
+        let Some((effect_args, params, result, row)) = self.operation_type(&effect, &operation.name) else {
+            return self.wrong(want, span);
+        };
+        let what = format!("`perform {}.{}`", short(&effect), operation.name);
+        if params.len() != args.len() {
+            let s = if params.len() == 1 { "" } else { "s" };
+            self.report(
+                Diagnostic::new(
+                    codes::ARGUMENT_COUNT,
+                    format!("`{}` takes {} argument{s}, but {} were given", operation.name, params.len(), args.len()),
+                    span,
+                )
+                .help("an operation is given all its arguments at once"),
+            );
+            return self.wrong(want, span);
+        }
+        let empty = self.store.empty();
+        let entry = self.store.extend(effect.clone(), effect_args, empty);
+        self.require(entry, span, &what);
+        self.require(row, span, &what);
+        let args = args.iter().map(Arg::Ast).collect();
+        let args = self.arguments(args, &params, &format!("`{}.{}`", short(&effect), operation.name));
+        self.subsume(result, want, span);
+        let kind = ExprKind::Perform { effect, operation: operation.name.as_str().into(), args };
+        Expr { kind, ty: result, span }
+    }
+
+    /// The effect that `perform path.op` means: an effect, or a module's only effect with that operation.
+    fn effect_of(&mut self, path: Option<&ast::Path>, operation: &ast::Ident) -> Option<Name> {
+        let has = |c: &Self, effect: &Name| {
+            c.env.effects.get(effect).is_some_and(|i| i.operations.iter().any(|op| *op.name == *operation.name))
+        };
+        let mut named = None;
+        let (qualifier, span) = match path {
+            Some(path) => {
+                let last = path.last()?;
+                let lookup = self.env.lookup(|n| &n.effects, path.qualifier(), &last.name);
+                match lookup {
+                    Lookup::Found(effect) if has(self, &effect) => return Some(effect),
+                    Lookup::Found(effect) => named = Some(effect),
+                    other if !self.env.is_qualifier(&path.segments) => {
+                        self.unresolved("effect", codes::UNKNOWN_EFFECT, &other, path);
+                        return None;
+                    }
+                    _ => {}
+                }
+                (path.segments.as_slice(), path.span.to(operation.span))
+            }
+            None => (&[][..], operation.span),
+        };
+        let mut found = self.env.effects_with(qualifier, &operation.name);
+        if found.len() > 1 {
+            let list = found.iter().map(|e| format!("`{e}`")).collect::<Vec<_>>().join(" and ");
+            self.report(
+                Diagnostic::new(
+                    codes::AMBIGUOUS_OPERATION,
+                    format!("`{}` is an operation of {list}", operation.name),
+                    span,
+                )
+                .help(format!(
+                    "write the effect before it: `perform {}.{}(..)`",
+                    short(&found[0]),
+                    operation.name
+                )),
+            );
+            return None;
+        }
+        if let Some(effect) = found.pop() {
+            return Some(effect);
+        }
+        if operation.name.is_empty() {
+            return None;
+        }
+        let (message, candidates) = match &named {
+            Some(effect) => (
+                format!("the effect `{}` has no operation `{}`", short(effect), operation.name),
+                self.env
+                    .effects
+                    .get(effect)
+                    .map_or_else(Vec::new, |i| i.operations.iter().map(|op| op.name.clone()).collect::<Vec<_>>()),
+            ),
+            None => (
+                format!("no effect in scope has an operation `{}`", operation.name),
+                self.env.effects.values().flat_map(|i| i.operations.iter().map(|op| op.name.clone())).collect(),
+            ),
+        };
+        let diagnostic = Diagnostic::new(codes::UNKNOWN_OPERATION, message, operation.span);
+        self.report(match suggest::nearest(&operation.name, candidates.iter().map(|n| &**n)) {
+            Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+            None => diagnostic,
+        });
+        None
+    }
+
+    /// The effect's arguments, and an operation's parameters, result and row, instantiated together.
+    #[allow(clippy::type_complexity)]
+    fn operation_type(&mut self, effect: &Name, operation: &str) -> Option<(Vec<Ty>, Vec<Ty>, Ty, Ty)> {
+        let info = self.env.effects.get(effect)?;
+        let index = info.operations.iter().position(|op| &*op.name == operation)?;
+        let (effect_params, op) = (info.params[index].clone(), info.operations[index].clone());
+        let mut memo = HashMap::new();
+        let level = self.level;
+        let mut copy = |c: &mut Self, ty: Ty| {
+            c.store.instantiate_with(ty, &mut memo, &mut |store, kind, _| store.var(kind, level))
+        };
+        let effect_args = effect_params.iter().map(|t| copy(self, *t)).collect();
+        let params = op.params.iter().map(|t| copy(self, *t)).collect();
+        let result = copy(self, op.result);
+        let row = copy(self, op.row);
+        Some((effect_args, params, result, row))
+    }
+
+    /// `with h1, h2 { body }`: the first is the outermost.
+    pub(super) fn with(&mut self, handlers: &[ast::Expr], body: &ast::Block, want: &Want, span: Span) -> Expr {
+        let Some((first, rest)) = handlers.split_first() else { return self.block(body, want) };
+        let (head, args) = match &first.kind {
+            ast::ExprKind::Apply { function, args } => (&**function, args.as_slice()),
+            _ => (first, &[][..]),
+        };
+        let lookup = match &head.kind {
+            ast::ExprKind::Var { qualifier, name } => {
+                Some((self.env.lookup(|n| &n.handlers, qualifier, &name.name), qualifier, name))
+            }
+            _ => None,
+        };
+        let info = match lookup {
+            Some((Lookup::Found(id), _, _)) => self.env.handlers[id].clone(),
+            Some((other, qualifier, name)) => {
+                if self.unsupported_names.contains(&name.name) {
+                    // Its declaration has been reported.
+                } else if qualifier.is_empty() && self.env.local(&name.name).is_some() {
+                    self.report(Diagnostic::new(
+                        codes::NOT_A_HANDLER,
+                        format!("`{}` is a variable, not a handler", name.name),
+                        head.span,
+                    ));
+                } else {
+                    self.unresolved_name("handler", codes::UNKNOWN_NAME, &other, qualifier, name);
+                }
+                return self.wrong(want, span);
+            }
+            None => {
+                self.report(
+                    Diagnostic::new(codes::NOT_A_HANDLER, "this is not a handler", first.span)
+                        .help("write `with handler(args) { .. }`"),
+                );
+                return self.wrong(want, span);
+            }
+        };
+        let mut memo = HashMap::new();
+        let level = self.level;
+        let mut copy = |c: &mut Self, ty: Ty| {
+            c.store.instantiate_with(ty, &mut memo, &mut |store, kind, _| store.var(kind, level))
+        };
+        let params: Vec<Ty> = info.params.iter().map(|t| copy(self, *t)).collect();
+        let effect_args: Vec<Ty> = info.effect_args.iter().map(|t| copy(self, *t)).collect();
+        let row = copy(self, info.row);
+        let what = Self::callee_name(head);
+        if params.len() != args.len() {
+            let s = if params.len() == 1 { "" } else { "s" };
+            self.report(Diagnostic::new(
+                codes::ARGUMENT_COUNT,
+                format!("{what} takes {} argument{s}, but {} were given", params.len(), args.len()),
+                first.span,
+            ));
+            return self.wrong(want, span);
+        }
+        self.require(row, first.span, &what);
+        let args = self.arguments(args.iter().map(Arg::Ast).collect(), &params, &what);
+        let inner = self.store.extend(info.effect.clone(), effect_args, self.ambient);
+        let body = self.under(inner, AmbientOf::With(first.span), |c| c.with(rest, body, want, span));
+        let ty = body.ty;
+        let kind = ExprKind::With { effect: info.effect, module: info.target, args, body: Box::new(body) };
+        Expr { kind, ty, span }
+    }
+}
+
+fn were(count: usize) -> &'static str {
+    if count == 1 {
+        "was"
+    } else {
+        "were"
+    }
+}
+
+fn is_function_literal(expr: &ast::Expr) -> bool {
+    matches!(expr.kind, ast::ExprKind::Lambda { .. } | ast::ExprKind::Thunk(_) | ast::ExprKind::MatchLambda(_))
+}

@@ -1,0 +1,386 @@
+//! Imports, types, effects and extern handlers.
+
+use std::collections::HashSet;
+
+use super::env::{CtorRef, EffectInfo, HandlerInfo, Lookup, OperationInfo, TypeInfo};
+use super::interface::{RecordFieldInfo, TypeBody};
+use super::{suggest, unsupported, Checker, VarMode};
+use crate::codes;
+use crate::core::constructor_atom;
+use crate::diagnostic::{Diagnostic, Span};
+use crate::syntax::ast;
+use crate::types::{Kind, Name, Ty};
+
+impl<'a> Checker<'a> {
+    /// Brings imported names into scope.
+    pub(super) fn imports(&mut self, module: &'a ast::Module) {
+        for import in &module.imports {
+            let path = import.path.dotted();
+            if path.is_empty() {
+                continue;
+            }
+            if !self.env.has_module(&path) {
+                let near = suggest::nearest(&path, self.env.module_names()).map(str::to_owned);
+                let diagnostic =
+                    Diagnostic::new(codes::UNKNOWN_MODULE, format!("there is no module `{path}`"), import.path.span);
+                self.report(match near {
+                    Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+                    None => diagnostic,
+                });
+                continue;
+            }
+            let name: Name = path.as_str().into();
+            for item in import.names.iter().flatten() {
+                if !self.env.exports(&path, &item.name) {
+                    self.unresolved_name::<()>(
+                        "name",
+                        codes::NOT_EXPORTED,
+                        &Lookup::NotExported(name.clone()),
+                        &[],
+                        item,
+                    );
+                }
+            }
+            match &import.alias {
+                Some(alias) => self.env.add_qualifier(alias.name.clone(), name.clone()),
+                None => {
+                    self.env.add_qualifier(path.clone(), name.clone());
+                    if let Some(last) = import.path.last() {
+                        self.env.add_qualifier(last.name.clone(), name.clone());
+                    }
+                }
+            }
+            let only = import.names.as_ref().map(|names| names.iter().map(|n| n.name.clone()).collect::<HashSet<_>>());
+            if !import.qualified && (import.alias.is_none() || only.is_some()) {
+                self.env.open_module(name, only);
+            }
+        }
+    }
+
+    /// Declares types, effects and handlers; reports what is not supported.
+    pub(super) fn declarations(&mut self, module: &'a ast::Module) {
+        let mut types = Vec::new();
+        let mut effects = Vec::new();
+        for decl in &module.decls {
+            match &decl.kind {
+                ast::DeclKind::Type(ty) => {
+                    if self.declare_type_name(decl, ty) {
+                        types.push((decl, ty));
+                    }
+                }
+                ast::DeclKind::Effect(effect) => {
+                    if self.declare_effect_name(decl, effect) {
+                        effects.push((decl, effect));
+                    }
+                }
+                ast::DeclKind::Handler(h) => self.report(unsupported::handler(h.name.span)),
+                ast::DeclKind::Trait(t) => self.report(unsupported::trait_(t.name.span)),
+                ast::DeclKind::Instance(i) => self.report(unsupported::instance(i.trait_path.span)),
+                ast::DeclKind::Impl(i) => self.report(unsupported::impl_(i.name.span)),
+                ast::DeclKind::Session(s) => self.report(unsupported::session(s.name.span)),
+                ast::DeclKind::Protocol(p) => self.report(unsupported::protocol(p.name.span)),
+                ast::DeclKind::Actor(a) => self.report(unsupported::actor(a.name.span)),
+                ast::DeclKind::Supervisor(s) => self.report(unsupported::supervisor(s.name.span)),
+                ast::DeclKind::Test(t) => self.report(unsupported::test(t.name.span)),
+                ast::DeclKind::Property(t) => self.report(unsupported::property(t.name.span)),
+                ast::DeclKind::Flow(_)
+                | ast::DeclKind::Config(_)
+                | ast::DeclKind::ExternFlow(_)
+                | ast::DeclKind::ExternHandler(_)
+                | ast::DeclKind::Error => {}
+            }
+            self.note_unsupported(&decl.kind);
+        }
+        for (_, ty) in &types {
+            self.declare_type(ty);
+        }
+        for (_, effect) in effects {
+            self.declare_effect(effect);
+        }
+        for decl in &module.decls {
+            if let ast::DeclKind::ExternHandler(handler) = &decl.kind {
+                self.declare_handler(decl, handler);
+            }
+        }
+    }
+
+    /// What is not supported has a name all the same: using it is not a second mistake.
+    fn note_unsupported(&mut self, kind: &ast::DeclKind) {
+        let names: Vec<&ast::Ident> = match kind {
+            ast::DeclKind::Handler(h) => vec![&h.name],
+            ast::DeclKind::Trait(t) => std::iter::once(&t.name).chain(t.members.iter().map(|m| &m.name)).collect(),
+            ast::DeclKind::Impl(i) => i.members.iter().map(|m| &m.name).collect(),
+            ast::DeclKind::Session(s) => vec![&s.name],
+            ast::DeclKind::Protocol(p) => vec![&p.name],
+            ast::DeclKind::Actor(a) => vec![&a.name],
+            ast::DeclKind::Supervisor(s) => vec![&s.name],
+            _ => Vec::new(),
+        };
+        self.unsupported_names.extend(names.into_iter().map(|n| n.name.clone()));
+    }
+
+    fn full(&self, name: &str) -> Name {
+        format!("{}.{name}", self.env.module).into()
+    }
+
+    pub(super) fn defined_twice(&mut self, what: &str, name: &ast::Ident, first: Option<Span>) {
+        let diagnostic =
+            Diagnostic::new(codes::DEFINED_TWICE, format!("the {what} `{}` is defined twice", name.name), name.span);
+        self.report(match first {
+            Some(first) => diagnostic.label(first, "first defined here"),
+            None => diagnostic,
+        });
+    }
+
+    fn declare_type_name(&mut self, decl: &'a ast::Decl, ty: &'a ast::TypeDecl) -> bool {
+        let full = self.full(&ty.name.name);
+        if let Some(first) = self.env.types.get(&full) {
+            let span = first.span;
+            self.defined_twice("type", &ty.name, span);
+            return false;
+        }
+        for constraint in &ty.context {
+            self.report(unsupported::constraint(constraint.span));
+        }
+        if let Some(path) = ty.deriving.first() {
+            self.report(unsupported::deriving(path.span));
+        }
+        if decl.private.is_some() {
+            self.private.insert(ty.name.name.clone());
+        }
+        let mut params: Vec<Ty> = Vec::new();
+        for (i, param) in ty.params.iter().enumerate() {
+            if ty.params[..i].iter().any(|p| p.name == param.name) {
+                self.twice("type parameter", codes::BOUND_TWICE, param);
+            }
+            params.push(self.store.generic(Kind::Type, Some(param.name.as_str().into())));
+        }
+        let body = match &ty.definition {
+            ast::TypeDefinition::Variants(variants) => {
+                for (index, variant) in variants.iter().enumerate() {
+                    let atom = constructor_atom(&variant.name.name);
+                    if let Some(other) = variants[..index]
+                        .iter()
+                        .find(|v| v.name.name != variant.name.name && constructor_atom(&v.name.name) == atom)
+                    {
+                        self.report(
+                            Diagnostic::new(
+                                codes::SAME_ATOM,
+                                format!(
+                                    "`{}` and `{}` are both `{atom}` at run time",
+                                    other.name.name, variant.name.name
+                                ),
+                                variant.name.span,
+                            )
+                            .label(other.name.span, "the other constructor")
+                            .help("give one of them another name"),
+                        );
+                    }
+                    let ctor = CtorRef { ty: full.clone(), index };
+                    if variant.name.name.is_empty() {
+                        continue;
+                    }
+                    if self.env.own.ctors.insert(variant.name.name.clone(), ctor).is_some() {
+                        self.defined_twice("constructor", &variant.name, None);
+                    }
+                }
+                TypeBody::Shape(variants.iter().map(|v| (v.name.name.as_str().into(), Vec::new())).collect())
+            }
+            ast::TypeDefinition::Alias(_) => {
+                self.aliases.insert(full.clone(), decl);
+                TypeBody::Opaque
+            }
+            _ => TypeBody::Opaque,
+        };
+        self.env.own.types.insert(ty.name.name.clone(), full.clone());
+        self.env.types.insert(full, TypeInfo { params, body, span: Some(ty.name.span) });
+        true
+    }
+
+    /// The parameters of a declared type as scoped type variables.
+    fn param_vars(&self, full: &Name, ty: &ast::TypeDecl) -> Vec<(String, Ty)> {
+        let params = self.env.types.get(full).map_or(&[][..], |info| &info.params);
+        ty.params.iter().map(|p| p.name.clone()).zip(params.iter().copied()).collect()
+    }
+
+    fn declare_type(&mut self, ty: &'a ast::TypeDecl) {
+        let full = self.full(&ty.name.name);
+        let vars = self.param_vars(&full, ty);
+        let body = match &ty.definition {
+            ast::TypeDefinition::Alias(_) => {
+                self.define_alias(&full);
+                return;
+            }
+            ast::TypeDefinition::Opaque => TypeBody::Opaque,
+            ast::TypeDefinition::Error => TypeBody::Alias(self.store.error()),
+            ast::TypeDefinition::Variants(variants) => self.with_vars(VarMode::Declared, vars, |c| {
+                TypeBody::Shape(
+                    variants
+                        .iter()
+                        .map(|v| (v.name.name.as_str().into(), v.fields.iter().map(|f| c.ty(&f.ty)).collect()))
+                        .collect(),
+                )
+            }),
+            ast::TypeDefinition::Record(fields) => self.with_vars(VarMode::Declared, vars, |c| {
+                let mut infos: Vec<RecordFieldInfo<Ty>> = Vec::new();
+                for field in fields {
+                    if infos.iter().any(|f| *f.name == *field.name.name) {
+                        c.twice("field", codes::FIELD_TWICE, &field.name);
+                        continue;
+                    }
+                    let ty = c.ty(&field.ty);
+                    infos.push(RecordFieldInfo {
+                        name: field.name.name.as_str().into(),
+                        ty,
+                        default: field.default.is_some(),
+                    });
+                }
+                TypeBody::Record(infos)
+            }),
+        };
+        if let Some(info) = self.env.types.get_mut(&full) {
+            info.body = body;
+        }
+    }
+
+    /// Defines an alias before its first use.
+    pub(super) fn define_alias(&mut self, full: &Name) {
+        let Some(decl) = self.aliases.remove(full) else { return };
+        let ast::DeclKind::Type(ty) = &decl.kind else { return };
+        let ast::TypeDefinition::Alias(definition) = &ty.definition else { return };
+        self.aliases_open.push(full.clone());
+        let vars = self.param_vars(full, ty);
+        let body = self.with_vars(VarMode::Declared, vars, |c| c.ty(definition));
+        self.aliases_open.pop();
+        if let Some(info) = self.env.types.get_mut(full) {
+            info.body = TypeBody::Alias(body);
+        }
+    }
+
+    fn declare_effect_name(&mut self, decl: &ast::Decl, effect: &'a ast::EffectDecl) -> bool {
+        let full = self.full(&effect.name.name);
+        if let Some(first) = self.env.effects.get(&full) {
+            let span = first.span;
+            self.defined_twice("effect", &effect.name, span);
+            return false;
+        }
+        if decl.private.is_some() {
+            self.private.insert(effect.name.name.clone());
+        }
+        let arity = effect.params.len() + shared_binders(effect).len();
+        self.env.own.effects.insert(effect.name.name.clone(), full.clone());
+        let info = EffectInfo { arity, params: Vec::new(), operations: Vec::new(), span: Some(effect.name.span) };
+        self.env.effects.insert(full, info);
+        true
+    }
+
+    fn declare_effect(&mut self, effect: &'a ast::EffectDecl) {
+        let full = self.full(&effect.name.name);
+        let shared = shared_binders(effect);
+        let names: Vec<&str> =
+            effect.params.iter().map(|p| p.name.name.as_str()).chain(shared.iter().copied()).collect();
+        let bounds = effect.params.iter().chain(effect.operations.iter().flat_map(|op| &op.type_params));
+        for bound in bounds.flat_map(|p| &p.bounds) {
+            self.report(unsupported::constraint(bound.span));
+        }
+        let mut params: Vec<Vec<Ty>> = Vec::new();
+        let mut operations: Vec<OperationInfo> = Vec::new();
+        for op in &effect.operations {
+            if operations.iter().any(|o| *o.name == *op.name.name) {
+                self.defined_twice("operation", &op.name, None);
+                continue;
+            }
+            let own: Vec<Ty> = names.iter().map(|n| self.store.generic(Kind::Type, Some((*n).into()))).collect();
+            let vars: Vec<(String, Ty)> = names.iter().map(|n| (*n).to_owned()).zip(own.iter().copied()).collect();
+            let info = self.with_vars(VarMode::Generic, vars, |c| c.operation(op));
+            params.push(own);
+            operations.push(info);
+        }
+        if let Some(info) = self.env.effects.get_mut(&full) {
+            info.params = params;
+            info.operations = operations;
+        }
+    }
+
+    fn operation(&mut self, op: &ast::Operation) -> OperationInfo {
+        let mut params: Vec<Ty> = op.params.iter().flatten().map(|p| self.declared_param(p)).collect();
+        let (result, row) = match &op.signature {
+            Some(signature) => {
+                let parts = self.signature(signature);
+                if op.params.is_none() {
+                    params = parts.domains.iter().map(|(_, ty, _)| *ty).collect();
+                    (parts.result, parts.row)
+                } else if parts.domains.is_empty() {
+                    (parts.result, parts.row)
+                } else {
+                    let domains: Vec<Ty> = parts.domains.iter().map(|(_, ty, _)| *ty).collect();
+                    (self.store.function(&domains, parts.row, parts.result), self.store.empty())
+                }
+            }
+            None => (self.store.unit(), self.store.empty()),
+        };
+        OperationInfo { name: op.name.name.as_str().into(), params, result, row }
+    }
+
+    /// A parameter of an operation or an extern handler, which must say its type.
+    fn declared_param(&mut self, param: &ast::Param) -> Ty {
+        match &param.ty {
+            Some(ty) => self.ty(ty),
+            None => {
+                self.report(
+                    Diagnostic::new(codes::UNTYPED_PARAMETER, "this parameter needs a type", param.span)
+                        .help("write `name : Type`"),
+                );
+                self.store.error()
+            }
+        }
+    }
+
+    fn declare_handler(&mut self, decl: &ast::Decl, handler: &'a ast::ExternHandlerDecl) {
+        if self.env.own.handlers.contains_key(&handler.name.name) {
+            self.defined_twice("handler", &handler.name, None);
+            return;
+        }
+        if !is_module_name(&handler.target.value) {
+            self.report(
+                Diagnostic::new(codes::BAD_EXTERN, "this is not the name of an Erlang module", handler.target.span)
+                    .help("write `= \"my_handler\"`, a module of the behaviour `topos_handler`"),
+            );
+        }
+        if decl.private.is_some() {
+            self.private.insert(handler.name.name.clone());
+        }
+        let (params, entry, row) = self.with_vars(VarMode::Generic, [], |c| {
+            let params: Vec<Ty> = handler.params.iter().flatten().map(|p| c.declared_param(p)).collect();
+            let entry = c.effect_ref(&handler.effect);
+            let row = c.effect_row(handler.row.as_ref());
+            (params, entry, row)
+        });
+        let Some((effect, effect_args)) = entry else { return };
+        // Arguments of the effect that are left out are variables of the handler.
+        for arg in &effect_args {
+            self.store.generalise(*arg, 0);
+        }
+        let info = HandlerInfo { effect, effect_args, params, row, target: handler.target.value.as_str().into() };
+        self.env.own.handlers.insert(handler.name.name.clone(), self.env.handlers.len());
+        self.env.handlers.push(info);
+    }
+}
+
+/// Binders that every operation has (rule 5), in the order of the first one.
+fn shared_binders(effect: &ast::EffectDecl) -> Vec<&str> {
+    let Some((first, rest)) = effect.operations.split_first() else { return Vec::new() };
+    first
+        .type_params
+        .iter()
+        .map(|p| p.name.name.as_str())
+        .filter(|name| rest.iter().all(|op| op.type_params.iter().any(|p| p.name.name == **name)))
+        .filter(|name| effect.params.iter().all(|p| p.name.name != **name))
+        .collect()
+}
+
+/// Whether a text can be written as an Erlang atom without quotes, as module and function names are.
+pub(super) fn is_module_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '@')
+}

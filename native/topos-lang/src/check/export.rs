@@ -1,0 +1,173 @@
+//! The interface of a module that has been checked.
+
+use std::collections::HashSet;
+
+use super::interface::{
+    EffectExport, FlowExport, HandlerExport, Interface, OperationExport, RecordFieldInfo, TypeBody, TypeExport,
+};
+use super::{suggest, Checker};
+use crate::codes;
+use crate::diagnostic::{Diagnostic, Span};
+use crate::syntax::ast;
+use crate::types::{short, Ty};
+
+impl Checker<'_> {
+    /// Whether other modules may name something.
+    pub(super) fn is_visible(&self, name: &str) -> bool {
+        !self.private.contains(name) && self.export_list.as_ref().is_none_or(|list| list.contains(name))
+    }
+
+    /// Reads the `export` lists; names that are not declared are reported.
+    pub(super) fn exports(&mut self, module: &ast::Module) {
+        if module.exports.is_empty() {
+            return;
+        }
+        let mut list = HashSet::new();
+        for name in module.exports.iter().flat_map(|e| &e.names) {
+            let own = &self.env.own;
+            let known = own.values.contains_key(&name.name)
+                || own.types.contains_key(&name.name)
+                || own.effects.contains_key(&name.name)
+                || own.handlers.contains_key(&name.name)
+                || self.unsupported_names.contains(&name.name);
+            if !known && !name.name.is_empty() {
+                let all =
+                    own.values.keys().chain(own.types.keys()).chain(own.effects.keys()).chain(own.handlers.keys());
+                let near = suggest::nearest(&name.name, all.map(String::as_str)).map(str::to_owned);
+                let diagnostic = Diagnostic::new(
+                    codes::UNKNOWN_EXPORT,
+                    format!("this module declares no `{}`", name.name),
+                    name.span,
+                );
+                self.report(match near {
+                    Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+                    None => diagnostic,
+                });
+            }
+            list.insert(name.name.clone());
+        }
+        self.export_list = Some(list);
+    }
+
+    /// What the module shows to others.
+    pub(super) fn interface(&mut self) -> Interface {
+        let mut interface = Interface { module: self.env.module.to_string(), ..Interface::default() };
+        let mut names: Vec<_> = self.env.own.types.clone().into_iter().collect();
+        names.sort();
+        for (name, full) in names {
+            let Some(info) = self.env.types.get(&full).cloned() else { continue };
+            let at = info.span;
+            let tys: Vec<Ty> = match &info.body {
+                TypeBody::Opaque => Vec::new(),
+                TypeBody::Alias(ty) => vec![*ty],
+                TypeBody::Shape(ctors) => ctors.iter().flat_map(|(_, fields)| fields.iter().copied()).collect(),
+                TypeBody::Record(fields) => fields.iter().map(|f| f.ty).collect(),
+            };
+            let Some((vars, trees)) = self.store.export_all(&tys, &info.params) else {
+                self.too_large(&name, at);
+                continue;
+            };
+            let mut trees = trees.into_iter();
+            let mut next = || trees.next().unwrap_or(crate::types::Tree::Error);
+            let body = match &info.body {
+                TypeBody::Opaque => TypeBody::Opaque,
+                TypeBody::Alias(_) => TypeBody::Alias(next()),
+                TypeBody::Shape(ctors) => TypeBody::Shape(
+                    ctors.iter().map(|(n, fields)| (n.clone(), fields.iter().map(|_| next()).collect())).collect(),
+                ),
+                TypeBody::Record(fields) => TypeBody::Record(
+                    fields
+                        .iter()
+                        .map(|f| RecordFieldInfo { name: f.name.clone(), ty: next(), default: f.default })
+                        .collect(),
+                ),
+            };
+            let visible = self.is_visible(&name);
+            interface.types.push(TypeExport { name: name.into(), visible, vars, params: info.params.len(), body });
+        }
+        self.export_effects(&mut interface);
+        self.export_flows(&mut interface);
+        self.export_handlers(&mut interface);
+        interface
+    }
+
+    fn too_large(&mut self, name: &str, span: Option<Span>) {
+        self.report(
+            Diagnostic::new(
+                codes::TYPE_TOO_LARGE,
+                format!("the type of `{name}` is too large"),
+                span.unwrap_or_default(),
+            )
+            .help("give a part of it a name with `shape`"),
+        );
+    }
+
+    fn export_effects(&mut self, interface: &mut Interface) {
+        let mut names: Vec<_> = self.env.own.effects.clone().into_iter().collect();
+        names.sort();
+        for (name, full) in names {
+            let Some(info) = self.env.effects.get(&full).cloned() else { continue };
+            let mut operations = Vec::new();
+            for (op, params) in info.operations.iter().zip(&info.params) {
+                let mut tys = op.params.clone();
+                tys.extend([op.result, op.row]);
+                let Some((vars, mut trees)) = self.store.export_all(&tys, params) else {
+                    self.too_large(&op.name, info.span);
+                    continue;
+                };
+                let (Some(row), Some(result)) = (trees.pop(), trees.pop()) else { continue };
+                operations.push(OperationExport { name: op.name.clone(), vars, params: trees, result, row });
+            }
+            let visible = self.is_visible(&name);
+            interface.effects.push(EffectExport { name: name.into(), visible, params: info.arity, operations });
+        }
+    }
+
+    fn export_flows(&mut self, interface: &mut Interface) {
+        let mut ids: Vec<_> = self.env.own.values.clone().into_iter().collect();
+        ids.sort_by_key(|(_, id)| *id);
+        for (name, id) in ids {
+            let info = self.env.flows[id].clone();
+            let Some(scheme) = self.store.export(info.ty) else {
+                self.too_large(&name, info.span);
+                continue;
+            };
+            interface.flows.push(FlowExport {
+                name: info.name,
+                scheme,
+                arity: info.arity,
+                evidence: self.evidence.get(&id).copied().unwrap_or(false),
+                config: info.config,
+                visible: self.is_visible(&name),
+            });
+        }
+    }
+
+    fn export_handlers(&mut self, interface: &mut Interface) {
+        let mut names: Vec<_> = self.env.own.handlers.clone().into_iter().collect();
+        names.sort();
+        for (name, id) in names {
+            let info = self.env.handlers[id].clone();
+            let mut tys = info.effect_args.clone();
+            let args = tys.len();
+            tys.extend(&info.params);
+            tys.push(info.row);
+            let Some((vars, mut trees)) = self.store.export_all(&tys, &[]) else {
+                self.too_large(short(&name), None);
+                continue;
+            };
+            let Some(row) = trees.pop() else { continue };
+            let params = trees.split_off(args);
+            interface.handlers.push(HandlerExport {
+                visible: self.is_visible(&name),
+                name: name.into(),
+                effect: info.effect,
+                vars,
+                effect_args: trees,
+                params,
+                row,
+                target: info.target,
+            });
+        }
+    }
+}

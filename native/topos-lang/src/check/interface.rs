@@ -1,0 +1,135 @@
+//! What a module shows to others: a value without ties to the store it was made in.
+
+use std::collections::BTreeMap;
+
+use crate::types::{Name, Scheme, Tree, Vars};
+
+/// The interfaces of all modules that a module's imports reach, by their names.
+///
+/// A module that is only reached through another one must be here too: a type of it may stand in a signature.
+pub type Imports = BTreeMap<Name, Interface>;
+
+/// A module as others see it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Interface {
+    /// The dotted name.
+    pub module: String,
+    /// Types, private ones too: a descriptor may need to look into them.
+    pub types: Vec<TypeExport>,
+    /// Effects.
+    pub effects: Vec<EffectExport>,
+    /// Flows, externs and configs.
+    pub flows: Vec<FlowExport>,
+    /// Handlers.
+    pub handlers: Vec<HandlerExport>,
+}
+
+/// A type.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TypeExport {
+    /// Its name without the module.
+    pub name: Name,
+    /// Whether importing modules may name it.
+    pub visible: bool,
+    /// Its parameters and other variables of the trees.
+    pub vars: Vars,
+    /// How many of `vars` are parameters; they come first.
+    pub params: usize,
+    /// What it is.
+    pub body: TypeBody<Tree>,
+}
+
+/// What a type is, over trees in an interface and over store types in the checker.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TypeBody<T> {
+    /// Made by Erlang code, or built in.
+    Opaque,
+    /// Alternatives.
+    Shape(Vec<(Name, Vec<T>)>),
+    /// A nominal record.
+    Record(Vec<RecordFieldInfo<T>>),
+    /// Another name of a type.
+    Alias(T),
+}
+
+/// A field of a nominal record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecordFieldInfo<T> {
+    /// Its label.
+    pub name: Name,
+    /// Its type.
+    pub ty: T,
+    /// Whether a literal may leave it out. The flow [`default_flow`] then gives its value.
+    pub default: bool,
+}
+
+/// The flow that gives a field's default: exported by the module of the type, of arity 0, pure.
+pub fn default_flow(type_name: &str, field: &str) -> String {
+    format!("default {type_name}.{field}")
+}
+
+/// An effect.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EffectExport {
+    /// Its name without the module.
+    pub name: Name,
+    /// Whether importing modules may name it.
+    pub visible: bool,
+    /// How many parameters it has.
+    pub params: usize,
+    /// Its operations, in order.
+    pub operations: Vec<OperationExport>,
+}
+
+/// An operation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OperationExport {
+    /// Its name.
+    pub name: Name,
+    /// The effect's parameters first.
+    pub vars: Vars,
+    /// What it takes.
+    pub params: Vec<Tree>,
+    /// What it returns.
+    pub result: Tree,
+    /// What performing it does besides.
+    pub row: Tree,
+}
+
+/// A flow, an extern flow or a config.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FlowExport {
+    /// Its name.
+    pub name: Name,
+    /// Its type.
+    pub scheme: Scheme,
+    /// Its written arity.
+    pub arity: usize,
+    /// Whether it takes evidence.
+    pub evidence: bool,
+    /// Whether it is a config: used without a call.
+    pub config: bool,
+    /// Whether importing modules may name it.
+    pub visible: bool,
+}
+
+/// An extern handler.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HandlerExport {
+    /// Its name.
+    pub name: Name,
+    /// The full name of the effect.
+    pub effect: Name,
+    /// Variables of the trees.
+    pub vars: Vars,
+    /// Arguments of the effect.
+    pub effect_args: Vec<Tree>,
+    /// What it takes.
+    pub params: Vec<Tree>,
+    /// What installing it and its clauses do.
+    pub row: Tree,
+    /// The Erlang module.
+    pub target: Name,
+    /// Whether importing modules may name it.
+    pub visible: bool,
+}

@@ -1,0 +1,280 @@
+//! Names, types and effects: from the abstract syntax to the typed core.
+//!
+//! [`check_module`] checks one module against the [`Interface`]s of the modules it imports. It does no I/O: whoever
+//! calls it loads the files, orders them with [`order`] and keeps the interfaces.
+//!
+//! The passes, in order: imports and declarations ([`declare`], [`annotate`]), flows group by group along the call graph
+//! ([`flows`], [`infer`] and its neighbours) into a typed tree ([`tree`]), and, once every type is known, the core
+//! ([`elaborate`], with the checks of patterns in [`exhaustive`]).
+
+mod annotate;
+mod block;
+mod call;
+mod declare;
+mod descriptor;
+mod elaborate;
+mod env;
+mod exhaustive;
+mod export;
+mod flows;
+mod infer;
+mod interface;
+mod modules;
+mod pattern;
+mod record;
+mod report;
+mod suggest;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod unsupported;
+mod uses;
+
+use std::collections::{HashMap, HashSet};
+
+pub use env::PRELUDE;
+pub use interface::{
+    default_flow, EffectExport, FlowExport, HandlerExport, Imports, Interface, OperationExport, RecordFieldInfo,
+    TypeBody, TypeExport,
+};
+pub use modules::{order, show_cycle};
+
+use crate::core;
+use crate::diagnostic::{Diagnostic, Span};
+use crate::syntax::ast;
+use crate::types::{Kind, Name, Store, Ty};
+use env::Env;
+
+/// What a check needs to know besides the module.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options<'a> {
+    /// The path that stack traces show.
+    pub file: &'a str,
+    /// The name of the module if it does not say one itself.
+    pub default_name: &'a str,
+    /// Full names of the effects that have handlers at the start of a program. `None` for a module that is not the
+    /// program's: its `main`, if it has one, is a flow like others.
+    pub root_effects: Option<&'a [&'a str]>,
+}
+
+/// Checks a module: its core and its interface, or everything that is wrong with it, in source order.
+///
+/// `imports` holds the interfaces of all modules that the module reaches; the prelude, if it is there, is in scope.
+///
+/// # Errors
+/// At least one diagnostic. One mistake gives one, as far as can be told.
+pub fn check_module(
+    module: &ast::Module,
+    imports: &Imports,
+    options: &Options<'_>,
+) -> Result<(core::Module, Interface), Vec<Diagnostic>> {
+    // The passes recurse as deeply as the parser let the tree become: on a stack of their own, so that the caller's may be
+    // small. Nothing but the stack differs; where no thread can be had, the caller's stack has to do.
+    let run = || check_here(module, imports, options);
+    std::thread::scope(|scope| match std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, run) {
+        Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+        Err(_) => run(),
+    })
+}
+
+/// Only the part that is used becomes memory.
+const STACK_BYTES: usize = 256 << 20;
+
+fn check_here(
+    module: &ast::Module,
+    imports: &Imports,
+    options: &Options<'_>,
+) -> Result<(core::Module, Interface), Vec<Diagnostic>> {
+    let name: Name = module.name.as_ref().map_or_else(|| options.default_name.to_owned(), ast::Path::dotted).into();
+    let mut checker = Checker::new(name.clone(), imports);
+    checker.imports(module);
+    checker.declarations(module);
+    let bodies = checker.flows(module);
+    if let Some(roots) = options.root_effects {
+        checker.main(roots, module.span);
+    }
+    checker.exports(module);
+    let flows = checker.elaborate(bodies);
+    let interface = checker.interface();
+    if checker.diagnostics.is_empty() {
+        Ok((core::Module { name: name.to_string(), file: options.file.to_owned(), flows }, interface))
+    } else {
+        checker.diagnostics.sort_by_key(|d| (d.primary.span, d.code));
+        checker.diagnostics.dedup();
+        Err(checker.diagnostics)
+    }
+}
+
+/// Why a type is expected: it becomes a label of the message.
+#[derive(Clone, Debug)]
+enum Why {
+    /// Nothing to say.
+    Plain,
+    /// A signature or an annotation.
+    Signature(Span),
+    /// The n-th argument (from 1) of what is called.
+    Argument(String, usize),
+    /// A fixed demand: "the condition of an `if` is a Bool".
+    Demand(&'static str),
+    /// Something that was met before: "the first branch".
+    Like(Span, &'static str),
+    /// A field of a record.
+    Field(Name),
+    /// An operator's operand.
+    Operand(&'static str, Span),
+}
+
+/// A type that is expected, perhaps a variable, and why.
+#[derive(Clone, Debug)]
+struct Want {
+    ty: Ty,
+    why: Why,
+}
+
+/// Whose row the ambient row is.
+#[derive(Clone, Debug)]
+enum AmbientOf {
+    Flow(String, Option<Span>),
+    Lambda(Span),
+    Guard,
+    Config(&'static str),
+    With(Span),
+}
+
+/// A field selected from a record whose type was not known yet.
+#[derive(Clone, Debug)]
+struct DeferredField {
+    record: Ty,
+    field: Name,
+    result: Ty,
+    span: Span,
+}
+
+/// The effects of a rigid row variable must be among those of a row: `fn(x) -> f(x)` for `f : a -> b / e`.
+#[derive(Clone, Debug)]
+struct DeferredRow {
+    rigid: Ty,
+    row: Ty,
+    span: Span,
+    what: String,
+}
+
+/// An effect, and the call or `perform` that brought it into a row.
+#[derive(Clone, Debug)]
+struct Brought {
+    effects: Vec<Name>,
+    span: Span,
+    what: String,
+}
+
+/// How a type variable is understood that has not been met yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum VarMode {
+    /// Quantified, by a signature.
+    Generic,
+    /// An error: the parameters are all there are.
+    Declared,
+    /// A unification variable at the current level.
+    Flexible,
+}
+
+struct Checker<'a> {
+    store: Store,
+    env: Env,
+    diagnostics: Vec<Diagnostic>,
+    level: u32,
+    ambient: Ty,
+    ambient_of: AmbientOf,
+    next_local: u32,
+    type_vars: HashMap<String, Ty>,
+    var_mode: VarMode,
+    fields: Vec<DeferredField>,
+    rows: Vec<DeferredRow>,
+    comparisons: Vec<(Ty, Span)>,
+    brought: Vec<Brought>,
+    aliases: HashMap<Name, &'a ast::Decl>,
+    aliases_open: Vec<Name>,
+    /// Whether a flow takes evidence, once it is known.
+    evidence: HashMap<tree::FlowId, bool>,
+    private: HashSet<String>,
+    export_list: Option<HashSet<String>>,
+    /// Names of declarations that this version does not compile: using them is not a second mistake.
+    unsupported_names: HashSet<String>,
+}
+
+impl<'a> Checker<'a> {
+    fn new(module: Name, imports: &Imports) -> Self {
+        let mut store = Store::new();
+        let env = Env::new(module, imports, &mut store);
+        let ambient = store.empty();
+        let evidence = env.imported_evidence.clone();
+        Self {
+            store,
+            env,
+            diagnostics: Vec::new(),
+            level: 1,
+            ambient,
+            ambient_of: AmbientOf::Config("this"),
+            next_local: 0,
+            type_vars: HashMap::new(),
+            var_mode: VarMode::Declared,
+            fields: Vec::new(),
+            rows: Vec::new(),
+            comparisons: Vec::new(),
+            brought: Vec::new(),
+            aliases: HashMap::new(),
+            aliases_open: Vec::new(),
+            evidence,
+            private: HashSet::new(),
+            export_list: None,
+            unsupported_names: HashSet::new(),
+        }
+    }
+
+    fn report(&mut self, diagnostic: Diagnostic) {
+        self.diagnostics.push(diagnostic);
+    }
+
+    fn fresh(&mut self) -> Ty {
+        self.store.var(Kind::Type, self.level)
+    }
+
+    fn fresh_row(&mut self) -> Ty {
+        self.store.var(Kind::Effects, self.level)
+    }
+
+    /// A variable of the program.
+    fn new_local(&mut self, name: &str) -> core::Local {
+        let id = self.next_local;
+        self.next_local += 1;
+        core::Local { name: name.to_owned(), id }
+    }
+
+    /// Runs `f` with another ambient row.
+    fn under<T>(&mut self, row: Ty, of: AmbientOf, f: impl FnOnce(&mut Self) -> T) -> T {
+        let ambient = std::mem::replace(&mut self.ambient, row);
+        let ambient_of = std::mem::replace(&mut self.ambient_of, of);
+        let result = f(self);
+        self.ambient = ambient;
+        self.ambient_of = ambient_of;
+        result
+    }
+
+    /// Runs `f` and forgets the variables that it brought into scope.
+    fn scoped<T>(&mut self, f: impl FnOnce(&mut Self) -> T) -> T {
+        let mark = self.env.locals.len();
+        let result = f(self);
+        self.env.locals.truncate(mark);
+        result
+    }
+}
+
+impl Want {
+    fn new(ty: Ty, why: Why) -> Self {
+        Self { ty, why }
+    }
+
+    fn plain(ty: Ty) -> Self {
+        Self { ty, why: Why::Plain }
+    }
+}

@@ -1,0 +1,406 @@
+//! Messages that several passes share.
+
+use std::collections::HashMap;
+
+use super::env::{dotted, Lookup, Names};
+use super::{suggest, AmbientOf, Checker, Want, Why};
+use crate::codes;
+use crate::diagnostic::{Code, Diagnostic, Span};
+use crate::syntax::ast;
+use crate::types::{short, Bound, Kind, Node, Printer, Ty, UnifyError};
+
+impl Checker<'_> {
+    pub(super) fn twice(&mut self, what: &str, code: Code, name: &ast::Ident) {
+        self.report(Diagnostic::new(code, format!("the {what} `{}` is given twice", name.name), name.span));
+    }
+
+    /// A path that means nothing.
+    pub(super) fn unresolved<T>(&mut self, what: &str, code: Code, lookup: &Lookup<T>, path: &ast::Path) {
+        let (qualifier, Some(last)) = (path.qualifier(), path.last()) else { return };
+        self.unresolved_name(what, code, lookup, qualifier, last);
+    }
+
+    /// A name that means nothing.
+    pub(super) fn unresolved_name<T>(
+        &mut self,
+        what: &str,
+        code: Code,
+        lookup: &Lookup<T>,
+        qualifier: &[ast::Ident],
+        name: &ast::Ident,
+    ) {
+        if name.name.is_empty() {
+            return; // The parser reported it.
+        }
+        if qualifier.is_empty() && self.unsupported_names.contains(&name.name) {
+            return; // Its declaration was reported.
+        }
+        let span = qualifier.first().map_or(name.span, |q| q.span.to(name.span));
+        let diagnostic = match lookup {
+            Lookup::Found(_) => return,
+            Lookup::Unknown => {
+                let diagnostic = Diagnostic::new(code, format!("unknown {what} `{}`", name.name), name.span);
+                let near = suggest::nearest(&name.name, self.candidates(what)).map(str::to_owned);
+                match near {
+                    Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+                    None => match self.homes(&name.name).as_slice() {
+                        [] => diagnostic,
+                        [home, ..] => diagnostic
+                            .help(format!("the module `{home}` has this name: `import {home} ({})`", name.name)),
+                    },
+                }
+            }
+            Lookup::Ambiguous(modules) => {
+                let list = modules.iter().map(|m| format!("`{m}`")).collect::<Vec<_>>().join(" and ");
+                Diagnostic::new(codes::AMBIGUOUS_NAME, format!("`{}` is a name of {list}", name.name), span)
+                    .help("write the module before it, or import the names you need in a list")
+            }
+            Lookup::NotExported(module) => {
+                let diagnostic =
+                    Diagnostic::new(codes::NOT_EXPORTED, format!("`{module}` has no {what} `{}`", name.name), span);
+                let candidates = self.env.exported(module);
+                match suggest::nearest(&name.name, candidates) {
+                    Some(near) => {
+                        let near = near.to_owned();
+                        diagnostic.help(format!("did you mean `{near}`?"))
+                    }
+                    None => diagnostic.help("it may be private there"),
+                }
+            }
+            Lookup::NoModule(qualifier) => {
+                let at = span;
+                let diagnostic =
+                    Diagnostic::new(codes::UNKNOWN_MODULE, format!("no imported module is called `{qualifier}`"), at);
+                match suggest::nearest(qualifier, self.env.qualifiers()).map(str::to_owned) {
+                    Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+                    None => diagnostic
+                        .help(format!("import it: `import Topos.{qualifier}`, or another module `as {qualifier}`")),
+                }
+            }
+        };
+        self.report(diagnostic);
+    }
+
+    fn candidates(&self, what: &str) -> Vec<&str> {
+        fn keys<T: 'static>(env: &super::env::Env, pick: fn(&Names) -> &HashMap<String, T>) -> Vec<&str> {
+            env.in_scope(pick)
+        }
+        match what {
+            "type" => {
+                let mut all = keys(&self.env, |n| &n.types);
+                all.extend(crate::types::builtin::ALL.iter().map(|(name, _)| *name));
+                all
+            }
+            "constructor" => keys(&self.env, |n| &n.ctors),
+            "effect" => keys(&self.env, |n| &n.effects),
+            "handler" => keys(&self.env, |n| &n.handlers),
+            _ => {
+                let mut all = keys(&self.env, |n| &n.values);
+                all.extend(self.env.locals.iter().map(|(name, _)| name.as_str()));
+                all.extend(["not", "show"]);
+                all
+            }
+        }
+    }
+
+    /// Modules at hand that have a name.
+    fn homes(&self, name: &str) -> Vec<String> {
+        self.env.module_names().filter(|m| self.env.exports(m, name)).map(str::to_owned).collect()
+    }
+
+    /// Makes an expression's type the one that is wanted; reports it if it cannot be.
+    pub(super) fn subsume(&mut self, actual: Ty, want: &Want, span: Span) {
+        if self.coerce(actual, want.ty) {
+            return;
+        }
+        if let Err(error) = self.store.unify(want.ty, actual) {
+            self.mismatch(want, actual, &error, span);
+        }
+    }
+
+    /// The message for two types that do not fit.
+    pub(super) fn mismatch(&mut self, want: &Want, actual: Ty, error: &UnifyError, span: Span) {
+        let mut printer = Printer::new(&self.store);
+        let (expected, found) = (printer.show(want.ty), printer.show(actual));
+        let mut diagnostic = match error {
+            UnifyError::Mismatch(a, b) => self.heads_differ(*a, *b, &expected, &found, span),
+            UnifyError::Bound(var, ty) => self.bad_operand(*var, *ty, actual, span),
+            UnifyError::Occurs(..) | UnifyError::InfiniteRow => {
+                Diagnostic::new(codes::INFINITE_TYPE, "this type would contain itself", span)
+                    .primary(format!("`{found}` would have to be the same as `{expected}`"))
+                    .help("an argument may be missing, or one too many")
+            }
+            UnifyError::MissingLabel { label, row } => self.label_missing(label, *row, &expected, &found, span),
+            UnifyError::Escape(name) => {
+                Diagnostic::new(codes::TOO_GENERAL, format!("`{name}` would leave the flow it belongs to"), span)
+                    .primary(format!("has the type `{found}`"))
+                    .help(format!("only inside the flow whose signature names `{name}` is it a type"))
+            }
+            UnifyError::TooDeep => {
+                self.store.take_too_deep();
+                Diagnostic::new(codes::TYPE_TOO_LARGE, "this type is nested too deeply", span)
+            }
+        };
+        match &want.why {
+            Why::Plain => {}
+            Why::Signature(at) => diagnostic = diagnostic.label(*at, "expected because of this"),
+            Why::Argument(name, n) => {
+                if diagnostic.help.is_none() {
+                    diagnostic = diagnostic.help(format!("argument {n} of `{name}` has the type `{expected}`"));
+                }
+            }
+            Why::Demand(text) => {
+                if diagnostic.help.is_none() {
+                    diagnostic = diagnostic.help(*text);
+                }
+            }
+            Why::Like(at, what) => diagnostic = diagnostic.label(*at, format!("{what} has the type `{expected}`")),
+            Why::Field(name) => {
+                if diagnostic.help.is_none() {
+                    diagnostic = diagnostic.help(format!("the field `{name}` has the type `{expected}`"));
+                }
+            }
+            Why::Operand(op, at) => {
+                diagnostic = diagnostic.label(*at, format!("both operands of `{op}` have the same type"));
+            }
+        }
+        self.report(diagnostic);
+        if matches!(self.store.node(want.ty), Node::Var { .. }) {
+            // What else meets this type is not compared with the one that does not fit.
+            let error = self.store.error();
+            let bound = self.store.unify(want.ty, error);
+            debug_assert!(bound.is_ok(), "a variable takes the error type");
+        }
+    }
+
+    fn heads_differ(&self, a: Ty, b: Ty, expected: &str, found: &str, span: Span) -> Diagnostic {
+        let skolem = [a, b].into_iter().find_map(|t| match self.store.node(t) {
+            Node::Skolem { name, kind, .. } => Some((name.clone(), *kind)),
+            _ => None,
+        });
+        if let Some((name, kind)) = skolem {
+            let message = match kind {
+                Kind::Type => format!("the type variable `{name}` stands for any type here"),
+                Kind::Effects => format!("the row variable `{name}` stands for any effects here"),
+                Kind::Fields => format!("the row variable `{name}` stands for any other fields here"),
+            };
+            return Diagnostic::new(codes::TOO_GENERAL, message, span)
+                .primary(format!("expected `{expected}`, found `{found}`"))
+                .help(format!(
+                    "the caller chooses what `{name}` is; change the signature if it must be something certain"
+                ));
+        }
+        let mut diagnostic = Diagnostic::new(codes::MISMATCH, format!("expected `{expected}`, found `{found}`"), span);
+        if let (Node::Con(n, _), Node::Con(m, _)) = (self.store.node(a), self.store.node(b)) {
+            if n != m && short(n) == short(m) {
+                return diagnostic.help(format!("`{n}` and `{m}` are different types"));
+            }
+        }
+        let (inner_a, inner_b) = (self.store.show(a), self.store.show(b));
+        if inner_a != expected && inner_b != found && inner_a != found {
+            diagnostic = diagnostic.primary(format!("`{inner_b}` is not `{inner_a}`"));
+        }
+        match (self.store.node(a), self.store.node(b)) {
+            (Node::Arrow { param, .. }, b) if !matches!(b, Node::Arrow { .. }) && self.is_unit(*param) => {
+                diagnostic.help("a function without parameters is wanted: `fn() -> ..`, or `{ .. }` behind the call")
+            }
+            (_, Node::Arrow { .. }) if !matches!(self.store.node(a), Node::Arrow { .. }) => {
+                diagnostic.help("this is a function: are arguments missing?")
+            }
+            _ => diagnostic,
+        }
+    }
+
+    /// An operand, or the place of a number literal, of a type that it cannot have.
+    fn bad_operand(&self, var: Ty, ty: Ty, actual: Ty, span: Span) -> Diagnostic {
+        let Node::Var { bound, .. } = self.store.node(var) else {
+            return Diagnostic::new(codes::OPERAND, "wrong operand", span);
+        };
+        let shown = format!("`{}`", self.store.show(ty));
+        if *bound == Bound::ORDERED {
+            return Diagnostic::new(codes::NO_ORDER, format!("values of the type {shown} cannot be ordered yet"), span)
+                .help("`<` compares Int, Float, Duration, Text and Bool; other types wait for traits");
+        }
+        let other = match self.store.node(ty) {
+            Node::Var { bound, .. } => bound.describe(),
+            _ => shown,
+        };
+        let is_found = self.store.root(actual) == self.store.root(var);
+        let (expected, found) = if is_found { (other, bound.describe()) } else { (bound.describe(), other) };
+        if let Node::Skolem { name, .. } = self.store.node(ty) {
+            return Diagnostic::new(
+                codes::TOO_GENERAL,
+                format!("the type variable `{name}` stands for any type here"),
+                span,
+            )
+            .primary(format!("expected {expected}, found {found}"))
+            .help(format!(
+                "the caller chooses what `{name}` is; change the signature if it must be something certain"
+            ));
+        }
+        Diagnostic::new(codes::OPERAND, format!("expected {expected}, found {found}"), span)
+    }
+
+    fn label_missing(&self, label: &str, row: Ty, expected: &str, found: &str, span: Span) -> Diagnostic {
+        let Some(effect) = self.env.effects.get(label).map(|_| short(label)) else {
+            let message = match self.store.node(row) {
+                Node::Empty => format!("the field `{label}` is in one of the records only"),
+                _ => format!("the field `{label}` is missing"),
+            };
+            return Diagnostic::new(codes::MISMATCH, message, span)
+                .primary(format!("expected `{expected}`, found `{found}`"));
+        };
+        let mut diagnostic = Diagnostic::new(
+            codes::MISSING_EFFECT,
+            format!("this function has the effect `{effect}`, which is not allowed here"),
+            span,
+        )
+        .primary(format!("expected `{expected}`, found `{found}`"));
+        let within = |b: &&super::Brought| {
+            b.span.start >= span.start && b.span.end <= span.end && b.effects.iter().any(|e| **e == *label)
+        };
+        if let Some(brought) = self.brought.iter().find(within) {
+            diagnostic = diagnostic.label(brought.span, format!("{} brings `{effect}`", brought.what));
+        }
+        diagnostic
+    }
+
+    /// Adds the effects of something that is called to the ambient row.
+    pub(super) fn require(&mut self, row: Ty, span: Span, what: &str) {
+        let row = self.open_row(row, span, what);
+        let effects = self.store.row(row).entries.into_iter().map(|(label, _)| label).collect::<Vec<_>>();
+        if !effects.is_empty() {
+            self.brought.push(super::Brought { effects, span, what: what.to_owned() });
+        }
+        if let Err(error) = self.store.unify(row, self.ambient) {
+            self.effect_mismatch(&error, row, span, what);
+        }
+    }
+
+    /// A row that a larger one may take the place of.
+    pub(super) fn open_row(&mut self, row: Ty, span: Span, what: &str) -> Ty {
+        let parts = self.store.row(row);
+        match self.store.node(parts.tail) {
+            Node::Empty => {
+                let tail = self.fresh_row();
+                self.store.make_row(parts.entries, tail)
+            }
+            Node::Skolem { .. } => {
+                let tail = self.fresh_row();
+                self.rows.push(super::DeferredRow { rigid: parts.tail, row: tail, span, what: what.to_owned() });
+                self.store.make_row(parts.entries, tail)
+            }
+            _ => row,
+        }
+    }
+
+    fn effect_mismatch(&mut self, error: &UnifyError, row: Ty, span: Span, what: &str) {
+        let ambient = self.store.show(self.ambient);
+        let diagnostic = match error {
+            UnifyError::MissingLabel { label, .. } => self.missing_effect(short(label), span, what),
+            UnifyError::TooDeep => Diagnostic::new(codes::TYPE_TOO_LARGE, "this row is too large", span),
+            _ => Diagnostic::new(
+                codes::MISSING_EFFECT,
+                format!("the effects of {what} do not fit the row of {}", self.ambient_name()),
+                span,
+            )
+            .primary(format!("does `{}`, where `{ambient}` is allowed", self.store.show(row))),
+        };
+        self.report(diagnostic);
+    }
+
+    pub(super) fn missing_effect(&self, effect: &str, span: Span, what: &str) -> Diagnostic {
+        let ambient = self.store.show(self.ambient);
+        match &self.ambient_of {
+            AmbientOf::Guard => Diagnostic::new(codes::GUARD_PERFORMS, "a guard must be pure", span)
+                .primary(format!("{what} has the effect `{effect}`"))
+                .help("compute the value before the `match`, or use `if` in the arm"),
+            AmbientOf::Config(what_) => Diagnostic::new(codes::CONFIG_PERFORMS, format!("{what_} must be pure"), span)
+                .primary(format!("{what} has the effect `{effect}`"))
+                .help("make it a flow"),
+            AmbientOf::Flow(name, at) => {
+                let diagnostic = Diagnostic::new(
+                    codes::MISSING_EFFECT,
+                    format!("the flow `{name}` may not have the effect `{effect}`"),
+                    span,
+                )
+                .primary(format!("{what} brings `{effect}`"));
+                let diagnostic = match at {
+                    Some(at) => diagnostic.label(*at, format!("this signature allows `{ambient}`")),
+                    None => diagnostic,
+                };
+                let parts = self.store.row(self.ambient);
+                let mut names: Vec<String> = parts.entries.iter().map(|(l, _)| short(l).to_owned()).collect();
+                names.push(effect.to_owned());
+                let tail = match self.store.node(parts.tail) {
+                    Node::Skolem { name, .. } => format!(" | {name}"),
+                    _ => String::new(),
+                };
+                diagnostic.help(format!("add it to the row: `/ {{{}{tail}}}`", names.join(", ")))
+            }
+            AmbientOf::Lambda(at) | AmbientOf::With(at) => Diagnostic::new(
+                codes::MISSING_EFFECT,
+                format!("the effect `{effect}` is not allowed in this function"),
+                span,
+            )
+            .primary(format!("{what} brings `{effect}`"))
+            .label(*at, format!("this may do `{ambient}` only")),
+        }
+    }
+
+    fn ambient_name(&self) -> String {
+        match &self.ambient_of {
+            AmbientOf::Flow(name, _) => format!("the flow `{name}`"),
+            AmbientOf::Lambda(_) | AmbientOf::With(_) => "this function".to_owned(),
+            AmbientOf::Guard => "a guard".to_owned(),
+            AmbientOf::Config(what) => (*what).to_owned(),
+        }
+    }
+
+    /// Settles what was put off: selected fields, and rigid rows that must be part of another row. What is still open is
+    /// decided now if its variable is at level `from` or deeper: those are about to be generalised.
+    pub(super) fn settle(&mut self, from: u32) {
+        self.settle_fields(from);
+        let rows = std::mem::take(&mut self.rows);
+        for deferred in rows {
+            let parts = self.store.row(deferred.row);
+            let fits = parts.tail == self.store.root(deferred.rigid);
+            match self.store.node(parts.tail) {
+                // An effect with arguments could be in the rigid row too, with others: the handler found for it at run
+                // time would be the wrong one.
+                _ if fits && parts.entries.iter().all(|(_, args)| args.is_empty()) => {}
+                Node::Error => {}
+                Node::Var { level, .. } if *level < from => self.rows.push(deferred),
+                Node::Var { .. } => {
+                    if let Err(error) = self.store.unify(parts.tail, deferred.rigid) {
+                        self.effect_mismatch(&error, deferred.rigid, deferred.span, &deferred.what);
+                    }
+                }
+                _ => {
+                    let name = self.store.show(deferred.rigid);
+                    let row = self.store.show(deferred.row);
+                    self.report(
+                        Diagnostic::new(
+                            codes::MISSING_EFFECT,
+                            format!("the effects `{name}` of {} do not fit the row of its caller", deferred.what),
+                            deferred.span,
+                        )
+                        .primary(format!("does `{name}`, where `{row}` is allowed"))
+                        .help(format!("end the row of the flow with `| {name}`")),
+                    );
+                }
+            }
+        }
+    }
+
+    /// What a call is called in messages.
+    pub(super) fn callee_name(function: &ast::Expr) -> String {
+        match &function.kind {
+            ast::ExprKind::Var { qualifier, name } if qualifier.is_empty() => format!("`{}`", name.name),
+            ast::ExprKind::Var { qualifier, name } => format!("`{}.{}`", dotted(qualifier), name.name),
+            ast::ExprKind::Constructor(path) => format!("`{}`", path.dotted()),
+            ast::ExprKind::Field { field, .. } => format!("`.{}`", field.name),
+            _ => "this function".to_owned(),
+        }
+    }
+}

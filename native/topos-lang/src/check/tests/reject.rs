@@ -1,0 +1,138 @@
+//! Programs with mistakes, with their messages.
+
+use super::{check_with, error_codes, errors, imports, render};
+
+macro_rules! rejected {
+    ($($name:ident = $source:literal;)*) => {
+        $(
+            #[test]
+            fn $name() {
+                let source = $source;
+                insta::assert_snapshot!(format!("{source}\n----\n{}", errors(source)));
+            }
+        )*
+    };
+}
+
+rejected! {
+    unknown_name = "flow f(count : Int) : Int = cuont + 1";
+    unknown_name_of_an_import = "import Topos.Lib\nflow f = lenght([1])";
+    unknown_name_of_a_module_at_hand = "flow f = log(\"x\")";
+    unknown_type = "flow f : (x : Itn) -> Int = 1";
+    unknown_constructor = "flow f = Sme(1)";
+    unknown_effect = "import Topos.Lib\nflow f : () / {OI} = ()";
+    unknown_operation = "import Topos.Lib\nflow f : () / {IO} = perform IO.prnt(\"x\")";
+    unknown_module = "import Topos.Lbi\nflow f = 1";
+    unknown_qualifier = "import Topos.Lib as L\nflow f = M.length([1])";
+    not_exported = "import Topos.Lib as L\nflow f = L.hidden()";
+    import_of_an_unknown_name = "import Topos.Lib (logg)\nflow f = 1";
+    export_of_an_unknown_name = "export (f, g)\nflow f = 1";
+    defined_twice = "flow f = 1\nflow g = 2\nflow f = 3\nshape A = X | X";
+    bound_twice = "flow f x x = x\nflow g = fn((a, b), a) -> a";
+    alias_cycle = "type A = [B]\ntype B = (A, Int)\nflow f : (x : A) -> Int = 1";
+    type_parameter_missing = "shape Box a = Box(b)";
+    type_arguments = "flow f : (x : Maybe) -> Map Int = 1";
+    same_atom = "shape E = NodeUp | Node_Up";
+
+    argument_mismatch = "flow f : (x : Int) -> (y : Text) -> Text = y\nflow g = f(1, 2)";
+    result_mismatch = "flow f : (x : Int) -> Text = x + 1";
+    branch_mismatch = "flow f x = if x { 1 } else { \"a\" }";
+    arm_mismatch = "flow f x = match x { | 1 -> \"one\" | _ -> 2.5 }";
+    condition_mismatch = "flow f = if 1 { 2 } else { 3 }";
+    element_mismatch = "flow f = [1, \"b\", true]";
+    operand_mismatch = "flow f = \"a\" + 1\nflow g = true && 1\nflow h = 1 + 2.5 + \"x\"";
+    joined_mismatch = "flow f = \"a\" ++ [1]";
+    missing_argument = "flow f : (x : Int) -> (y : Int) -> Int = x + y\nflow g : Int = f(1)";
+    too_many_arguments = "flow f : (x : Int) -> Int = x\nflow g = f(1, 2)\nflow h(x : Int) : Int = x(2)";
+    infinite_type = "flow f x = x(x)";
+    a_block_where_a_function_is_wanted = "import Topos.Lib\nflow f : () / {Process} = perform Process.spawn(())";
+    no_such_field = "type P = { name : Text, size : Int }\nflow f : (p : P) -> Int = p.sise\nflow g = { a = 1 }.b";
+    missing_fields = "import Topos.Lib as L\nconfig c : L.Config = { channels = 2 }\nconfig d : L.Config = { name = \"n\", chanels = 2 }";
+    no_companion = "import Topos.Lib\nflow f : (xs : [Int]) -> Int = xs.size()\nflow g = fn(x) -> x.size()";
+    functions_compared = "flow f : (g : Int -> Int) -> Bool = g == g";
+    function_not_called = "import Topos.Lib\nflow f : () / {IO} =\n  log\n  ()";
+    order_of_a_variable = "flow f : (x : a) -> (y : a) -> Bool = x < y\nflow g : (x : Maybe Int) -> Bool = x < None";
+    ambiguous_join = "flow f x y = x ++ y";
+    literal_out_of_range = "flow f : Duration = 99999999999999999999";
+
+    less_general_than_signed = "flow f : (x : a) -> a = 1\nflow g : (x : a) -> (y : b) -> a = y";
+    incomplete_signature_less_general = "flow f(x : a, y) : a = x + 1";
+    skolem_escapes = "import Topos.Lib\nflow f : (x : a) -> [a] = { let g = fn(y : a) -> [y]\n g(1) }";
+    no_body = "flow f : Int -> Int\nflow g = 1";
+    clause_arity = "flow f 0 = 1\nflow f 1 2 = 3";
+    kind_of_a_variable = "flow f : (x : e) -> (g : () -> Int / e) -> Int = 1";
+
+    missing_effect = "import Topos.Lib\nflow f : (x : Int) -> Int =\n  log(\"x\")\n  x";
+    missing_effect_of_perform = "import Topos.Lib\nflow f : Int / {Process} =\n  perform IO.print(\"x\")\n  1";
+    missing_effect_in_a_lambda = "import Topos.Lib\nflow pure_map : (f : Int -> Int) -> Int = f(1)\nflow g : Int / {IO} = pure_map(fn(x) -> { log(\"x\")\n x })";
+    missing_effect_of_a_value = "import Topos.Lib\nflow each : (f : Text -> ()) -> () = f(\"x\")\nflow g : () / {IO} = each(log)";
+    rigid_row_missing = "flow f : (g : () -> Int / e) -> Int = g()";
+    effect_arguments = "import Topos.Lib\nflow f : Int / {State Int} = { perform State.put(\"x\")\n perform State.get() }";
+    guard_performs = "import Topos.Lib\nflow f : (x : Int) -> Int / {IO} = match x { | 1 when perform IO.read() == None -> 2 | _ -> 3 }";
+    config_performs = "import Topos.Lib\nconfig c : Maybe Text = perform IO.read()";
+    operation_arguments = "import Topos.Lib\nflow f : () / {IO} = perform IO.print()";
+    not_a_handler = "import Topos.Lib\nflow f = with 1 { 2 }\nflow g = with consle(\"x\") { 2 }";
+
+    pattern_arity = "flow f x = match x { | Some(a, b) -> a | None -> 1 }";
+    not_exhaustive = "flow f : (x : (Maybe Int, Bool)) -> Int = match x { | (Some(_), true) -> 1 | (None, _) -> 2 }";
+    not_exhaustive_lists = "flow f xs = match xs { | [] -> 0 | [x] -> x }\nflow g 0 = 1";
+    guards_do_not_count = "flow f : (x : Bool) -> Int = match x { | true when x -> 1 | false -> 2 }";
+    redundant = "flow f x = match x { | Some(_) -> 1 | None -> 2 | _ -> 3 }\nflow g b = match b { | true | true -> 1 | false -> 2 }";
+    refutable_let = "flow f x = { let Some(y) = x\n y }\nflow g = fn([a]) -> a";
+    alternatives_differ = "flow f x = match x { | Some(a) | None -> 1 }";
+    scrutinees = "flow f x y = match x, y { | 1 -> 2 | _ -> 3 }";
+
+    bad_extern = "extern flow f : Int -> Int = \"no colon\"\neffect E { operation op(x) : Int }";
+    not_supported_declarations = "trait Show a where\n  show_it : a -> Text\nend\ninstance Show Int where\n  show_it x = \"\"\nend\nhandler h : Handler(E) = { op() => 1 }\neffect E { operation op() : Int }\ntest \"t\" { 1 }\nsession S = end";
+    not_supported_expressions = "flow f xs =\n  for x in xs { x }\n  return 1\nflow g m = m[1]\nflow h = try 1 with | _ -> 2 end\nflow k = loop { 1 }\nflow l x = x := 1";
+}
+
+#[test]
+fn one_mistake_gives_one_message() {
+    // An unknown name has a type that fits everywhere, however often what depends on it is used.
+    let source = "flow f(x : Int) : Int = { let y = unknown(x)\n let z = y + 1\n z.field ++ y.method(z) == [y] }";
+    assert_eq!(error_codes(source).len(), 2, "the unknown name, and the Bool that is not an Int");
+    let source = "flow f = unknown\nflow g = f() + 1\nflow h = g() ++ \"x\"";
+    assert_eq!(error_codes(source), [100]);
+}
+
+#[test]
+fn all_mistakes_of_a_file_are_reported_in_its_order() {
+    let source = "flow a = x1\nflow b : Int = \"t\"\nflow c : T = 1\nflow d = match true { | true -> 1 }";
+    assert_eq!(error_codes(source), [100, 200, 101, 401]);
+}
+
+#[test]
+fn ambiguous_names_are_reported_where_they_are_used() {
+    let mut imports = imports();
+    let other = "module Topos.Other\nflow log x = x\neffect IO2 { operation print(text : Text) : () }";
+    let (_, interface) = check_with(other, &imports, None).unwrap();
+    imports.insert("Topos.Other".into(), interface);
+    let source = "import Topos.Lib\nimport Topos.Other\nflow f = Lib.length([1])\nflow g = log(\"x\")\nflow h = perform print(\"x\")";
+    let errors = check_with(source, &imports, None).unwrap_err();
+    insta::assert_snapshot!(render(source, &errors));
+}
+
+#[test]
+fn main_is_checked_against_the_root_effects() {
+    let roots: &[&str] = &["Topos.Lib.IO"];
+    for source in [
+        "flow f = 1",
+        "flow main : (x : Int) -> () = ()",
+        "flow main : Int = 1",
+        "import Topos.Lib\nflow main : () -> () / {IO, Process} =\n  log(\"x\")\n  perform Process.sleep(1s)",
+    ] {
+        let errors = check_with(source, &imports(), Some(roots)).unwrap_err();
+        insta::assert_snapshot!(format!("{source}\n----\n{}", render(source, &errors)));
+    }
+    for source in [
+        "import Topos.Lib\nflow main : () -> () / {IO} = log(\"x\")",
+        "import Topos.Lib\nflow main : (args : [Text]) -> () / {IO} = map(log, args)",
+        "flow main = ()",
+        "flow main : () = ()",
+    ] {
+        if let Err(errors) = check_with(source, &imports(), Some(roots)) {
+            panic!("{}", render(source, &errors));
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The typed tree: what inference makes and elaboration turns into the core once every type is known.
+
+use crate::core::Local;
+use crate::diagnostic::Span;
+use crate::syntax::ast::BinaryOp;
+use crate::types::{Name, Ty};
+
+pub(super) struct Expr {
+    pub(super) kind: ExprKind,
+    pub(super) ty: Ty,
+    pub(super) span: Span,
+}
+
+/// A flow by its index in [`super::env::Env::flows`].
+pub(super) type FlowId = usize;
+
+pub(super) enum ExprKind {
+    Local(Local),
+    Literal(Literal),
+    /// A flow as the head of a call or as a value.
+    Flow(FlowId),
+    /// A config: its value.
+    Config(FlowId),
+    Constructor {
+        name: Name,
+        arity: usize,
+    },
+    Builtin(Builtin),
+    /// With at least one argument; `f()` has the unit.
+    App {
+        function: Box<Expr>,
+        args: Vec<Expr>,
+        /// The last argument was written first (`x |> f(y)`, `x.f(y)`) and is evaluated first.
+        last_first: bool,
+    },
+    Lambda {
+        params: Vec<Pattern>,
+        body: Box<Expr>,
+    },
+    Block(Vec<Stmt>, Box<Expr>),
+    /// Evaluates and gives `()`, by rule 3.
+    Drop(Box<Expr>),
+    If {
+        condition: Box<Expr>,
+        then: Box<Expr>,
+        otherwise: Box<Expr>,
+    },
+    Match {
+        scrutinee: Box<Expr>,
+        arms: Vec<Arm>,
+    },
+    Tuple(Vec<Expr>),
+    List(Vec<Expr>, Option<Box<Expr>>),
+    Record(Vec<(Name, Expr)>),
+    Update {
+        record: Box<Expr>,
+        fields: Vec<(Name, Expr)>,
+    },
+    Field {
+        record: Box<Expr>,
+        field: Name,
+    },
+    Binary {
+        op: BinaryOp,
+        left: Box<Expr>,
+        right: Box<Expr>,
+    },
+    Negate(Box<Expr>),
+    Format(Vec<FormatPart>),
+    Perform {
+        effect: Name,
+        operation: Name,
+        args: Vec<Expr>,
+    },
+    With {
+        effect: Name,
+        module: Name,
+        args: Vec<Expr>,
+        body: Box<Expr>,
+    },
+    /// Reported already.
+    Error,
+}
+
+pub(super) enum Stmt {
+    Let { pattern: Pattern, value: Expr },
+    Expr(Expr),
+}
+
+pub(super) struct Arm {
+    pub(super) patterns: Vec<Pattern>,
+    pub(super) guard: Option<Expr>,
+    pub(super) body: Expr,
+    pub(super) span: Span,
+}
+
+pub(super) enum FormatPart {
+    Text(String),
+    Expr(Expr),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Builtin {
+    Not,
+    Show,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Literal {
+    /// Int, Float or Duration, as its type says.
+    Number(String),
+    Float(f64),
+    Text(String),
+    Duration(i64),
+    Bool(bool),
+    Unit,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Pattern {
+    pub(super) kind: PatternKind,
+    pub(super) ty: Ty,
+    pub(super) span: Span,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum PatternKind {
+    Wildcard,
+    Bind(Local),
+    As(Box<Pattern>, Local),
+    Literal(Literal),
+    Tuple(Vec<Pattern>),
+    List(Vec<Pattern>, Option<Box<Pattern>>),
+    Record(Vec<(Name, Pattern)>),
+    Construct { name: Name, args: Vec<Pattern> },
+}

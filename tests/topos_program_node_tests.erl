@@ -1,0 +1,231 @@
+%% The node of a program over an API that plays its part by a script: what is tested is who is told what, and when.
+-module(topos_program_node_tests).
+
+-include_lib("eunit/include/eunit.hrl").
+
+-define(CONFIG, #{topology => full_mesh, channels => 1, compression => false, fault_detection => swim_detection,
+                  engine => best, name => <<>>, cookie => <<>>}).
+
+distributed_test_() ->
+    [{Title, fun() -> scripted(Test) end} || {Title, Test} <- [
+        {"before init nothing is there", fun before_init/0},
+        {"init starts the node once", fun init_once/0},
+        {"an API error becomes a record of texts", fun errors_are_records/0},
+        {"a cluster of another name restarts the node, the same name does not", fun enter_cluster/0},
+        {"join asks the API with the contact's addresses", fun join/0},
+        {"messages and events come in one order", fun events/0},
+        {"a monitor fires exactly once", fun monitors/0},
+        {"callbacks run once a transition, in their own process, with the handler's evidence", fun callbacks/0},
+        {"only the owner receives", fun only_the_owner/0},
+        {"the node ends with its owner", fun ends_with_its_owner/0},
+        {"broadcast answers whom it did not reach", fun broadcast/0}
+    ]].
+
+%% In the test's own process, which owns the node and the mocks.
+scripted(Test) ->
+    Table = mock(),
+    try Test() after unmock(Table) end.
+
+mock() ->
+    Table = ets:new(script, [public]),
+    ets:insert(Table, [{started, false}, {nodes, []}, {calls, []}, {restart, ok}]),
+    ok = meck:new(topos_partisan, [non_strict]),
+    ok = meck:new(topos_node_spec, [non_strict]),
+    meck:expect(topos_partisan, start, fun(Config) ->
+        case Config of
+            #{cluster := <<"refused">>} -> {error, topos_error:new(address_in_use, #{address => <<"x">>})};
+            _ ->
+                ets:insert(Table, [{started, true}, {cluster, maps:get(cluster, Config, <<"default">>)}]),
+                {ok, here()}
+        end
+    end),
+    meck:expect(topos_partisan, stop, fun() -> ets:insert(Table, {started, false}), ok end),
+    meck:expect(topos_partisan, leave, fun() -> ok end),
+    meck:expect(topos_partisan, node, fun() ->
+        case ets:lookup_element(Table, started, 2) of
+            true -> here();
+            false -> {error, topos_error:new(not_started, #{})}
+        end
+    end),
+    meck:expect(topos_partisan, cluster, fun() ->
+        #{name => ets:lookup_element(Table, cluster, 2), node => here(), addresses => []}
+    end),
+    meck:expect(topos_partisan, nodes, fun() -> ets:lookup_element(Table, nodes, 2) end),
+    meck:expect(topos_partisan, join, fun
+        ('lost@127.0.0.1', _) -> {error, topos_error:new(unreachable, #{node => 'lost@127.0.0.1', timeout => 5})};
+        (_, _) -> ok
+    end),
+    meck:expect(topos_partisan, send, fun
+        ('lost@127.0.0.1', _, _) -> {error, topos_error:new(not_connected, #{node => 'lost@127.0.0.1', status => down})};
+        (_, _, _) -> ok
+    end),
+    %% The subscription of the newest start.
+    meck:expect(topos_partisan, subscribe, fun() ->
+        Ref = make_ref(),
+        ets:insert(Table, {subscription, self(), Ref}),
+        {ok, Ref}
+    end),
+    meck:expect(topos_node_spec, parse_peer, fun
+        (<<"seed@127.0.0.1:4000">>) -> {ok, #{node => 'seed@127.0.0.1', addresses => [{{127, 0, 0, 1}, 4000}]}};
+        (<<"nonsense">>) -> error;
+        (Text) -> {ok, #{node => binary_to_atom(Text), addresses => []}}
+    end),
+    {ok, Handler} = topos_effect_distributed:init([], #{'E' => root}),
+    put(handler, Handler),
+    put(table, Table),
+    Table.
+
+unmock(Table) ->
+    ok = topos_effect_distributed:terminate(normal, get(handler)),
+    ok = meck:unload([topos_partisan, topos_node_spec]),
+    true = ets:delete(Table),
+    _ = flush(),
+    ok.
+
+here() -> 'node@127.0.0.1'.
+perform(Op, Args) -> apply(topos_effect_distributed, Op, [get(handler) | Args]).
+init() -> perform(init, [?CONFIG]).
+
+happens(Event) ->
+    [{subscription, Pid, Ref}] = ets:lookup(get(table), subscription),
+    Pid ! {topos, Ref, Event},
+    ok.
+
+flush() -> receive M -> [M | flush()] after 0 -> [] end.
+
+before_init() ->
+    ?assertEqual(<<"node">>, perform(node_name, [])),
+    ?assertError({not_started, _}, perform(self, [])),
+    ?assertError({not_started, _}, perform(recv, [])),
+    ?assertError({not_started, _}, perform(monitor, [here()])),
+    ?assertMatch({error, #{reason := <<"not_started">>}}, perform(create_cluster, [<<"c">>])),
+    ?assertMatch({error, #{reason := <<"not_started">>}}, perform(send, [here(), 1])),
+    ?assertMatch({error, #{reason := <<"not_started">>}}, perform(leave, [])),
+    ?assertEqual(ok, perform(cancel, [make_ref()])).
+
+init_once() ->
+    ?assertEqual({ok, ok}, init()),
+    ?assertEqual(self(), whereis(topos_program)),
+    ?assertMatch({error, #{code := <<"TP1005">>, reason := <<"already_started">>}}, init()),
+    ?assertEqual(here(), perform(self, [])),
+    ?assertEqual({ok, ok}, perform(leave, [])),
+    ?assertEqual(undefined, whereis(topos_program)),
+    ?assertEqual({ok, ok}, init()).
+
+errors_are_records() ->
+    {ok, ok} = init(),
+    {error, Error} = perform(join_cluster, [<<"lost@127.0.0.1">>, <<"default">>]),
+    ?assertMatch(#{code := <<"TP1007">>, reason := <<"unreachable">>, message := <<"lost@127.0.0.1 did not", _/binary>>,
+                   help := <<"check", _/binary>>}, Error),
+    ?assertEqual(4, map_size(Error)).
+
+enter_cluster() ->
+    {ok, ok} = init(),
+    ?assertEqual({ok, ok}, perform(create_cluster, [<<"default">>])),
+    ?assertEqual(1, meck:num_calls(topos_partisan, start, '_')),
+    ?assertEqual({ok, ok}, perform(create_cluster, [<<"shop">>])),
+    ?assertMatch(#{cluster := <<"shop">>}, meck:capture(last, topos_partisan, start, '_', 1)),
+    %% A monitor of the restarted node works.
+    ok = happens({up, 'a@127.0.0.1', 1}),
+    ?assertEqual({some, {node_up, 'a@127.0.0.1'}}, perform(next_event_within, [5000])),
+    ?assertMatch({error, #{code := <<"TP1004">>}}, perform(create_cluster, [<<"refused">>])),
+    %% Nothing half-started is left.
+    ?assertMatch({error, #{reason := <<"not_started">>}}, perform(create_cluster, [<<"shop">>])).
+
+join() ->
+    {ok, ok} = init(),
+    ?assertEqual({ok, ok}, perform(join_cluster, [<<"seed@127.0.0.1:4000">>, <<"default">>])),
+    ?assert(meck:called(topos_partisan, join, ['seed@127.0.0.1', #{addresses => [{{127, 0, 0, 1}, 4000}]}])),
+    ?assertEqual({ok, ok}, perform(join_cluster, [<<"seed@127.0.0.1">>, <<"default">>])),
+    ?assert(meck:called(topos_partisan, join, ['seed@127.0.0.1', #{}])),
+    ?assertMatch({error, #{code := <<"TP1012">>}}, perform(join_cluster, [<<"nonsense">>, <<"default">>])).
+
+events() ->
+    {ok, ok} = init(),
+    ok = happens({up, 'a@127.0.0.1', 1}),
+    ok = happens({suspect, 'a@127.0.0.1'}),
+    ok = happens({recovered, 'a@127.0.0.1'}),
+    ok = happens({in_doubt, 'a@127.0.0.1', 3}),
+    ok = happens({undeliverable, 'a@127.0.0.1', topos_error:new(no_such_process, #{target => x, node => a})}),
+    ok = happens({down, 'a@127.0.0.1', timeout}),
+    ok = happens({left, 'b@127.0.0.1'}),
+    Next = fun() -> perform(next_event, []) end,
+    ?assertEqual({node_up, 'a@127.0.0.1'}, Next()),
+    ?assertEqual({node_suspect, 'a@127.0.0.1'}, Next()),
+    ?assertEqual({node_recovered, 'a@127.0.0.1'}, Next()),
+    ?assertEqual({in_doubt, 'a@127.0.0.1', 3}, Next()),
+    ?assertMatch({undeliverable, 'a@127.0.0.1', #{code := <<"TP1024">>}}, Next()),
+    %% recv leaves events where they are.
+    self() ! {topos_program, 'a@127.0.0.1', hello},
+    self() ! {topos_program, 'a@127.0.0.1', again},
+    ?assertEqual(hello, perform(recv, [])),
+    ?assertEqual({some, again}, perform(recv_within, [1000])),
+    ?assertEqual(none, perform(recv_within, [0])),
+    ?assertEqual({node_down, 'a@127.0.0.1'}, Next()),
+    ?assertEqual({node_left, 'b@127.0.0.1'}, Next()),
+    self() ! {topos_program, 'a@127.0.0.1', last},
+    ?assertEqual({message, 'a@127.0.0.1', last}, Next()),
+    ?assertEqual(none, perform(next_event_within, [0])).
+
+monitors() ->
+    ets:insert(get(table), {nodes, ['a@127.0.0.1']}),
+    {ok, ok} = init(),
+    Up = perform(monitor, ['a@127.0.0.1']),
+    Forgotten = perform(monitor, ['a@127.0.0.1']),
+    ok = perform(demonitor, [Forgotten]),
+    Absent = perform(monitor, ['b@127.0.0.1']),
+    ?assertEqual({monitor_down, Absent, 'b@127.0.0.1'}, perform(next_event, [])),
+    ok = happens({down, 'a@127.0.0.1', timeout}),
+    %% It is known to have left afterwards: no second transition.
+    ok = happens({left, 'a@127.0.0.1'}),
+    ok = happens({up, 'a@127.0.0.1', 2}),
+    ok = happens({down, 'a@127.0.0.1', timeout}),
+    Events = [perform(next_event, []) || _ <- lists:seq(1, 5)],
+    ?assertEqual([{node_down, 'a@127.0.0.1'}, {monitor_down, Up, 'a@127.0.0.1'}, {node_left, 'a@127.0.0.1'},
+                  {node_up, 'a@127.0.0.1'}, {node_down, 'a@127.0.0.1'}], Events),
+    ?assertEqual(none, perform(next_event_within, [0])).
+
+callbacks() ->
+    {ok, ok} = init(),
+    Self = self(),
+    Tell = fun(What) -> fun(Node, Ev) -> Self ! {What, Node, Ev, self() =/= Self} end end,
+    Ups = perform(on_up, [Tell(up)]),
+    _ = perform(on_down, [Tell(down)]),
+    _ = perform(on_down, [fun(_, _) -> exit(shutdown) end]),
+    Expect = fun(What) ->
+        receive {What, 'a@127.0.0.1', #{'E' := root}, true} -> ok after 5000 -> {missing, What} end
+    end,
+    ok = happens({up, 'a@127.0.0.1', 1}),
+    ?assertEqual(ok, Expect(up)),
+    ok = happens({left, 'a@127.0.0.1'}),
+    ?assertEqual(ok, Expect(down)),
+    ok = perform(cancel, [Ups]),
+    ok = happens({up, 'a@127.0.0.1', 2}),
+    ok = happens({down, 'a@127.0.0.1', timeout}),
+    ?assertEqual(ok, Expect(down)),
+    ?assertEqual([], [M || {up, _, _, _} = M <- flush()]).
+
+only_the_owner() ->
+    {ok, ok} = init(),
+    Handler = get(handler),
+    {Pid, Monitor} = spawn_monitor(fun() -> topos_effect_distributed:recv(Handler) end),
+    receive {'DOWN', Monitor, process, Pid, {Error, _}} -> ?assertMatch({not_owner, #{operation := recv}}, Error) end.
+
+ends_with_its_owner() ->
+    Handler = get(handler),
+    {Pid, Monitor} = spawn_monitor(fun() -> {ok, ok} = topos_effect_distributed:init(Handler, ?CONFIG) end),
+    receive {'DOWN', Monitor, process, Pid, normal} -> ok end,
+    %% The server is gone, or will be before it serves another call.
+    Server = whereis(topos_program_node),
+    _ = Server =:= undefined orelse begin
+        M = monitor(process, Server),
+        receive {'DOWN', M, process, Server, _} -> ok after 5000 -> ?assert(false) end
+    end,
+    ?assert(meck:called(topos_partisan, stop, [])),
+    ?assertEqual({ok, ok}, init()).
+
+broadcast() ->
+    {ok, ok} = init(),
+    ?assertMatch([{'lost@127.0.0.1', #{code := <<"TP1013">>}}],
+                 perform(broadcast, [['a@127.0.0.1', 'lost@127.0.0.1', 'b@127.0.0.1'], hi])),
+    ?assert(meck:called(topos_partisan, send, ['b@127.0.0.1', topos_program, {topos_program, here(), hi}])).
