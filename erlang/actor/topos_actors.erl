@@ -77,7 +77,7 @@ deliver({Node, Incarnation}, _, Message) ->
 
 %% gen_server
 
--spec init([]) -> {ok, state(), {continue, begin_anew}} | {stop, term()}.
+-spec init([]) -> {ok, state(), {continue, begin_anew}}.
 init([]) ->
     #{limits := #{max_leases := Limit}, fault_detection := #{suspect_after := Tick}} = topos_local:config(),
     ok = topos_delivery:claim(?TOPOS_DEST_MONITOR, ?MODULE),
