@@ -34,7 +34,9 @@ link_test_() ->
              {join_of_another_version_says_so, fun join_of_another_version_says_so/0},
              {join_of_another_cookie_says_so, fun join_of_another_cookie_says_so/0},
              {join_of_nobody_ends_in_time, fun join_of_nobody_ends_in_time/0},
+             {own_greeting_is_ignored, fun own_greeting_is_ignored/0},
              {requests_are_answered_or_fail, fun requests_are_answered_or_fail/0},
+             {sends_during_a_stop_are_answered, fun sends_during_a_stop_are_answered/0},
              {second_start_is_refused, fun second_start_is_refused/0}
          ]]}.
 
@@ -265,6 +267,18 @@ join_of_nobody_ends_in_time() ->
     ?assertMatch({error, {self_join, _}}, topos_partisan:join(?OWN)),
     ?assertEqual([?OWN], [N || #{node := N} <- topos_partisan:members()]).
 
+%% Whoever sends it back proves nothing by it.
+own_greeting_is_ignored() ->
+    ok = topos_fake_engine:use(self()),
+    Join = joining(),
+    Hello = hello_to_peer(),
+    topos_link ! {topos, ?TOPOS_FRAME_VERSION, 0, Hello},
+    _ = sys:get_state(topos_link),
+    _ = sys:get_state(topos_cluster),
+    ?assertEqual(none, receive {fake_engine, {connect, ?OWN, _} = Call} -> Call after 0 -> none end),
+    ?assertEqual([?PEER], [Node || {Node, _} <- topos_link:peers()]),
+    _ = demonitor(Join, [flush]).
+
 %% The node asks itself: the same services and replies as between nodes.
 requests_are_answered_or_fail() ->
     ok = topos_request:serve(topos_link_tests, ?MODULE),
@@ -289,6 +303,24 @@ answer(Ref) -> receive {'DOWN', Ref, process, _, {joined, Answer}} -> Answer aft
 
 hello_to_peer() ->
     receive {fake_engine, {frame, ?PEER, control, 0, topos_link, Bytes}} -> Bytes after ?WAIT -> error(no_hello) end.
+
+%% A caller that races with the end of the node gets an answer, never an exception.
+sends_during_a_stop_are_answered() ->
+    ok = topos_fake_engine:use(self()),
+    _ = meet(),
+    Callers = [spawn_monitor(fun() -> call_until_stopped(Call) end)
+               || Call <- [fun() -> topos_partisan:send(?PEER, anybody, x) end, fun topos_partisan:members/0, fun topos_partisan:nodes/0,
+                           fun topos_partisan:cluster/0, fun() -> topos_partisan:on_up(any, fun(_) -> ok end) end]],
+    ok = topos_sup:stop_node(),
+    [?assertEqual(stopped, receive {'DOWN', Ref, process, Pid, Reason} -> Reason after ?WAIT -> running end)
+     || {Pid, Ref} <- Callers],
+    ok = topos_sup:start_node(config(), topos_fake_engine).
+
+call_until_stopped(Call) ->
+    case Call() of
+        {error, {not_started, _}} -> exit(stopped);
+        _ -> call_until_stopped(Call)
+    end.
 
 second_start_is_refused() ->
     ?assertMatch({error, {already_started, #{node := ?OWN}}}, topos_sup:start_node(config(), topos_fake_engine)).
