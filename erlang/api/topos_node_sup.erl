@@ -38,6 +38,8 @@ init(Given) ->
         supervisor(topos_actor_sup),
         worker(topos_link, []),
         #{id => engine, start => {?MODULE, start_engine, [Engine]}, shutdown => 10_000},
+        worker(topos_channels, []),
+        worker(topos_channel_monitor, []),
         worker(topos_overlay, []),
         worker(topos_cluster, [])
     ],

@@ -43,7 +43,7 @@ close_room(Room) ->
 
 %% @doc A room: messages and bytes in the queue, and what `topos_lane_meter' shows.
 -spec new_room() -> atomics:atomics_ref().
-new_room() -> atomics:new(4, []).
+new_room() -> atomics:new(5, []).
 
 %% @doc How many of the messages that were in a room when it was closed have not been released since. Never too few.
 -spec left(atomics:atomics_ref(), non_neg_integer()) -> integer().
