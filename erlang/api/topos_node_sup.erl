@@ -41,7 +41,8 @@ init(Given) ->
         worker(topos_channels, []),
         worker(topos_channel_monitor, []),
         worker(topos_overlay, []),
-        worker(topos_cluster, [])
+        worker(topos_cluster, []),
+        worker(topos_metrics_server, [])
     ],
     {ok, {#{strategy => rest_for_one, intensity => 10, period => 10}, Children}}.
 

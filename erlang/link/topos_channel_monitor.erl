@@ -38,7 +38,7 @@
 -record(state, {
     samples = #{} :: #{{node(), topos_channel_stats:channel()} => [{integer(), topos_channel_stats:counts()}]},
     blocked = [] :: [topos_lanes:key()],
-    telemetry :: boolean()
+    telemetry = false :: boolean()
 }).
 -type state() :: #state{}.
 
@@ -73,7 +73,7 @@ blocked() -> [Lane || #{blocked_for := Time} = Lane <- lanes(), Time >= ?BLOCKED
 init([]) ->
     true = ets:delete_all_objects(?TABLE),
     _ = erlang:send_after(?INTERVAL, self(), sample),
-    {ok, #state{telemetry = code:ensure_loaded(telemetry) =:= {module, telemetry}}}.
+    {ok, #state{}}.
 
 -spec handle_call(term(), gen_server:from(), state()) -> {reply, ok, state()}.
 handle_call(_, _From, State) -> {reply, ok, State}.
@@ -84,7 +84,8 @@ handle_cast(_, State) -> {noreply, State}.
 -spec handle_info(term(), state()) -> {noreply, state()}.
 handle_info(sample, State) ->
     _ = erlang:send_after(?INTERVAL, self(), sample),
-    {noreply, watch(sample(State))};
+    Telemetry = lists:keymember(telemetry, 1, application:which_applications()),
+    {noreply, watch(sample(State#state{telemetry = Telemetry}))};
 handle_info(_, State) ->
     {noreply, State}.
 
@@ -106,7 +107,9 @@ lane({Node, Channel, Index}, Room, {Messages, Bytes}, Now) ->
 sample(#state{samples = Samples} = State) ->
     Now = erlang:monotonic_time(millisecond),
     Rows = topos_channel_stats:rows(),
-    Next = maps:from_list([{Key, sampled(Now, Row, maps:get(Key, Samples, []))} || {Key, Row} <- Rows]),
+    %% What a row counted before it was seen for the first time, it counted since the last look.
+    New = [{Now - ?INTERVAL, topos_channel_stats:empty()}],
+    Next = maps:from_list([{Key, sampled(Now, Row, maps:get(Key, Samples, New))} || {Key, Row} <- Rows]),
     Gone = maps:keys(maps:without(maps:keys(Next), Samples)),
     ok = lists:foreach(fun(Key) -> true = ets:delete(?TABLE, Key) end, Gone),
     ok = maps:foreach(fun(Key, Taken) -> record(Key, Taken, State) end, Next),

@@ -143,7 +143,7 @@ on_channel(#{channels := Channels}, Node, {_, Name} = Destination, Record, Optio
 -spec index(key | pair | none, term(), binary(), pos_integer()) -> topos_engine:lane().
 index(key, Key, Name, Lanes) -> erlang:phash2({Key, Name}, Lanes);
 index(pair, _, Name, Lanes) -> erlang:phash2({self(), Name}, Lanes);
-index(none, _, _, Lanes) -> erlang:unique_integer([positive]) rem Lanes.
+index(none, _, _, Lanes) -> erlang:phash2(erlang:unique_integer(), Lanes).
 
 -spec in_lane(topos_local:channel(), topos_lanes:key(), {binary(), term(), destination()}, integer() | none, options()) ->
     ok | {error, topos_error:t()}.

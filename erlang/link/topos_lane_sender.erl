@@ -74,6 +74,8 @@ handle_info({topos_item, Record, Key, Notify, Destination}, #state{core = Core} 
 handle_info({topos_ack, Stream, Cumulative, Flags, Failures}, #state{core = Core, meter = Meter} = State) ->
     Answer = topos_lane_out:ack(Stream, Cumulative, Flags band ?TOPOS_ACK_GAP =/= 0, {Failures, now_ms()}, Core),
     next(carry_out(Answer, State#state{meter = topos_lane_meter:acknowledged(Stream, Cumulative, Meter)}));
+handle_info({topos_lane, registered}, #state{held = false} = State) ->
+    {noreply, State};
 handle_info({topos_lane, registered}, #state{key = {Node, _, _}, core = Core} = State) ->
     Free = State#state{held = false},
     case topos_link:status(Node) of
