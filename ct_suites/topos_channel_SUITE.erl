@@ -113,7 +113,7 @@ wrong_changes_are_refused(Config) ->
     {ok, Before} = channel(list, [], Config),
     ?assertMatch({error, {invalid_config, #{count := 2}}},
         channel(create, [#{bad => #{parallelism => 65, monotonic => true, order => none}}], Config)),
-    ?assertMatch({error, {channel_exists, #{channel := bulk}}}, channel(create, [bulk, #{}], Config)),
+    ?assertMatch({error, {channel_exists, #{channel := <<"bulk">>}}}, channel(create, [bulk, #{}], Config)),
     ?assertMatch({error, {no_such_channel, _}}, channel(reconfigure, [nothing, #{}], Config)),
     ?assertMatch({error, {no_such_channel, _}}, channel(close, [nothing], Config)),
     ?assertMatch({error, {no_such_channel, _}}, channel(stats, [nothing], Config)),

@@ -38,10 +38,10 @@
 }.
 -type answer() :: ok | {error, topos_error:t()}.
 
-%% @doc Creates several channels, or none: `#{Name => Settings}', as `channels' of a configuration. Errors:
+%% @doc Creates several channels, or none: all that `channels' of a configuration may be. Errors:
 %% `invalid_config' with every violation, `channel_exists'.
--spec create(#{name() => map()}) -> answer().
-create(Channels) when is_map(Channels) -> started(fun() -> topos_channels:create(Channels) end).
+-spec create(#{name() | binary() => map()} | [{name() | binary(), map()}]) -> answer().
+create(Channels) when is_map(Channels); is_list(Channels) -> started(fun() -> topos_channels:create(Channels) end).
 
 %% @doc Creates one channel.
 -spec create(name(), map()) -> answer().

@@ -15,6 +15,8 @@
 -export([send/3, broadcast/3, recv/1, recv_within/2, next_event/1, next_event_within/2]).
 -export([monitor/2, demonitor/2, on_up/2, on_down/2, cancel/2]).
 -export([configuration/2]).
+%% For `topos_effect_channel'.
+-export([send_to/3, outcome/1]).
 -export_type([instance/0, error/0]).
 
 -compile({no_auto_import, [monitor/2, demonitor/2]}).
@@ -94,10 +96,14 @@ statuses(#distributed{}) ->
     [maps:with([node, status, incarnation], Member) || Member <- value(topos_partisan:members())].
 
 -spec send(instance(), node(), term()) -> outcome().
-send(#distributed{}, Node, Message) ->
+send(#distributed{}, Node, Message) -> outcome(send_to(Node, Message, #{})).
+
+%% @doc Sends a message to where the program of a node waits for it.
+-spec send_to(node(), term(), topos_partisan:send_options()) -> ok | {error, topos_error:t()}.
+send_to(Node, Message, Options) ->
     case topos_partisan:node() of
-        {error, _} = Error -> outcome(Error);
-        Self -> outcome(topos_partisan:send(Node, ?PROGRAM, {?PROGRAM, Self, Message}))
+        {error, _} = Error -> Error;
+        Self -> topos_partisan:send(Node, ?PROGRAM, {?PROGRAM, Self, Message}, Options)
     end.
 
 -spec broadcast(instance(), [node()], term()) -> [{node(), error()}].
@@ -206,6 +212,7 @@ peer(Contact) ->
 options([]) -> #{};
 options(Addresses) -> #{addresses => Addresses}.
 
+%% @doc An answer of the API as a `Result' of Topos.
 -spec outcome(ok | {error, topos_error:t()}) -> outcome().
 outcome(ok) -> {ok, ok};
 outcome({error, Error}) -> {error, error_record(Error)}.

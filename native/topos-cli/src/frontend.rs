@@ -17,7 +17,7 @@ use crate::{
 
 /// The effects that `topos_effect` installs handlers for when a program starts.
 const ROOT_EFFECTS: &[&str] =
-    &["Topos.IO.IO", "Topos.Process.Process", "Topos.Time.Time", "Topos.Runner.Runner", "Topos.Partisan.Distributed"];
+    &["Topos.IO.IO", "Topos.Process.Process", "Topos.Time.Time", "Topos.Runner.Runner", "Topos.Partisan.Distributed", "Topos.Channel.Channel"];
 
 /// A module without mistakes.
 #[derive(Debug)]
