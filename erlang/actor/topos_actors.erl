@@ -58,7 +58,8 @@ leases() -> call(leases).
 
 %% topos_delivery: in the process of the lane
 
--spec deliver(topos_delivery:from(), binary(), {bytes, binary()} | {term, term()}) -> ok | {error, topos_delivery:reason()}.
+-spec deliver(topos_delivery:from(), binary(), {bytes, binary()} | {term, term()}) ->
+    ok | {error, topos_delivery:reason()}.
 deliver({Node, Incarnation}, _, Message) ->
     case topos_delivery:message(Message) of
         {ok, Term} ->
@@ -78,7 +79,8 @@ init([]) ->
     {ok, Subscription} = topos_events:subscribe(self()),
     Now = erlang:system_time(microsecond),
     _ = erlang:send_after(Tick, self(), tick),
-    State = #state{watch = topos_watch:new(Now), lease = topos_lease:new(Limit, Now), subscription = Subscription, tick = Tick},
+    State = #state{watch = topos_watch:new(Now), lease = topos_lease:new(Limit, Now), subscription = Subscription,
+        tick = Tick},
     {ok, State, {continue, begin_anew}}.
 
 %% What an earlier run of this process had begun.

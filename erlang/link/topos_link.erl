@@ -393,7 +393,7 @@ new_heard() -> atomics:new(1, [{signed, false}]).
 tell(_, #state{owner = undefined}) -> ok;
 tell(Event, #state{owner = Owner}) -> Owner ! {topos_link, Event}, ok.
 
--spec kind(frame_kind()) -> byte().
+-spec kind(frame_kind()) -> ?TOPOS_FRAME_GOSSIP | ?TOPOS_FRAME_LEAVE | ?TOPOS_FRAME_LEAVE_ACK.
 kind(gossip) -> ?TOPOS_FRAME_GOSSIP;
 kind(leave) -> ?TOPOS_FRAME_LEAVE;
 kind(leave_ack) -> ?TOPOS_FRAME_LEAVE_ACK.

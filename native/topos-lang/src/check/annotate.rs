@@ -8,6 +8,10 @@ use crate::diagnostic::{Diagnostic, Span};
 use crate::syntax::ast;
 use crate::types::{builtin, Kind, Name, Ty};
 
+/// The level at which flows are inferred. A variable that an annotation inside a flow names belongs to the whole flow: no
+/// `let` in it may generalise it, since a later annotation may name it again.
+const FLOW_LEVEL: u32 = 2;
+
 /// A signature, taken apart.
 pub(super) struct Signature {
     /// The names and types of its domains; none if its only domain is an unnamed `()`.
@@ -220,7 +224,7 @@ impl<'a> Checker<'a> {
         }
         let ty = match self.var_mode {
             VarMode::Generic => self.store.generic(kind, Some(name.name.as_str().into())),
-            VarMode::Flexible => self.store.named_var(kind, self.level, name.name.as_str().into()),
+            VarMode::Flexible => self.store.named_var(kind, FLOW_LEVEL, name.name.as_str().into()),
             VarMode::Declared => {
                 self.report(
                     Diagnostic::new(

@@ -42,7 +42,7 @@ impl Checker<'_> {
             if let Some(stmt) = self.statement(stmt) {
                 typed.push(stmt);
             }
-            self.settle(false);
+            self.settle(u32::MAX);
         }
         let value = match &last.kind {
             ast::StmtKind::Expr(e) => self.last_value(e, want),
@@ -132,7 +132,7 @@ impl Checker<'_> {
         };
         let value = self.expr(value, &want);
         if generalise {
-            self.settle(true);
+            self.settle(self.level);
             self.level -= 1;
             let undecided = self.store.generalise(want.ty, self.level);
             self.undecided(&undecided, value.span);
@@ -264,7 +264,7 @@ impl Checker<'_> {
             types.push(scrutinee.ty);
             typed.push(scrutinee);
         }
-        self.settle(false);
+        self.settle(u32::MAX);
         let arms = self.arms(arms, &types, want);
         let scrutinee = if typed.len() == 1 {
             typed.remove(0)

@@ -17,6 +17,14 @@ enum Arg<'e> {
     Done(Expr),
 }
 
+/// What `e.m` is as the head of a call.
+enum Method {
+    /// A field that holds a function.
+    Field(Expr),
+    /// A flow of the receiver's module, which takes the receiver as its last argument.
+    Companion { head: Expr, receiver: Expr },
+}
+
 impl Checker<'_> {
     pub(super) fn call(&mut self, function: &ast::Expr, args: &[ast::Expr], want: &Want, span: Span) -> Expr {
         let args: Vec<Arg<'_>> = args.iter().map(Arg::Ast).collect();
@@ -55,8 +63,8 @@ impl Checker<'_> {
                 let ty = self.fresh();
                 let receiver = self.expr(record, &Want::plain(ty));
                 match self.method(receiver, field, function.span) {
-                    Ok(head) => head,
-                    Err((head, receiver)) => {
+                    Method::Field(head) => head,
+                    Method::Companion { head, receiver } => {
                         args.push(Arg::Done(receiver));
                         last_first = true;
                         head
@@ -72,8 +80,8 @@ impl Checker<'_> {
     }
 
     /// `e.m` as the head of a call (rule 7): a field of `e`, or the companion function and `e`, its last argument.
-    fn method(&mut self, receiver: Expr, field: &ast::Ident, span: Span) -> Result<Expr, (Expr, Expr)> {
-        self.settle_fields(false);
+    fn method(&mut self, receiver: Expr, field: &ast::Ident, span: Span) -> Method {
+        self.settle_fields(u32::MAX);
         let error = self.store.error();
         let wrong = |ty| Expr { kind: ExprKind::Error, ty, span };
         if let Node::Con(name, _) = self.store.node(receiver.ty).clone() {
@@ -82,11 +90,11 @@ impl Checker<'_> {
             if !is_field {
                 let Some(id) = self.env.companion(&name, &field.name) else {
                     self.no_companion(&name, receiver.ty, field);
-                    return Ok(wrong(error));
+                    return Method::Field(wrong(error));
                 };
                 let ty = self.store.instantiate(self.env.flows[id].ty, self.level);
                 let ty = self.opened(ty, span, &format!("`{}`", field.name));
-                return Err((Expr { kind: ExprKind::Flow(id), ty, span }, receiver));
+                return Method::Companion { head: Expr { kind: ExprKind::Flow(id), ty, span }, receiver };
             }
         }
         if matches!(self.store.node(receiver.ty), Node::Var { .. }) {
@@ -98,13 +106,13 @@ impl Checker<'_> {
                 )
                 .help(format!("annotate it, or call the function by its name: `Module.{}(..)`", field.name)),
             );
-            return Ok(wrong(error));
+            return Method::Field(wrong(error));
         }
         match self.try_select(receiver.ty, &field.name) {
             Some(ty) => {
                 let ty = self.opened(ty, span, &format!("`.{}`", field.name));
                 let kind = ExprKind::Field { record: Box::new(receiver), field: field.name.as_str().into() };
-                Ok(Expr { kind, ty, span })
+                Method::Field(Expr { kind, ty, span })
             }
             None => {
                 let shown = self.store.show(receiver.ty);
@@ -113,7 +121,7 @@ impl Checker<'_> {
                     format!("`{shown}` has no field `{}`, and no module of functions", field.name),
                     field.span,
                 ));
-                Ok(wrong(error))
+                Method::Field(wrong(error))
             }
         }
     }

@@ -316,7 +316,7 @@ impl<'a> Checker<'a> {
             let vars = group.vars.clone();
             bodies.extend(self.body(group, ty, vars));
         }
-        self.settle(true);
+        self.settle(0);
         self.level -= 1;
         for index in component {
             let group = &groups[*index];
@@ -338,7 +338,8 @@ impl<'a> Checker<'a> {
         for (name, ty) in names {
             let root = self.store.root(*ty);
             let problem = match self.store.node(root) {
-                Node::Error => None,
+                // A row variable that only the flow's own row mentions was closed.
+                Node::Error | Node::Empty => None,
                 Node::Var { .. } => {
                     seen.iter().find(|(t, _)| *t == root).map(|(_, other)| format!("the same type as `{other}`"))
                 }
@@ -387,7 +388,7 @@ impl<'a> Checker<'a> {
             vars.insert(name.clone(), var);
         }
         let body = self.body(group, ty, vars);
-        self.settle(true);
+        self.settle(0);
         self.level -= 1;
         // What the signature left open (arguments of effects, rule 4) is decided now.
         let undecided = self.store.generalise(scheme, 0);

@@ -2,15 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::types::{Kind, Name, Scheme, Tree};
+use crate::types::{Name, Scheme, Tree, Vars};
 
 /// The interfaces of all modules that a module's imports reach, by their names.
 ///
 /// A module that is only reached through another one must be here too: a type of it may stand in a signature.
 pub type Imports = BTreeMap<Name, Interface>;
-
-/// Quantified variables that several trees share: their kinds and names.
-pub type Vars = Vec<(Kind, Option<Name>)>;
 
 /// A module as others see it.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -35,7 +35,7 @@ use std::collections::{HashMap, HashSet};
 pub use env::PRELUDE;
 pub use interface::{
     default_flow, EffectExport, FlowExport, HandlerExport, Imports, Interface, OperationExport, RecordFieldInfo,
-    TypeBody, TypeExport, Vars,
+    TypeBody, TypeExport,
 };
 pub use modules::{order, show_cycle};
 

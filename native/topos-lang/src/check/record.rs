@@ -153,7 +153,7 @@ impl Checker<'_> {
             Want::plain(self.fresh())
         };
         let record = self.expr(record, &start);
-        self.settle_fields(false);
+        self.settle_fields(u32::MAX);
         let mut typed = Vec::new();
         for field in fields {
             let ty = self.select(record.ty, &field.name, field.name.span);
@@ -169,7 +169,7 @@ impl Checker<'_> {
     pub(super) fn field(&mut self, record: &ast::Expr, field: &ast::Ident, want: &Want, span: Span) -> Expr {
         let ty = self.fresh();
         let record = self.expr(record, &Want::plain(ty));
-        self.settle_fields(false);
+        self.settle_fields(u32::MAX);
         let selected = self.select(record.ty, field, span);
         let selected = self.opened(selected, span, &format!("`.{}`", field.name));
         self.subsume(selected, want, span);
@@ -226,8 +226,9 @@ impl Checker<'_> {
         }
     }
 
-    /// Selections from records whose type has become known; with `force`, the others are from anonymous records.
-    pub(super) fn settle_fields(&mut self, force: bool) {
+    /// Selections from records whose type has become known; of the others, those at level
+    /// `from` or deeper are taken to be anonymous records.
+    pub(super) fn settle_fields(&mut self, from: u32) {
         loop {
             let waiting = std::mem::take(&mut self.fields);
             let before = waiting.len();
@@ -247,11 +248,11 @@ impl Checker<'_> {
                 return;
             }
             if self.fields.len() == before {
-                if !force {
-                    return;
-                }
+                let deep =
+                    |d: &DeferredField| matches!(self.store.node(d.record), Node::Var { level, .. } if *level >= from);
+                let Some(first) = self.fields.iter().position(deep) else { return };
                 // One at a time: what it decides may make the next one known.
-                let deferred = self.fields.remove(0);
+                let deferred = self.fields.remove(first);
                 let Node::Var { level, .. } = *self.store.node(deferred.record) else { continue };
                 let rest = self.store.var(Kind::Fields, level);
                 let row = self.store.extend(deferred.field, vec![deferred.result], rest);

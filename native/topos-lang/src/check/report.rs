@@ -357,10 +357,10 @@ impl Checker<'_> {
         }
     }
 
-    /// Settles what was put off: selected fields, and rigid rows that must be part of another row. With `force`, what is
-    /// still open is decided now.
-    pub(super) fn settle(&mut self, force: bool) {
-        self.settle_fields(force);
+    /// Settles what was put off: selected fields, and rigid rows that must be part of another row. What is still open is
+    /// decided now if its variable is at level `from` or deeper: those are about to be generalised.
+    pub(super) fn settle(&mut self, from: u32) {
+        self.settle_fields(from);
         let rows = std::mem::take(&mut self.rows);
         for deferred in rows {
             let parts = self.store.row(deferred.row);
@@ -370,7 +370,7 @@ impl Checker<'_> {
                 // time would be the wrong one.
                 _ if fits && parts.entries.iter().all(|(_, args)| args.is_empty()) => {}
                 Node::Error => {}
-                Node::Var { .. } if !force => self.rows.push(deferred),
+                Node::Var { level, .. } if *level < from => self.rows.push(deferred),
                 Node::Var { .. } => {
                     if let Err(error) = self.store.unify(parts.tail, deferred.rigid) {
                         self.effect_mismatch(&error, deferred.rigid, deferred.span, &deferred.what);

@@ -17,7 +17,7 @@ mod tests;
 mod unify;
 
 pub use print::{short, Printer, MAX_PRINTED_NODES};
-pub use scheme::{Scheme, Tree};
+pub use scheme::{Scheme, Tree, Vars};
 pub use unify::UnifyError;
 
 use std::sync::Arc;

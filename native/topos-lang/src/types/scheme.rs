@@ -25,11 +25,14 @@ pub enum Tree {
     Error,
 }
 
+/// Quantified variables, perhaps of several trees: their kinds and the names that signatures gave them.
+pub type Vars = Vec<(Kind, Option<Name>)>;
+
 /// A type with its quantified variables.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Scheme {
     /// The kind of each variable and the name its signature gave it.
-    pub vars: Vec<(Kind, Option<Name>)>,
+    pub vars: Vars,
     /// The type.
     pub body: Tree,
 }
@@ -76,7 +79,7 @@ impl Store {
         let mut at = self.root(ty);
         while let Node::Arrow { row, result, .. } = self.nodes[at.0 as usize] {
             let tail = self.row_tail(row);
-            if matches!(self.node(tail), Node::Var { level: GENERIC, kind: Kind::Effects, name: None, .. }) {
+            if matches!(self.node(tail), Node::Var { level: GENERIC, kind: Kind::Effects, .. }) {
                 tails.push(tail);
             }
             at = self.root(result);
@@ -213,7 +216,7 @@ impl Store {
     }
 
     /// Several types that share their variables, as one tuple-like scheme.
-    pub fn export_all(&self, tys: &[Ty], vars: &[Ty]) -> Option<(Vec<(Kind, Option<Name>)>, Vec<Tree>)> {
+    pub fn export_all(&self, tys: &[Ty], vars: &[Ty]) -> Option<(Vars, Vec<Tree>)> {
         let mut kinds = Vec::new();
         let mut seen = HashMap::new();
         let mut budget = MAX_TREE;

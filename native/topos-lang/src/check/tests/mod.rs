@@ -4,6 +4,7 @@ mod accept;
 mod elaborated;
 mod limits;
 mod reject;
+mod robust;
 mod soundness;
 mod stdlib;
 
