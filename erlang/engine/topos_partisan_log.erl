@@ -1,10 +1,11 @@
 %% @doc What of Partisan's log is worth reading.
 %%
-%% Its notices and infos (each connection, each ping) are left out by level. An inbound connection that ends with an error
-%% (a scanner, a packet too large, a vanished client) is told by Partisan in one event; the two reports of its end, with
-%% the whole state of the process, that follow are left out here. So is that a connection closed or could not be opened,
-%% which Partisan repeats with whole specifications for each channel of a peer that died: `topos_engine_partisan' finds
-%% that out by itself and tells it once, as an event or as `failure/1'. Nothing else is left out.
+%% Its notices and infos (each connection, each ping) are left out by level. An inbound connection that ends with an
+%% error (a scanner, a packet too large, a vanished client) is told by Partisan in one event; the two reports of its
+%% end, with the whole state of the process, that follow are left out here. So is that a connection closed or could not
+%% be opened, which Partisan repeats with whole specifications for each channel of a peer that died:
+%% `topos_engine_partisan' finds that out by itself and tells it once, as an event or as `failure/1'. Nothing else is
+%% left out.
 -module(topos_partisan_log).
 
 -export([install/0, remove/0]).
