@@ -1,8 +1,12 @@
 %% The processes of the link and the cluster against a peer that the test plays, over an engine without sockets.
 -module(topos_link_tests).
 
+-behaviour(topos_request).
+
 -include("topos_frame.hrl").
 -include_lib("eunit/include/eunit.hrl").
+
+-export([handle_request/2]).
 
 -define(OWN, 'own@127.0.0.1').
 -define(PEER, 'peer@127.0.0.1').
@@ -27,6 +31,12 @@ link_test_() ->
              {leave_of_a_peer_is_left, fun leave_of_a_peer_is_left/0},
              {cancelled_is_silent, fun cancelled_is_silent/0},
              {limits_are_checked_before_the_peer, fun limits_are_checked_before_the_peer/0},
+             {join_of_another_version_says_so, fun join_of_another_version_says_so/0},
+             {join_of_another_cookie_says_so, fun join_of_another_cookie_says_so/0},
+             {join_of_nobody_ends_in_time, fun join_of_nobody_ends_in_time/0},
+             {own_greeting_is_ignored, fun own_greeting_is_ignored/0},
+             {requests_are_answered_or_fail, fun requests_are_answered_or_fail/0},
+             {sends_during_a_stop_are_answered, fun sends_during_a_stop_are_answered/0},
              {second_start_is_refused, fun second_start_is_refused/0}
          ]]}.
 
@@ -232,6 +242,85 @@ limits_are_checked_before_the_peer() ->
     ?assertMatch({error, {unknown_node, _}}, topos_partisan:send('nobody@127.0.0.1', x, small)),
     _ = meet(),
     ?assertMatch({error, {no_such_channel, #{channel := nowhere}}}, topos_partisan:send(?PEER, x, small, #{channel => nowhere})).
+
+join_of_another_version_says_so() ->
+    ok = topos_fake_engine:use(self()),
+    Join = joining(),
+    {ok, #{payload := Payload}} = topos_frame:decode(hello_to_peer()),
+    Header = #{kind => ?TOPOS_FRAME_HELLO, source => atom_to_binary(?PEER), incarnation => 5, destination => 0, token => <<0:128>>},
+    <<_, Rest/binary>> = iolist_to_binary(topos_frame:encode(Header, Payload)),
+    topos_link ! {topos, 2, 0, <<2, Rest/binary>>},
+    ?assertMatch({error, {version_mismatch, #{node := ?PEER, theirs := 2, ours := ?TOPOS_FRAME_VERSION}}}, answer(Join)),
+    ?assertMatch({disconnect, ?PEER}, engine_call(disconnect)).
+
+join_of_another_cookie_says_so() ->
+    ok = topos_fake_engine:use(self()),
+    Join = joining(),
+    _ = live(peer(<<"other">>), 300),
+    ?assertMatch({error, {cookie_mismatch, #{node := ?PEER}}}, answer(Join)),
+    ?assertMatch({disconnect, ?PEER}, engine_call(disconnect)),
+    ?assertEqual([?OWN], [N || #{node := N} <- topos_partisan:members()]).
+
+join_of_nobody_ends_in_time() ->
+    ok = topos_fake_engine:use(self()),
+    ?assertMatch({error, {unreachable, #{node := ?PEER, timeout := 200}}}, topos_partisan:join(?PEER, #{timeout => 200})),
+    ?assertMatch({error, {self_join, _}}, topos_partisan:join(?OWN)),
+    ?assertEqual([?OWN], [N || #{node := N} <- topos_partisan:members()]).
+
+%% Whoever sends it back proves nothing by it.
+own_greeting_is_ignored() ->
+    ok = topos_fake_engine:use(self()),
+    Join = joining(),
+    Hello = hello_to_peer(),
+    topos_link ! {topos, ?TOPOS_FRAME_VERSION, 0, Hello},
+    _ = sys:get_state(topos_link),
+    _ = sys:get_state(topos_cluster),
+    ?assertEqual(none, receive {fake_engine, {connect, ?OWN, _} = Call} -> Call after 0 -> none end),
+    ?assertEqual([?PEER], [Node || {Node, _} <- topos_link:peers()]),
+    _ = demonitor(Join, [flush]).
+
+%% The node asks itself: the same services and replies as between nodes.
+requests_are_answered_or_fail() ->
+    ok = topos_request:serve(topos_link_tests, ?MODULE),
+    ?assertEqual({ok, {?OWN, 42}}, topos_request:call(?OWN, topos_link_tests, {double, 21})),
+    ?assertMatch({error, {no_such_service, #{service := <<"nothing">>}}}, topos_request:call(?OWN, nothing, x)),
+    ?assertMatch({error, {service_failed, _}}, topos_request:call(?OWN, topos_link_tests, crash)),
+    ?assertMatch({error, {timeout, _}}, topos_request:call(?OWN, topos_link_tests, hang, 50)),
+    ?assertEqual(0, ets:info(topos_requests, size)),
+    ?assertEqual(nothing, receive Late -> Late after 50 -> nothing end).
+
+handle_request(From, {double, N}) -> {ok, {From, 2 * N}};
+handle_request(_, crash) -> error(on_purpose);
+handle_request(_, hang) -> receive never -> {ok, never} end.
+
+joining() ->
+    {_, Ref} = spawn_monitor(fun() -> exit({joined, topos_partisan:join(?PEER, #{timeout => ?WAIT})}) end),
+    ?assertMatch({connect, ?PEER, _}, engine_call(connect)),
+    ok = topos_fake_engine:tell({up, ?PEER}),
+    Ref.
+
+answer(Ref) -> receive {'DOWN', Ref, process, _, {joined, Answer}} -> Answer after ?WAIT -> error(no_answer) end.
+
+hello_to_peer() ->
+    receive {fake_engine, {frame, ?PEER, control, 0, topos_link, Bytes}} -> Bytes after ?WAIT -> error(no_hello) end.
+
+%% A caller that races with the end of the node gets an answer, never an exception.
+sends_during_a_stop_are_answered() ->
+    ok = topos_fake_engine:use(self()),
+    _ = meet(),
+    Callers = [spawn_monitor(fun() -> call_until_stopped(Call) end)
+               || Call <- [fun() -> topos_partisan:send(?PEER, anybody, x) end, fun topos_partisan:members/0, fun topos_partisan:nodes/0,
+                           fun topos_partisan:cluster/0, fun() -> topos_partisan:on_up(any, fun(_) -> ok end) end]],
+    ok = topos_sup:stop_node(),
+    [?assertEqual(stopped, receive {'DOWN', Ref, process, Pid, Reason} -> Reason after ?WAIT -> running end)
+     || {Pid, Ref} <- Callers],
+    ok = topos_sup:start_node(config(), topos_fake_engine).
+
+call_until_stopped(Call) ->
+    case Call() of
+        {error, {not_started, _}} -> exit(stopped);
+        _ -> call_until_stopped(Call)
+    end.
 
 second_start_is_refused() ->
     ?assertMatch({error, {already_started, #{node := ?OWN}}}, topos_sup:start_node(config(), topos_fake_engine)).

@@ -79,7 +79,7 @@ fields() ->
         #{key => insecure, kind => boolean, default => false,
           meaning => <<"says aloud that this node may listen off loopback without TLS">>},
         #{key => contacts, kind => contacts, default => #{},
-          meaning => <<"nodes to join at start, and their addresses">>},
+          meaning => <<"where to find nodes that are joined by name alone">>},
         #{key => metadata, kind => metadata, default => #{},
           meaning => <<"what this node tells its peers about itself">>},
         #{key => limits, kind => {section, limits()}, meaning => <<"bounds of queues, tables and sizes">>},

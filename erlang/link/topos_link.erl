@@ -206,7 +206,11 @@ on_stranger(_, {error, malformed}, State) ->
     ok = topos_local:count(malformed_frames),
     State;
 on_stranger(#{source := Source} = Frame, {ok, #{addresses := Addresses} = Hello}, State) ->
+    Own = topos_local:name(),
     case is_proved(Frame, Hello) of
+        _ when Source =:= Own ->
+            %% A greeting of ours that came back, or another node of our name.
+            refused(State);
         true ->
             ok = tell_greeted(Frame, Hello, State),
             State;

@@ -18,13 +18,14 @@
 -module(topos_local).
 -behaviour(gen_server).
 
--export([start_link/1, is_started/0, config/0, config/1, engine/0, hot/0, self/0, name/0, incarnation/0, live_again/1, set_addresses/1]).
+-export([start_link/1, is_started/0, stopping/0, config/0, config/1, engine/0, hot/0, self/0, name/0, incarnation/0, live_again/1, set_addresses/1]).
 -export([count/1, count/2, counts/0, take/3]).
 -export([init/1, handle_call/3, handle_cast/2, terminate/2]).
 -export_type([given/0, hot/0, counter/0]).
 
 -define(CONFIG, {?MODULE, config}).
 -define(HOT, {?MODULE, hot}).
+-define(STOPPING, {?MODULE, stopping}).
 -define(TABLE, topos_local).
 -define(TABLES, [topos_peers, topos_sessions, topos_lane_senders, topos_lane_receivers, topos_requests,
                  topos_services, topos_destinations, topos_members]).
@@ -54,7 +55,11 @@
 start_link(Given) -> gen_server:start_link({local, ?MODULE}, ?MODULE, Given, []).
 
 -spec is_started() -> boolean().
-is_started() -> persistent_term:get(?CONFIG, undefined) =/= undefined.
+is_started() -> persistent_term:get(?CONFIG, undefined) =/= undefined andalso not persistent_term:get(?STOPPING, false).
+
+%% @doc From now on the node counts as not started, though its processes still end one after the other.
+-spec stopping() -> ok.
+stopping() -> persistent_term:put(?STOPPING, true).
 
 -spec config() -> topos_config:t().
 config() -> persistent_term:get(?CONFIG).
@@ -151,6 +156,7 @@ handle_cast(_, Config) -> {noreply, Config}.
 terminate(_Reason, _Config) ->
     _ = persistent_term:erase(?CONFIG),
     _ = persistent_term:erase(?HOT),
+    _ = persistent_term:erase(?STOPPING),
     ok.
 
 %% internal
