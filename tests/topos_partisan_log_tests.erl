@@ -12,7 +12,7 @@ what_the_engine_tells_itself_is_left_out_test() ->
     ?assertEqual(stop, ?FILTER({report, Failed})).
 
 a_monitor_whose_tables_are_gone_is_left_out_test() ->
-    Stack = fun(Module) -> [{ets, lookup, [table, key], []}, {Module, on_nodedown, 2, []}] end,
+    Stack = fun(Module) -> [{ets, safe_fixtable, [table, true], []}, {ets, foldl, 3, []}, {Module, on_nodedown, 2, []}] end,
     Error = fun(Module) -> {"Error in process ~p with exit value:~n~p~n", [self(), {badarg, Stack(Module)}]} end,
     ?assertEqual(stop, ?FILTER(Error(partisan_monitor))),
     ?assertEqual(ignore, ?FILTER(Error(shop))).
