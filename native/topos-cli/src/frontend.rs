@@ -16,8 +16,14 @@ use crate::{
 };
 
 /// The effects that `topos_effect` installs handlers for when a program starts.
-const ROOT_EFFECTS: &[&str] =
-    &["Topos.IO.IO", "Topos.Process.Process", "Topos.Time.Time", "Topos.Runner.Runner", "Topos.Partisan.Distributed"];
+const ROOT_EFFECTS: &[&str] = &[
+    "Topos.IO.IO",
+    "Topos.Process.Process",
+    "Topos.Time.Time",
+    "Topos.Random.Random",
+    "Topos.Runner.Runner",
+    "Topos.Partisan.Distributed",
+];
 
 /// A module without mistakes.
 #[derive(Debug)]
@@ -118,4 +124,21 @@ fn cyclic(program: &[Loaded], cycle: &[String]) -> Failure {
             .help("move what they share into a module that both import")],
     });
     Failure::Mistakes(findings.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_root_effects_are_those_of_the_run_time() {
+        let run_time = include_str!("../../../erlang/effect/topos_effect.erl");
+        let (_, table) = run_time.split_once("\nstandard(Arguments) ->").unwrap();
+        let (table, _) = table.split_once("\n    ].").unwrap();
+        let mut installed: Vec<&str> = table.split("{'").skip(1).filter_map(|row| row.split('\'').next()).collect();
+        let mut known = ROOT_EFFECTS.to_vec();
+        installed.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(known, installed);
+    }
 }

@@ -256,3 +256,33 @@ fn the_standard_library_answers() {
     let Some(_turn) = turn() else { return };
     insta::assert_snapshot!(run(&["run", "stdlib.topos"]).show());
 }
+
+#[test]
+fn input_belongs_to_a_single_node() {
+    let Some(_turn) = turn() else { return };
+    let ask = |nodes| Case::new(&["run", "--nodes", nodes, "ask.topos"]).input("Ada\n").run();
+    let single = ask("1");
+    assert_eq!((single.status, single.stdout.as_str()), (0, "name? hello Ada\nno more\n"), "{}", single.show());
+    let several = ask("2");
+    assert_eq!(lines_of(&several, "seed"), ["name? nobody there", "no more"], "{}", several.show());
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_the_nodes() {
+    let Some(_turn) = turn() else { return };
+    let mark = mark();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_topos"))
+        .args(["run", "--nodes", "2", "chatter.topos"])
+        .current_dir(cases())
+        .env("TOPOS_TEST_RUN", &mark)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    lines.next().expect("a node ended").unwrap();
+    drop(lines);
+    assert_eq!(child.wait().unwrap().code(), Some(141));
+    eventually("the end of the nodes", || vms(&mark).is_empty());
+}

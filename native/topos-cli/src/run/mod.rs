@@ -56,7 +56,12 @@ pub(crate) fn run(plan: &Plan<'_>, style: Style) -> io::Result<i32> {
     }
     let launch = Launcher { plan, cookie: cookie() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async { Cluster::new(&names, plan.host, launch, output).run().await })
+    let ended = runtime.block_on(async { Cluster::new(&names, plan.host, launch, output).run().await });
+    match ended {
+        // Nobody reads the output any more (`topos run .. | head`): that ends the run, as it ends other programs.
+        Err(why) if why.kind() == io::ErrorKind::BrokenPipe => Ok(128 + nix::sys::signal::Signal::SIGPIPE as i32),
+        ended => ended,
+    }
 }
 
 /// `seed`, `node2`, `node3`, ...

@@ -469,6 +469,7 @@ impl<'a> Checker<'a> {
         }
         let result = Want::new(at, why.clone());
         let of = AmbientOf::Flow(group.name.name.clone(), group.signature_span);
+        self.flow_row = Some((row, of.clone()));
         let first = clauses.first()?;
         if let [clause] = clauses {
             if clause.guards.is_empty() {
@@ -509,6 +510,7 @@ impl<'a> Checker<'a> {
                 }
             }
         }
+        self.tail = true;
         let body = self.block(clause.body.as_ref()?, result);
         Some((params, body))
     }
@@ -546,6 +548,7 @@ impl<'a> Checker<'a> {
                     typed.push(c.pattern(pattern, &Want::plain(*ty)));
                 }
                 let guard = c.guards(&clause.guards);
+                c.tail = true;
                 let body = c.block(clause.body.as_ref()?, result);
                 let pattern = c.tuple_of(typed, types, clause.span);
                 Some(Arm { patterns: vec![pattern], guard, body, span: clause.span })

@@ -185,7 +185,11 @@ struct Checker<'a> {
     level: u32,
     ambient: Ty,
     ambient_of: AmbientOf,
+    /// The row of the flow under check, and its name and signature.
+    flow_row: Option<(Ty, AmbientOf)>,
     next_local: u32,
+    /// Whether the value of what is checked next is the value of its flow: a `return` may stand there.
+    tail: bool,
     type_vars: HashMap<String, Ty>,
     var_mode: VarMode,
     fields: Vec<DeferredField>,
@@ -215,7 +219,9 @@ impl<'a> Checker<'a> {
             level: 1,
             ambient,
             ambient_of: AmbientOf::Config("this"),
+            flow_row: None,
             next_local: 0,
+            tail: false,
             type_vars: HashMap::new(),
             var_mode: VarMode::Declared,
             fields: Vec::new(),

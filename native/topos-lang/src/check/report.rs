@@ -311,7 +311,12 @@ impl Checker<'_> {
 
     pub(super) fn missing_effect(&self, effect: &str, span: Span, what: &str) -> Diagnostic {
         let ambient = self.store.show(self.ambient);
-        match &self.ambient_of {
+        // A function written in place that may do what its flow may: it is the flow's row that is too small.
+        let of = match (&self.ambient_of, &self.flow_row) {
+            (AmbientOf::Lambda(_), Some((row, flow))) if self.store.root(*row) == self.store.root(self.ambient) => flow,
+            (of, _) => of,
+        };
+        match of {
             AmbientOf::Guard => Diagnostic::new(codes::GUARD_PERFORMS, "a guard must be pure", span)
                 .primary(format!("{what} has the effect `{effect}`"))
                 .help("compute the value before the `match`, or use `if` in the arm"),

@@ -84,7 +84,9 @@ rejected! {
 
     bad_extern = "extern flow f : Int -> Int = \"no colon\"\neffect E { operation op(x) : Int }";
     not_supported_declarations = "trait Show a where\n  show_it : a -> Text\nend\ninstance Show Int where\n  show_it x = \"\"\nend\nhandler h : Handler(E) = { op() => 1 }\neffect E { operation op() : Int }\ntest \"t\" { 1 }\nsession S = end";
-    not_supported_expressions = "flow f xs =\n  for x in xs { x }\n  return 1\nflow g m = m[1]\nflow h = try 1 with | _ -> 2 end\nflow k = loop { 1 }\nflow l x = x := 1";
+    not_supported_expressions = "flow f xs =\n  for x in xs { return x }\n  1\nflow g m = m[1]\nflow h = try 1 with | _ -> 2 end\nflow k = atomic { 1 }\nflow l x = x := 1\nflow m = fn(x) -> { return x }";
+    return_of_another_type = "flow f(x : Int) = {\n  if x < 0 { return \"a\" }\n  x\n}";
+    for_over_no_list = "import Topos.Lib\nflow f : () -> () = { for x in 3 { x }\n for Some(y) in [None] { log(y) } }";
 }
 
 #[test]
