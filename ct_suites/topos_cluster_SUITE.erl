@@ -21,10 +21,12 @@ all() -> [{group, Engine} || Engine <- topos_engine:names()].
 
 groups() ->
     Cases = [
-        eight_nodes_join_at_once, kill_is_down_within_a_second, pause_is_suspect_then_down_then_up, leave_is_left_everywhere,
+        eight_nodes_join_at_once, kill_is_down_within_a_second, pause_is_suspect_then_down_then_up,
+        leave_is_left_everywhere,
         leave_and_join_again, restart_with_the_same_port, restart_with_another_port, engine_crash_under_traffic,
         subscriptions_can_be_cancelled, metadata_reaches_the_members,
-        join_nobody, join_self, join_before_start, other_cookie, other_cluster, other_version, port_in_use, bad_configuration,
+        join_nobody, join_self, join_before_start, other_cookie, other_cluster, other_version, port_in_use,
+        bad_configuration,
         message_over_the_limit, unknown_channel, unknown_node, nobody_has_that_name, stop_leaves_nothing
     ],
     [{Engine, [], Cases} || Engine <- topos_engine:names()].
@@ -114,7 +116,8 @@ pause_is_suspect_then_down_then_up(Config) ->
     %% Messages flowed before the pause, as they shall after it.
     [?assertEqual(ok, ?CLUSTER:call(From, send, [?CLUSTER:name(To), topos_ct_events, hello, #{ack => true}]))
      || {From, To} <- [{A, C}, {C, A}, {B, C}, {C, B}]],
-    #{fault_detection := #{echo_interval := Echo, suspect_after := SuspectAfter, down_after := DownAfter}} = maps:get(config, A),
+    #{fault_detection := #{echo_interval := Echo, suspect_after := SuspectAfter,
+        down_after := DownAfter}} = maps:get(config, A),
     Name = ?CLUSTER:name(C),
     Marks = ?CLUSTER:marks([A, B]),
     Start = now_ms(),
@@ -177,7 +180,8 @@ leave_and_join_again(Config) ->
     ok.
 
 %% Nobody has to do anything: the others ask for the address they know.
-restart_with_the_same_port(Config) -> restarted(fun(Member) -> #{listen => [{{127, 0, 0, 1}, ?CLUSTER:port(Member)}]} end, Config).
+restart_with_the_same_port(Config) ->
+    restarted(fun(Member) -> #{listen => [{{127, 0, 0, 1}, ?CLUSTER:port(Member)}]} end, Config).
 
 %% The others cannot know the port: the node joins one of them, and the rest learn of it.
 restart_with_another_port(Config) -> restarted(fun(_) -> #{} end, Config).
@@ -219,7 +223,8 @@ engine_crash_under_traffic(Config) ->
     ],
     Killed = [
         begin
-            ok = ?NODE:wait_until(traffic, fun() -> ?NODE:call(vm(B), topos_ct_stream, received, [sink(A)]) > N end, 30_000),
+            ok = ?NODE:wait_until(traffic, fun() -> ?NODE:call(vm(B), topos_ct_stream, received, [sink(A)]) > N end,
+                30_000),
             Start = now_ms(),
             ok = ?NODE:call(vm(A), topos_ct_stream, crash, [?config(engine, Config)]),
             Start
@@ -229,7 +234,8 @@ engine_crash_under_traffic(Config) ->
     [receive {'DOWN', Ref, process, _, Reason} -> ?assertEqual({sent, Count}, Reason) end || {_, Ref} <- Sent],
     [
         begin
-            ok = ?NODE:wait_until({all_of, From}, fun() -> ?NODE:call(vm(To), topos_ct_stream, received, [sink(From)]) >= Count end, 20_000),
+            ok = ?NODE:wait_until({all_of, From}, fun() -> ?NODE:call(vm(To), topos_ct_stream, received,
+                [sink(From)]) >= Count end, 20_000),
             ?assertEqual(in_order, ?NODE:call(vm(To), topos_ct_stream, verdict, [sink(From), Count]))
         end
      || {From, To} <- Streams
@@ -250,10 +256,12 @@ subscriptions_can_be_cancelled(Config) ->
     ?assertEqual(0, ?NODE:call(vm(A), topos_ct_stream, calls_of_cancelled, [])).
 
 metadata_reaches_the_members(Config) ->
-    [A, B] = started([{a, #{metadata => #{<<"rack">> => <<"1">>}}}, {b, #{metadata => #{<<"rack">> => <<"2">>}}}], Config),
+    [A, B] = started([{a, #{metadata => #{<<"rack">> => <<"1">>}}}, {b, #{metadata => #{<<"rack">> => <<"2">>}}}],
+        Config),
     ok = ?CLUSTER:join(B, A),
     await_agreement([A, B], 2_000),
-    Rack = fun(At, Of) -> [R || #{node := N, metadata := #{<<"rack">> := R}} <- ?CLUSTER:call(At, members, []), N =:= ?CLUSTER:name(Of)] end,
+    Rack = fun(At, Of) -> [R || #{node := N, metadata := #{<<"rack">> := R}} <- ?CLUSTER:call(At, members, []),
+        N =:= ?CLUSTER:name(Of)] end,
     ok = ?NODE:wait_until(metadata, fun() -> {Rack(A, B), Rack(B, A)} =:= {[<<"2">>], [<<"1">>]} end, 3_000).
 
 %% Bad input
@@ -263,7 +271,8 @@ join_nobody(Config) ->
     Nobody = ?NODE:name(nobody),
     Took = timed(fun() ->
         Options = #{addresses => [{{127, 0, 0, 1}, ?NODE:free_port()}], timeout => 1_000},
-        ?assertMatch({error, {unreachable, #{node := Nobody, timeout := 1_000}}}, ?CLUSTER:call(A, join, [Nobody, Options]))
+        ?assertMatch({error, {unreachable, #{node := Nobody, timeout := 1_000}}},
+            ?CLUSTER:call(A, join, [Nobody, Options]))
     end),
     ?assert(Took < 1_000 + ?SLACK),
     ?assertEqual(#{?CLUSTER:name(A) => up}, ?CLUSTER:statuses(A)),
@@ -280,7 +289,8 @@ join_before_start(Config) ->
     [Vm] = take(1, Config),
     [
         ?assertMatch({Function, {error, {not_started, _}}}, {Function, ?NODE:call(Vm, topos_partisan, Function, Args)})
-     || {Function, Args} <- [{join, [a@b]}, {leave, []}, {members, []}, {nodes, []}, {send, [a@b, c, d]}, {broadcast, [c, d]},
+     || {Function, Args} <- [{join, [a@b]}, {leave, []}, {members, []}, {nodes, []}, {send, [a@b, c, d]},
+         {broadcast, [c, d]},
                              {cluster, []}, {node, []}, {subscribe, []}, {stop, []}]
     ].
 
@@ -294,7 +304,8 @@ refused(Extra, Reason, Config) ->
 
 refused_now(A, B, Reason) ->
     Options = #{addresses => ?CLUSTER:addresses(A), timeout => 3_000},
-    Took = timed(fun() -> ?assertMatch({error, {Reason, #{}}}, ?CLUSTER:call(B, join, [?CLUSTER:name(A), Options])) end),
+    Took = timed(fun() -> ?assertMatch({error, {Reason, #{}}},
+        ?CLUSTER:call(B, join, [?CLUSTER:name(A), Options])) end),
     ?assert(Took =< 3_000 + ?SLACK),
     quiet(500),
     [
@@ -355,7 +366,8 @@ bad_configuration(Config) ->
 
 message_over_the_limit(Config) ->
     [A, B] = joined([{a, #{limits => #{max_message_bytes => 2_048}}}, {b, #{}}], Config),
-    Send = fun(Bytes) -> ?CLUSTER:call(A, send, [?CLUSTER:name(B), topos_ct_events, {big, binary:copy(<<0>>, Bytes)}]) end,
+    Send = fun(Bytes) -> ?CLUSTER:call(A, send, [?CLUSTER:name(B), topos_ct_events,
+        {big, binary:copy(<<0>>, Bytes)}]) end,
     ?assertMatch({error, {message_too_large, #{limit := 2_048}}}, Send(4_096)),
     ?assertEqual(ok, Send(1_024)).
 
@@ -368,7 +380,8 @@ unknown_channel(Config) ->
 
 unknown_node(Config) ->
     [A] = started([{a, #{}}], Config),
-    ?assertMatch({error, {unknown_node, #{node := 'x@nowhere'}}}, ?CLUSTER:call(A, send, ['x@nowhere', anybody, hello])).
+    ?assertMatch({error, {unknown_node, #{node := 'x@nowhere'}}},
+        ?CLUSTER:call(A, send, ['x@nowhere', anybody, hello])).
 
 nobody_has_that_name(Config) ->
     [A, B] = joined([{a, #{}}, {b, #{}}], Config),
@@ -407,7 +420,8 @@ take(Count, Config) ->
 started(Specs, Config) ->
     Vms = take(length(Specs), Config),
     ?CLUSTER:together(
-        fun({Vm, {Base, Extra}}) -> ?CLUSTER:start_node(Vm, ?config(engine, Config), node_name(Base, Config), Extra) end,
+        fun({Vm, {Base, Extra}}) -> ?CLUSTER:start_node(Vm, ?config(engine, Config), node_name(Base, Config),
+            Extra) end,
         lists:zip(Vms, Specs)).
 
 %% Each case has names of its own.
@@ -466,7 +480,8 @@ await_agreement(Members, Timeout) ->
     ?NODE:wait_until(
         {agreement, [?CLUSTER:name(M) || M <- Members]},
         fun() ->
-            Views = ?CLUSTER:together(fun(M) -> {?CLUSTER:name(M), ?CLUSTER:agreed(M, Members), ?CLUSTER:statuses(M)} end, Members),
+            Views = ?CLUSTER:together(fun(M) -> {?CLUSTER:name(M), ?CLUSTER:agreed(M, Members),
+                ?CLUSTER:statuses(M)} end, Members),
             [] =:= [View || {_, false, _} = View <- Views] orelse Views
         end,
         Timeout).

@@ -37,7 +37,8 @@ load_other_code() ->
     Forms = [
         {attribute, 1, module, topos_ct_other},
         {attribute, 1, export, [{f, 0}]},
-        {function, 1, f, 0, [{clause, 1, [], [], [{'fun', 1, {clauses, [{clause, 1, [], [], [{string, 1, os:getpid()}]}]}}]}]}
+        {function, 1, f, 0,
+            [{clause, 1, [], [], [{'fun', 1, {clauses, [{clause, 1, [], [], [{string, 1, os:getpid()}]}]}}]}]}
     ],
     {ok, topos_ct_other, Beam} = compile:forms(Forms),
     {module, topos_ct_other} = code:load_binary(topos_ct_other, "made here", Beam),
@@ -71,7 +72,8 @@ kill(Pid) -> exit(Pid, kill).
 crash_server() ->
     Pid = whereis(topos_actors),
     exit(Pid, kill),
-    topos_ct_node:wait_until(successor, fun() -> is_pid(whereis(topos_actors)) andalso whereis(topos_actors) =/= Pid end, 3_000).
+    topos_ct_node:wait_until(successor, fun() -> is_pid(whereis(topos_actors)) andalso
+        whereis(topos_actors) =/= Pid end, 3_000).
 
 %% @doc The same, and a process dies while nobody watches.
 -spec crash_server_and(topos_remote:t()) -> ok.

@@ -4,8 +4,10 @@
 %% cluster: a node that was stopped must leave nothing behind that hinders the next.
 -module(topos_ct_cluster).
 
--export([vm/2, start_node/3, start_node/4, stop_node/1, join/2, join_all/1, name/1, config/3, addresses/1, call/3, port/1]).
--export([start_here/1, stop_here/0, agreed/2, statuses/1, mark/1, marks/1, await/4, await_all/4, together/2, median/1, spread/1]).
+-export([vm/2, start_node/3, start_node/4, stop_node/1, join/2, join_all/1, name/1, config/3, addresses/1, call/3,
+    port/1]).
+-export([start_here/1, stop_here/0, agreed/2, statuses/1, mark/1, marks/1, await/4, await_all/4, together/2, median/1,
+    spread/1]).
 -export_type([member/0]).
 
 -type member() :: #{vm := topos_ct_node:t(), name := node(), config := map()}.
@@ -21,7 +23,8 @@ vm(Base, Args) -> ?NODE:start(?NODE:name(Base), Args).
 config(Engine, Name, Extra) ->
     maps:merge(
         #{
-            node => Name, engine => Engine, cluster => <<"suite">>, cookie => <<"suite">>, listen => [{{127, 0, 0, 1}, 0}],
+            node => Name, engine => Engine, cluster => <<"suite">>, cookie => <<"suite">>,
+            listen => [{{127, 0, 0, 1}, 0}],
             fault_detection => #{echo_interval => 100, suspect_after => 500, down_after => 1_500}
         },
         Extra
@@ -133,4 +136,5 @@ median(Numbers) -> lists:nth(length(Numbers) div 2 + 1, lists:sort(Numbers)).
 %% @doc `median 12 ms, max 40 ms (of 7)'.
 -spec spread([integer()]) -> string().
 spread(Numbers) ->
-    lists:flatten(io_lib:format("median ~b ms, max ~b ms (of ~b)", [median(Numbers), lists:max(Numbers), length(Numbers)])).
+    lists:flatten(io_lib:format("median ~b ms, max ~b ms (of ~b)",
+        [median(Numbers), lists:max(Numbers), length(Numbers)])).

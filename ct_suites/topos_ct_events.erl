@@ -56,7 +56,8 @@ mark() -> length(log()).
 calls() -> ask(calls, 5_000).
 
 %% @doc Waits for an event after a mark and returns its time of arrival, or what came instead.
--spec await({kind(), node()}, Mark :: non_neg_integer(), timeout()) -> {ok, integer()} | {missing, [{kind(), node()}], [entry()]}.
+-spec await({kind(), node()}, Mark :: non_neg_integer(), timeout()) ->
+    {ok, integer()} | {missing, [{kind(), node()}], [entry()]}.
 await(Event, Mark, Timeout) ->
     case await_all([Event], Mark, Timeout) of
         {ok, [Time]} -> {ok, Time};
@@ -99,7 +100,8 @@ loop(#{log := Log, calls := Calls, waiting := Waiting} = State) ->
             loop(answer(State#{waiting := [{From, Ref, Events, Mark} | Waiting]}));
         {give_up, Ref} ->
             {Late, Rest} = lists:partition(fun({_, R, _, _}) -> R =:= Ref end, Waiting),
-            [From ! {Ref, {missing, missing(Events, since(Mark, Log)), since(Mark, Log)}} || {From, _, Events, Mark} <- Late],
+            [From ! {Ref, {missing, missing(Events, since(Mark, Log)), since(Mark, Log)}}
+                || {From, _, Events, Mark} <- Late],
             loop(State#{waiting := Rest})
     end.
 

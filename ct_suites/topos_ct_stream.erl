@@ -1,5 +1,5 @@
-%% @doc What the cluster suites do inside the VMs of nodes: streams of messages, crashes, another protocol version, and the
-%% footprint that a stopped node may not change.
+%% @doc What the cluster suites do inside the VMs of nodes: streams of messages, crashes, another protocol version, and
+%% the footprint that a stopped node may not change.
 -module(topos_ct_stream).
 
 -export([start_sink/1, send/3, received/1, verdict/2, crash/1, cancelled_subscription/0, calls_of_cancelled/0]).
@@ -11,8 +11,8 @@ start_sink(Name) ->
     _ = topos_ct_probe:start(Name),
     ok.
 
-%% @doc Sends the numbers 1..Count, in order; where the node has no room or no connection for a moment, it waits and sends
-%% the same number again, as a program would. Answers how many were accepted.
+%% @doc Sends the numbers 1..Count, in order; where the node has no room or no connection for a moment, it waits and
+%% sends the same number again, as a program would. Answers how many were accepted.
 -spec send(node(), atom(), pos_integer()) -> non_neg_integer().
 send(Node, Sink, Count) -> send(Node, Sink, 1, Count, erlang:monotonic_time(millisecond) + 40_000).
 
@@ -98,11 +98,13 @@ footprint(Vm) -> topos_ct_node:call(Vm, ?MODULE, footprint_here, []).
 footprint_here() ->
     #{
         %% Started on demand by OTP, and kept.
-        registered => lists:sort(registered()) -- [inet_gethost_native, inet_gethost_native_sup, timer_server, tls_connection_sup],
+        registered => 
+            lists:sort(registered()) -- [inet_gethost_native, inet_gethost_native_sup, timer_server, tls_connection_sup],
         listening => [Port || Port <- erlang:ports(), erlang:port_info(Port, name) =:= {name, "tcp_inet"},
                               inet:peername(Port) =:= {error, enotconn}],
-        applications => [A || {A, _, _} <- application:which_applications(), lists:member(A, [partisan, topos_partisan_engine])],
-        tables => [T || T <- ets:all(), is_atom(T), lists:prefix("topos_", atom_to_list(T)) orelse lists:prefix("partisan_", atom_to_list(T))],
+        applications => [A || {A, _, _} <- application:which_applications(),
+            lists:member(A, [partisan, topos_partisan_engine])],
+        tables => [T || T <- ets:all(), is_atom(T), is_ours(atom_to_list(T))],
         node => node()
     }.
 
@@ -119,6 +121,9 @@ send(Node, Sink, Number, Count, Deadline) ->
                 false -> receive after 5 -> send(Node, Sink, Number, Count, Deadline) end
             end
     end.
+
+-spec is_ours(string()) -> boolean().
+is_ours(Name) -> lists:prefix("topos_", Name) orelse lists:prefix("partisan_", Name).
 
 -spec kill(fun(() -> pid() | undefined)) -> ok.
 kill(Find) ->

@@ -2,7 +2,8 @@
 -module(prop_topos_config).
 -include_lib("proper/include/proper.hrl").
 
--export([prop_any_term_is_parsed_or_refused/0, prop_any_value_is_parsed_or_refused/0, prop_print_then_parse_is_identity/0,
+-export([prop_any_term_is_parsed_or_refused/0, prop_any_value_is_parsed_or_refused/0,
+    prop_print_then_parse_is_identity/0,
          prop_node_spec_of_any_term/0]).
 
 %% No term makes the parser fail, and a refusal can be shown to people.
@@ -50,8 +51,10 @@ hostile() ->
 
 %% Not proper's any(): it makes a new atom for each of its atoms.
 hostile(0) ->
-    oneof([integer(), float(), binary(), bitstring(), <<255, 254>>, -1, 0, 1.5, 1 bsl 70, [], "", self(), make_ref(), [a | b], [$a, -1],
-           "127.0.0.1:99999", "::1", "[::1]:1", "a@b", {{1, 2, 3, 4}, 5}, {{1, 2}, 3}, #{}, undefined, fun() -> ok end]);
+    oneof([integer(), float(), binary(), bitstring(), <<255, 254>>, -1, 0, 1.5, 1 bsl 70, [], "", self(), make_ref(),
+        [a | b], [$a, -1],
+           "127.0.0.1:99999", "::1", "[::1]:1", "a@b", {{1, 2, 3, 4}, 5}, {{1, 2}, 3}, #{}, undefined,
+               fun() -> ok end]);
 hostile(Size) ->
     Smaller = hostile(Size div 3),
     Key = oneof([node, listen, <<"channels">>, "tls", limits, data, parallelism, ip, port, 7, self(), <<255>>]),
@@ -76,7 +79,8 @@ source() ->
             {compression, boolean()},
             {metadata, dictionary(word(), utf8(8))},
             {contacts, dictionary(peer(), list({{10, 0, range(0, 255), 1}, range(1, 65535)}))},
-            {fault_detection, record([{echo_interval, range(10, 100)}, {suspect_after, range(200, 300)}, {down_after, range(301, 400)}])},
+            {fault_detection, record([{echo_interval, range(10, 100)}, {suspect_after, range(200, 300)},
+                {down_after, range(301, 400)}])},
             {insecure, boolean()},
             {limits, record([{max_new_atoms, range(0, 1000)}, {max_inbox_messages, range(1, 1000)}])}
         ],

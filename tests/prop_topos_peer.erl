@@ -45,10 +45,13 @@ other(b) -> a.
 prop_meet_when_the_network_is_good() ->
     ?FORALL(Steps, list(step()),
             begin
-                #{a := A, b := B} = heal(lists:foldl(fun step/2, world(), Steps)),
+                #{a := A, b := B} = World = heal(lists:foldl(fun step/2, world(), Steps)),
                 ?WHENFAIL(io:format("~p~n~p~n", [A, B]),
                           conjunction([
                               {a_up, topos_peer_core:status(A#side.core) =:= up},
+                              %% What the lanes are told.
+                              {a_open, maps:get({open, a}, World)},
+                              {b_open, maps:get({open, b}, World)},
                               {b_up, topos_peer_core:status(B#side.core) =:= up},
                               {a_knows_b, topos_peer_core:incarnation(A#side.core) =:= B#side.incarnation},
                               {b_knows_a, topos_peer_core:incarnation(B#side.core) =:= A#side.incarnation}
@@ -189,6 +192,8 @@ effect(Side, {session, #{token_in := Token}}, #{now := Now} = World) ->
     act(Side, fun(C) -> topos_peer_core:admit(Now, C) end, World#{{token, Side} => Token});
 effect(Side, {status, From, To, _}, World) ->
     #{Side := #side{statuses = Statuses} = S} = World,
-    World#{Side := S#side{statuses = [{From, To} | Statuses]}};
+    Open = maps:get({open, Side}, World, false) andalso To =/= down,
+    World#{Side := S#side{statuses = [{From, To} | Statuses]}, {open, Side} => Open};
 effect(Side, {refused, Reason, _}, World) -> World#{{refused, Side} => Reason};
+effect(Side, confirmed, World) -> World#{{open, Side} => true};
 effect(_, _, World) -> World.

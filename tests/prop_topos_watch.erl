@@ -1,5 +1,5 @@
-%% Laws of remote monitors: a watching node `a' and a watched node `b' joined by two queues that keep their order but may
-%% lose anything, each side free to give the other up, or to restart its server, at any moment.
+%% Laws of remote monitors: a watching node `a' and a watched node `b' joined by two queues that keep their order but
+%% may lose anything, each side free to give the other up, or to restart its server, at any moment.
 -module(prop_topos_watch).
 -include_lib("proper/include/proper.hrl").
 
@@ -29,7 +29,8 @@ prop_each_monitor_ends_once() ->
         list(step()),
         begin
             World = settle(lists:foldl(fun run/2, #world{}, Steps)),
-            #world{monitors = Monitors, processes = Processes, lease = Lease, monitored = Monitored, watch = Watch} = World,
+            #world{monitors = Monitors, processes = Processes, lease = Lease, monitored = Monitored,
+                watch = Watch} = World,
             Wrong = [{Ref, M} || {Ref, M} <- maps:to_list(Monitors), not is_right(M, Processes)],
             Open = [Ref || {Ref, {_, open, []}} <- maps:to_list(Monitors)],
             ?WHENFAIL(
@@ -87,7 +88,8 @@ is_right({Process, open, Deliveries}, Processes) ->
 
 run({monitor, Process}, #world{watch = Watch, monitors = Monitors} = World) ->
     Ref = make_ref(),
-    at_a(topos_watch:monitor(Ref, b, Process, true, Watch), World#world{monitors = Monitors#{Ref => {Process, open, []}}});
+    at_a(topos_watch:monitor(Ref, b, Process, true, Watch), World#world{monitors = Monitors#{Ref => {Process, open,
+        []}}});
 run({demonitor, Nth}, #world{watch = Watch, monitors = Monitors} = World) ->
     case [Ref || {Ref, {_, open, []}} <- lists:sort(maps:to_list(Monitors))] of
         [] -> World;
@@ -120,7 +122,8 @@ run(lose_to_a, #world{to_a = Queue} = World) -> World#world{to_a = tl_or_empty(Q
 run(restart_a, #world{seed = Seed, monitors = Monitors} = World) ->
     %% The owner keeps its monitors in a table and begins them anew.
     lists:foldl(
-        fun({Ref, Process}, #world{watch = Watch} = Acc) -> at_a(topos_watch:monitor(Ref, b, Process, true, Watch), Acc) end,
+        fun({Ref, Process}, #world{watch = Watch} = Acc) -> at_a(topos_watch:monitor(Ref, b, Process, true, Watch),
+            Acc) end,
         World#world{seed = Seed + 1, watch = topos_watch:node_up(b, topos_watch:new(Seed + 1))},
         [{Ref, Process} || {Ref, {Process, open, []}} <- maps:to_list(Monitors)]
     );
@@ -144,6 +147,7 @@ at_a({Watch, Actions}, World) -> lists:foldl(fun act_a/2, World#world{watch = Wa
 act_a({deliver, Ref, Reason}, #world{monitors = Monitors} = World) ->
     #{Ref := {Process, State, Deliveries}} = Monitors,
     World#world{monitors = Monitors#{Ref := {Process, State, [Reason | Deliveries]}}};
+act_a({confirmed, _}, World) -> World;
 act_a(Request, #world{to_b = Queue} = World) -> World#world{to_b = Queue ++ [Request]}.
 
 at_b({Lease, Actions}, World) -> lists:foldl(fun act_b/2, World#world{lease = Lease}, Actions).

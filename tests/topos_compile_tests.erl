@@ -81,7 +81,7 @@ programs_run_to_their_exit_status_test_() ->
             ?assertEqual({1, <<"the program ended with the Erlang error oops\n  at X.topos:8 in topos_fails.main\n">>},
                          run(Dir, ["topos_fails"])),
             ?assertEqual({7, <<>>}, run(Dir, ["topos_exits"])),
-            ?assertMatch({1, <<"error[TP1043]", _/binary>>}, run(Dir, ["no_such_program"])),
+            ?assertMatch({1, <<"error[TP1063]", _/binary>>}, run(Dir, ["no_such_program"])),
             ?assertMatch({2, <<"usage", _/binary>>}, run(Dir, []))
         after
             ok = file:del_dir_r(Dir)

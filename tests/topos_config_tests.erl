@@ -35,7 +35,8 @@ texts_and_atoms_mean_the_same_test() ->
         {ok, Config},
         topos_config:parse(#{
             <<"node">> => "shop@127.0.0.1", engine => <<"otp">>, listen => 4000, compression => "true",
-            channels => [{data, #{"parallelism" => "4"}}], contacts => [{"till@127.0.0.1", #{ip => "127.0.0.1", port => 4001}}]
+            channels => [{data, #{"parallelism" => "4"}}], contacts =>
+                [{"till@127.0.0.1", #{ip => "127.0.0.1", port => 4001}}]
         })
     ).
 
@@ -85,10 +86,11 @@ violations_test_() ->
             {#{channels => #{control => #{parallelism => 2}}}, <<"channels.control.parallelism">>, "1"},
             {#{channels => [orders, orders]}, <<"channels">>, "each name once"},
             {#{channels => [{orders, 1}, {"orders", 2}]}, <<"channels">>, "each name once"},
-            {#{channels => #{undefined => 1}}, <<"channels">>, "channel names"},
-            {#{channels => #{"Big" => 1}}, <<"channels">>, "channel names"},
+            {#{channels => #{undefined => 1}}, <<"channels">>, "names of a-z"},
+            {#{channels => #{"Big" => 1}}, <<"channels">>, "names of a-z"},
             {#{channels => #{a => 64, b => 64}}, <<"channels">>, "128 connections"},
-            {#{channels => maps:from_list([{integer_to_list(N), 1} || N <- lists:seq(1, 65)])}, <<"channels">>, "64 channels"},
+            {#{channels => maps:from_list([{integer_to_list(N), 1} || N <- lists:seq(1, 65)])}, <<"channels">>,
+                "64 channels"},
             {#{listen => "0.0.0.0:4000"}, <<"listen">>, "insecure = true"},
             {#{listen => "0.0.0.0:4000", insecure => true}, <<"cookie">>, "of your own"},
             {#{listen => "nowhere:4000"}, <<"listen">>, "127.0.0.1:4000"},
@@ -99,7 +101,8 @@ violations_test_() ->
             {#{tls => #{cacertfile => "/"}}, <<"tls.cacertfile">>, "can be read"},
             {#{cookie => ""}, <<"cookie">>, "1..255 bytes"},
             {#{cluster => "two\nlines"}, <<"cluster">>, "printable"},
-            {#{fault_detection => #{suspect_after => 499}}, <<"fault_detection.suspect_after">>, "two echo intervals (500 ms)"},
+            {#{fault_detection => #{suspect_after => 499}}, <<"fault_detection.suspect_after">>,
+                "two echo intervals (500 ms)"},
             {#{fault_detection => #{down_after => 1000}}, <<"fault_detection.down_after">>, "more than suspect_after"},
             {#{limits => #{max_queue_bytes => 2048}}, <<"limits.max_queue_bytes">>, "max_message_bytes"},
             {#{limits => unlimited}, <<"limits">>, "a map"},
@@ -160,12 +163,14 @@ many_violations_are_counted_and_cut_test() ->
 %% Texts that are no names make no atoms.
 parsing_makes_no_atoms_of_bad_names_test() ->
     Before = erlang:system_info(atom_count),
-    {error, _} = topos_config:parse(#{node => "new name one", channels => #{<<"New Name Two">> => 1}, <<"new key three">> => 1}),
+    {error, _} = topos_config:parse(#{node => "new name one", channels => #{<<"New Name Two">> => 1},
+        <<"new key three">> => 1}),
     ?assertEqual(Before, erlang:system_info(atom_count)).
 
 file_and_environment_test_() ->
     {setup, fun() -> filename:join(os:getenv("TMPDIR", "/tmp"), "topos_config_tests_" ++ os:getpid()) end,
-     fun(File) -> _ = file:delete(File), [os:unsetenv(Name) || Name <- ["TOPOS_CONFIG", "TOPOS_NODE", "TOPOS_LISTEN", "TOPOS_CONTACTS"]] end,
+     fun(File) -> _ = file:delete(File), [os:unsetenv(Name) || Name <- ["TOPOS_CONFIG", "TOPOS_NODE", "TOPOS_LISTEN",
+         "TOPOS_CONTACTS"]] end,
      fun(File) ->
         [
             fun() ->

@@ -109,11 +109,11 @@ errors_are_shown_for_people_test_() ->
     Stack = [{'Shop', '-main/1-fun-0-', 2, [{file, "Shop.topos"}, {line, 7}]}, {lists, map, 2, [{file, "lists.erl"}, {line, 1}]}],
     Shown = fun(Class, Reason, S) -> unicode:characters_to_binary(topos_rt:format_error(Class, Reason, S)) end,
     [
-        ?_assertMatch(<<"error[TP1046]: 300 is no exit status\n  help: ", _/binary>>,
+        ?_assertMatch(<<"error[TP1066]: 300 is no exit status\n  help: ", _/binary>>,
                       Shown(error, topos_error:new(bad_exit_status, #{status => 300}), [])),
         ?_assertEqual(<<"the program ended with the Erlang error badarg\n  at Shop.topos:7 in Shop.main">>,
                       Shown(error, badarg, Stack)),
         ?_assertEqual(<<"the program ended with the Erlang exit {a,#{}}">>, Shown(exit, {a, #{}}, [])),
         ?_assertEqual(<<"the program ended with the Erlang error {unheard_of,#{}}">>, Shown(error, {unheard_of, #{}}, [])),
-        ?_assertMatch(<<"error[TP1041]", _/binary>>, Shown(error, badarith, []))
+        ?_assertMatch(<<"error[TP1061]", _/binary>>, Shown(error, badarith, []))
     ].

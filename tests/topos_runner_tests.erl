@@ -12,11 +12,12 @@ without_a_runner_every_request_is_an_error_test() ->
     ?assertMatch({error, _}, topos_runner:kill(<<"node2">>)),
     ?assertMatch({error, _}, topos_runner:start_node(<<"node2">>)),
     ?assertMatch({error, _}, topos_runner:read_line()),
-    ?assertMatch({error, {unknown_node, _}}, topos_runner:contact('a@127.0.0.1', 1000)).
+    ?assertMatch({error, {unknown_contact, _}}, topos_runner:contact('a@127.0.0.1', 1000)).
 
 with_a_runner_test_() ->
     {timeout, 60, [
         {"addresses are asked for and read", fun addresses/0},
+        {"a name that the runner does not know is an error with those it knows", fun unknown_name/0},
         {"answers find their requests in any order", fun answers_in_any_order/0},
         {"an answer that comes too late is dropped", fun late_answer/0},
         {"what is no word is the name of no node", fun no_word/0},
@@ -38,6 +39,14 @@ addresses() ->
     ?assertEqual(<<16#1E, "contact 1 seed@127.0.0.1">>, line(Vm)),
     say(Vm, "ok 1 127.0.0.1:4000,[::1]:5"),
     ?assertEqual(<<"{ok,[{{127,0,0,1},4000},{{0,0,0,0,0,0,0,1},5}]}">>, line(Vm)),
+    stop(Vm).
+
+unknown_name() ->
+    Vm = start("{error, E} = topos_runner:contact('x@y', 5000), io:format(\"~ts~n\", [topos_error:format(E)])"),
+    <<16#1E, "contact 1 x@y">> = line(Vm),
+    say(Vm, "error 1 unknown seed@127.0.0.1,node2@127.0.0.1"),
+    ?assertMatch(<<"error[TP1080]: this run has no node called x@y">>, line(Vm)),
+    ?assertMatch(<<"  help: its nodes are seed@127.0.0.1, node2@127.0.0.1">>, line(Vm)),
     stop(Vm).
 
 answers_in_any_order() ->

@@ -1,7 +1,7 @@
 %% @doc The inbox of a node: what programs send to the node as a whole, and take from it with `recv'.
 %%
-%% Messages are taken in the order in which they came; receivers that wait are served in the order in which they began to
-%% wait, each one message. The inbox holds at most `limits.max_inbox_messages'; beyond that an offer is refused with
+%% Messages are taken in the order in which they came; receivers that wait are served in the order in which they began
+%% to wait, each one message. The inbox holds at most `limits.max_inbox_messages'; beyond that an offer is refused with
 %% `overloaded', and the lane tells the sender. A receiver that dies or gives up while it waits takes nothing.
 -module(topos_inbox).
 -behaviour(gen_server).
@@ -82,7 +82,8 @@ waiting() -> gen_server:call(?MODULE, waiting).
 
 %% topos_delivery: in the process of the lane
 
--spec deliver(topos_delivery:from(), binary(), {bytes, binary()} | {term, term()}) -> ok | {error, topos_delivery:reason()}.
+-spec deliver(topos_delivery:from(), binary(), {bytes, binary()} | {term, term()}) ->
+    ok | {error, topos_delivery:reason()}.
 deliver({Node, _}, _, Message) ->
     case topos_delivery:message(Message) of
         {ok, Term} ->

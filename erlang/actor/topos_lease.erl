@@ -6,7 +6,7 @@
 -module(topos_lease).
 
 -export([new/2, watch/5, forget/4, renew/5, process_down/3, node_down/2, count/1]).
--export_type([t/0, action/0]).
+-export_type([t/0, action/0, key/0]).
 
 -type action() ::
     {monitor, key(), Process :: term()}
@@ -53,7 +53,8 @@ watch(Node, Generation, Lease, Process, State) ->
         {_, #lease{limit = Limit, count = Limit} = State1, Actions} ->
             {{down, overloaded}, State1, Actions};
         {#watcher{session = Session, leases = Leases} = Watcher, #lease{count = Count} = State1, Actions} ->
-            State2 = put_watcher(Node, Watcher#watcher{leases = Leases#{Lease => live}}, State1#lease{count = Count + 1}),
+            State2 = put_watcher(Node, Watcher#watcher{leases = Leases#{Lease => live}},
+                State1#lease{count = Count + 1}),
             {{ok, Session}, State2, Actions ++ [{monitor, {Node, Generation, Lease}, Process}]}
     end.
 

@@ -8,7 +8,8 @@
 
 -include("topos_frame.hrl").
 
--export([serve/0, self/0, ref/1, spawn/2, spawn/4, send/2, send/3, monitor/1, demonitor/1, exit/2, whereis/2, is_alive/1]).
+-export([serve/0, self/0, ref/1, spawn/2, spawn/4, send/2, send/3, monitor/1, demonitor/1, exit/2, whereis/2,
+    is_alive/1]).
 -export([handle_request/2, deliver/3]).
 -export_type([ref/0]).
 
@@ -38,8 +39,8 @@ ref(Pid) when is_pid(Pid) ->
 %% @doc Runs a function in a new process on `Node'.
 %%
 %% The node needs the module that the function was written in, in the same version, or the answer is `code_mismatch' or
-%% `no_such_function'. What the function captured crosses as it is: capture references, not pids, and no atoms that the node
-%% has not (`bad_message'). Errors: those of
+%% `no_such_function'. What the function captured crosses as it is: capture references, not pids, and no atoms that the
+%% node has not (`bad_message'). Errors: those of
 %% `topos_request:call/4'; after `timeout' and `in_doubt' the process may have been started.
 -spec spawn(node(), fun(() -> any())) -> {ok, ref()} | {error, topos_error:t()}.
 spawn(Node, Fun) when is_atom(Node), is_function(Fun, 0) ->
@@ -57,8 +58,8 @@ spawn(Node, Module, Function, Arguments) when is_atom(Node), is_atom(Module), is
 -spec send(ref(), term()) -> ok | {error, topos_error:t()}.
 send(Ref, Message) -> send(Ref, Message, #{}).
 
-%% @doc Sends a message to the process, with the options, guarantees and errors of `topos_partisan:send/4'. A reference to
-%% an earlier life of its node is refused with `stale_incarnation'.
+%% @doc Sends a message to the process, with the options, guarantees and errors of `topos_partisan:send/4'. A reference
+%% to an earlier life of its node is refused with `stale_incarnation'.
 -spec send(ref(), term(), topos_lane:options()) -> ok | {error, topos_error:t()}.
 send(Ref, Message, Options) ->
     case check(Ref) of
@@ -68,11 +69,14 @@ send(Ref, Message, Options) ->
         Error -> Error
     end.
 
-%% @doc Watches a process: exactly one `{'DOWN', Monitor, process, Ref, Reason}' comes, when it ends or its node is
+%% @doc Watches a process. It returns when the process's node watches it (or after a second, if that node is slow), so a
+%% process that is ended afterwards is seen to end with its own reason.
+%%
+%% Exactly one `{'DOWN', Monitor, process, Ref, Reason}' comes, when it ends or its node is
 %% declared down or left. Reasons beside the process's own: `noproc' (there is none), `noconnection' (its node is
 %% down, left, or was started anew), `stale_incarnation' (the reference was to an earlier life), `overloaded' (the node
-%% holds `limits.max_leases' monitors already), `{unknown_reason, Text}' (it has atoms that this node has not). Pids in a
-%% reason come as references.
+%% holds `limits.max_leases' monitors already), `{unknown_reason, Text}' (it has more new atoms than
+%% `limits.max_new_atoms' lets in). Pids in a reason come as references.
 -spec monitor(ref()) -> {ok, Monitor :: reference()} | {error, topos_error:t()}.
 monitor(Ref) ->
     Alias = erlang:alias([reply]),
@@ -131,7 +135,8 @@ handle_request(_, {whereis, Name}) when is_binary(Name) ->
 
 %% topos_delivery: in the process of the lane
 
--spec deliver(topos_delivery:from(), binary(), {bytes, binary()} | {term, term()}) -> ok | {error, topos_delivery:reason()}.
+-spec deliver(topos_delivery:from(), binary(), {bytes, binary()} | {term, term()}) ->
+    ok | {error, topos_delivery:reason()}.
 deliver(_, <<Life:64, Id/binary>>, Message) ->
     case {topos_local:incarnation(), topos_remote:pid(Id)} of
         {Life, {ok, Pid}} ->
@@ -226,7 +231,8 @@ spawn_function({ok, Module}, Function, Arity, Arguments) ->
         [] -> no_such_function(io_lib:format("~ts:~ts/~b", [Module, Function, Arity]))
     end.
 
--spec on_local(topos_incarnation:t(), topos_remote:id(), fun((pid()) -> term())) -> {ok, term()} | {error, topos_error:t()}.
+-spec on_local(topos_incarnation:t(), topos_remote:id(), fun((pid()) -> term())) ->
+    {ok, term()} | {error, topos_error:t()}.
 on_local(Life, Id, Fun) ->
     case topos_remote:local_pid(topos_remote:new(topos_local:config(node), Life, Id)) of
         {ok, Pid} -> {ok, Fun(Pid)};
@@ -234,7 +240,8 @@ on_local(Life, Id, Fun) ->
     end.
 
 -spec no_such_process(binary()) -> {error, topos_error:t()}.
-no_such_process(Target) -> {error, topos_error:new(no_such_process, #{target => Target, node => topos_local:config(node)})}.
+no_such_process(Target) ->
+    {error, topos_error:new(no_such_process, #{target => Target, node => topos_local:config(node)})}.
 
 -spec no_such_function(unicode:chardata()) -> {error, topos_error:t()}.
 no_such_function(What) ->

@@ -1,11 +1,12 @@
 %% @doc References to processes of any node: plain data that can be sent, stored, compared and printed.
 %%
-%% A reference names a node, one life of it (its incarnation), and a process of that life. It holds no pid: a pid that is
-%% sent through a node that is not distributed turns into a pid of the receiver. A reference to an earlier life of a node
-%% is refused with `stale_incarnation', never taken for a new process that has the same number.
+%% A reference names a node, one life of it (its incarnation), and a process of that life. It holds no pid: a pid that
+%% is sent through a node that is not distributed turns into a pid of the receiver. A reference to an earlier life of a
+%% node is refused with `stale_incarnation', never taken for a new process that has the same number.
 -module(topos_remote).
 
--export([new/3, of_pid/1, node/1, incarnation/1, id/1, pid/1, local_pid/1, is_ref/1, print/1, portable/1, pack/1, unpack/1]).
+-export([new/3, of_pid/1, node/1, incarnation/1, id/1, pid/1, local_pid/1, is_ref/1, print/1, portable/1, pack/1,
+    unpack/1]).
 -export_type([t/0, id/0, packed/0]).
 
 -compile({no_auto_import, [node/1]}).
@@ -89,7 +90,8 @@ portable(Term) ->
 -spec pack(term()) -> packed().
 pack(Term) ->
     Portable = portable(Term),
-    {term_to_binary(Portable), unicode:characters_to_binary(io_lib:format("~0tP", [Portable, 20], [{chars_limit, ?MAX_TEXT}]))}.
+    {term_to_binary(Portable), unicode:characters_to_binary(io_lib:format("~0tP", [Portable, 20],
+        [{chars_limit, ?MAX_TEXT}]))}.
 
 %% @doc The term that was packed, or `{unknown_reason, Text}' if it holds atoms that this node does not have.
 -spec unpack(term()) -> term().

@@ -3,11 +3,13 @@
 %% Each monitor of a process on another node is a *lease* held by that node (`topos_lease'): it watches the process for
 %% us. What can go wrong between the two is met like this:
 %% <ul>
-%% <li>A *generation* numbers our dealings with a node. It grows whenever we give the node up (it went down), so the node
-%%   drops what it still held for us, and what is left of an earlier generation on the wire is recognised and ignored.</li>
+%% <li>A *generation* numbers our dealings with a node. It grows whenever we give the node up (it went down), so the
+%% node drops what it still held for us, and what is left of an earlier generation on the wire is recognised and
+%% ignored.</li>
 %% <li>A *session* is the node's answer: it names the memory our leases are kept in. If the node lost that memory (its
 %%   server was restarted, or it had given us up) the session differs, and every lease is asked for again.</li>
-%% <li>The news that a process ended is pushed at once, and repeated in the answer to each renewal until acknowledged.</li>
+%% <li>The news that a process ended is pushed at once, and repeated in the answer to each renewal until
+%% acknowledged.</li>
 %% <li>A lease that was not confirmed, for whatever reason, is asked for again at each tick, as long as its node is not
 %%   down. Requests are idempotent.</li>
 %% </ul>
@@ -29,6 +31,8 @@
 -type action() ::
     %% Tell the owner that the process is gone.
     {deliver, reference(), term()}
+    %% The node watches the process now.
+    | {confirmed, reference()}
     | {watch, node(), generation(), lease(), Process :: term()}
     | {forget, node(), generation(), [lease()]}
     | {renew, node(), generation(), session() | undefined, Forget :: [lease()]}.
@@ -65,7 +69,8 @@ monitors(#watch{monitors = Monitors}) -> map_size(Monitors).
 
 %% @doc Begins a monitor of a process on a node. What `Process' is only the node knows. `Reachable' tells whether the
 %% node can be asked at all; if not, the monitor ends at once.
--spec monitor(reference(), node(), Process :: term(), Reachable :: true | {false, Reason :: term()}, t()) -> {t(), [action()]}.
+-spec monitor(reference(), node(), Process :: term(), Reachable :: true | {false, Reason :: term()}, t()) -> {t(),
+    [action()]}.
 monitor(Ref, _, _, {false, Reason}, Watch) ->
     {Watch, [{deliver, Ref, Reason}]};
 monitor(Ref, Node, Process, true, #watch{next = Lease, monitors = Monitors} = Watch) ->
@@ -94,7 +99,8 @@ watched(Node, Generation, Lease, Outcome, Watch) ->
                 {down, Reason} -> ended([{Lease, Reason}], Node, Link, Watch);
                 {ok, Session} ->
                     {Link1, Actions} = in_session(Node, Session, Link),
-                    {put_link(Node, confirm(Lease, Link1), Watch), Actions};
+                    {Link2, Confirmed} = confirm(Lease, Link1),
+                    {put_link(Node, Link2, Watch), Confirmed ++ Actions};
                 %% The next tick asks again.
                 failed -> {Watch, []}
             end;
@@ -186,11 +192,13 @@ ended(Ended, Node, Link, Watch) ->
     {put_link(Node, Link1, Watch1), lists:reverse(Actions)}.
 
 %% A lease that was cancelled meanwhile stands in `forget'.
--spec confirm(lease(), #link{}) -> #link{}.
+-spec confirm(lease(), #link{}) -> {#link{}, [action()]}.
 confirm(Lease, #link{leases = Leases} = Link) ->
     case Leases of
-        #{Lease := {Ref, Process, _}} -> Link#link{leases = Leases#{Lease := {Ref, Process, confirmed}}};
-        #{} -> Link
+        #{Lease := {Ref, Process, _}} ->
+            {Link#link{leases = Leases#{Lease := {Ref, Process, confirmed}}}, [{confirmed, Ref}]};
+        #{} ->
+            {Link, []}
     end.
 
 %% Another session than the one we knew: the node holds none of our leases but the one that was just asked for.
@@ -202,7 +210,8 @@ in_session(Node, Session, Link) -> ask_again(Node, Link#link{session = Session})
 -spec ask_again(node(), #link{}) -> {#link{}, [action()]}.
 ask_again(Node, #link{generation = Generation, leases = Leases} = Link) ->
     Asked = maps:map(fun(_, {Ref, Process, _}) -> {Ref, Process, asked} end, Leases),
-    {Link#link{leases = Asked}, [{watch, Node, Generation, Lease, Process} || {Lease, {_, Process, _}} <- maps:to_list(Asked)]}.
+    {Link#link{leases = Asked}, [{watch, Node, Generation, Lease, Process}
+        || {Lease, {_, Process, _}} <- maps:to_list(Asked)]}.
 
 -spec renewal(node(), #link{}) -> [action()].
 renewal(_, #link{leases = Leases, forget = Forget, owed = false}) when map_size(Leases) + map_size(Forget) =:= 0 -> [];

@@ -241,8 +241,19 @@ demonitor(Ref) -> topos_process:demonitor(Ref).
 -spec started(fun(() -> Answer)) -> Answer | {error, topos_error:t()}.
 started(Fun) ->
     case topos_local:is_started() of
-        true -> Fun();
-        false -> not_started()
+        true ->
+            try
+                Fun()
+            catch
+                Class:Reason:Stack ->
+                    %% The node may have been stopped while it was asked.
+                    case topos_local:is_started() of
+                        true -> erlang:raise(Class, Reason, Stack);
+                        false -> not_started()
+                    end
+            end;
+        false ->
+            not_started()
     end.
 
 %% A name of 255 bytes is the longest an atom of one-byte characters has; a frame has no room for more.

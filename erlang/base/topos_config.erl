@@ -144,7 +144,8 @@ invalid(Violations) ->
 -type parsed() :: #{atom() => term()}.
 -type given() :: #{binary() => term()} | unreadable.
 
--spec parse_field(topos_config_schema:field(), topos_config_value:path(), given(), parsed(), Bad) -> {parsed(), Bad} when
+-spec parse_field(topos_config_schema:field(), topos_config_value:path(), given(), parsed(), Bad) ->
+    {parsed(), Bad} when
     Bad :: [[topos_config_value:violation()]].
 parse_field(#{key := Key} = Field, Prefix, Given, Acc, Bad) ->
     Path = join(Prefix, atom_to_binary(Key)),
@@ -191,7 +192,8 @@ parse_kind(Kind, Path, Term) ->
     end.
 
 -spec default(topos_config_schema:field()) -> {ok, term()} | required.
-default(#{kind := {section, Fields}}) -> {ok, maps:from_list([{Key, Value} || #{key := Key, default := Value} <- Fields])};
+default(#{kind := {section, Fields}}) ->
+    {ok, maps:from_list([{Key, Value} || #{key := Key, default := Value} <- Fields])};
 default(#{kind := {optional_section, _}}) -> {ok, undefined};
 default(#{key := cookie, default := Cookie}) -> {ok, {default, Cookie}};
 default(#{default := Value}) -> {ok, Value};
@@ -227,7 +229,9 @@ parse_channels(Path, Term) ->
             lists:foldl(fun({Name, Settings}, Acc) -> parse_channel(Path, Name, Settings, Acc) end, {#{}, []}, Pairs);
         {error, _} ->
             {error, Violations} =
-                topos_config_value:violation(Path, <<(topos_config_value:describe(channels))/binary, ", each name once">>, Term),
+                topos_config_value:violation(
+                    Path, <<(topos_config_value:describe(channels))/binary, ", each name once">>, Term
+                ),
             {?INVALID, Violations}
     end.
 
@@ -242,7 +246,9 @@ parse_channel(Prefix, Text, Settings, {Channels, Bad}) ->
             {Channels#{Name => Parsed}, Bad ++ Violations};
         _ ->
             {error, Violations} = topos_config_value:violation(
-                Prefix, <<"channel names of a-z, 0-9 and _ that begin with a letter (not undefined, partisan_membership)">>, Text
+                Prefix,
+                <<"names of a-z, 0-9 and _ that begin with a letter (not undefined, partisan_membership)">>,
+                Text
             ),
             {Channels, Bad ++ Violations}
     end.
@@ -257,7 +263,8 @@ parse_settings(Path, Settings) ->
         {ok, Pairs} ->
             Given = maps:from_list(Pairs),
             Known = [Field || #{key := Key} = Field <- Fields, is_map_key(atom_to_binary(Key), Given)],
-            {Parsed, Violations} = parse_fields(Known, Path, maps:with([atom_to_binary(K) || #{key := K} <- Known], Given)),
+            {Parsed, Violations} = parse_fields(Known, Path,
+                maps:with([atom_to_binary(K) || #{key := K} <- Known], Given)),
             {Parsed, Violations ++ unknown(Fields, Path, Given)};
         {error, Violations} -> {#{}, Violations}
     end.

@@ -35,7 +35,8 @@ rules() ->
 -spec reliable_channels(#{atom() => term()}) -> [topos_config_value:violation()].
 reliable_channels(#{channels := Channels}) when is_map(Channels) ->
     [
-        violation(<<"channels.", (atom_to_binary(Name))/binary, ".monotonic">>, <<"false: this channel may not drop messages">>, true)
+        violation(<<"channels.", (atom_to_binary(Name))/binary, ".monotonic">>,
+            <<"false: this channel may not drop messages">>, true)
      || Name <- [control, data], #{Name := #{monotonic := true}} <- [Channels]
     ];
 reliable_channels(_) -> [].
@@ -92,7 +93,8 @@ no_open_door(_) -> [].
 own_cookie(#{listen := Listen, cookie := {default, _}}) when is_list(Listen) ->
     case lists:all(fun topos_config_value:is_loopback/1, Listen) of
         true -> [];
-        false -> [violation(<<"cookie">>, <<"a cookie of your own on a node that listens off loopback">>, <<"the default">>)]
+        false -> [violation(<<"cookie">>, <<"a cookie of your own on a node that listens off loopback">>,
+            <<"the default">>)]
     end;
 own_cookie(_) -> [].
 

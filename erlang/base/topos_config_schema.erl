@@ -63,7 +63,8 @@ fields() ->
         #{key => topology, kind => {one_of, [full_mesh]}, default => full_mesh,
           meaning => <<"who connects to whom">>},
         #{key => listen, kind => addresses, default => [{{127, 0, 0, 1}, 0}],
-          meaning => <<"where this node listens; port 0 takes any free port; off loopback only with `tls` or `insecure`">>},
+          meaning =>
+              <<"where this node listens; port 0 takes any free port; off loopback only with `tls` or `insecure`">>},
         #{key => cookie, kind => {secret, 1, 255}, default => <<"topos">>,
           meaning => <<"shared secret of the cluster; must be given when a node listens off loopback">>},
         #{key => channels, kind => channels, default => #{},
@@ -78,7 +79,7 @@ fields() ->
         #{key => insecure, kind => boolean, default => false,
           meaning => <<"says aloud that this node may listen off loopback without TLS">>},
         #{key => contacts, kind => contacts, default => #{},
-          meaning => <<"nodes to join at start, and their addresses">>},
+          meaning => <<"where to find nodes that are joined by name alone">>},
         #{key => metadata, kind => metadata, default => #{},
           meaning => <<"what this node tells its peers about itself">>},
         #{key => limits, kind => {section, limits()}, meaning => <<"bounds of queues, tables and sizes">>},

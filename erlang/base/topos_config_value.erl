@@ -242,7 +242,8 @@ installed(Engine, Path) ->
     Available = topos_config_schema:available_engines(),
     case lists:member(Engine, Available) of
         true -> {ok, Engine};
-        false -> violation(Path, <<"an engine that is installed here: ", (describe({one_of, Available}))/binary>>, Engine)
+        false -> violation(Path, <<"an engine that is installed here: ", (describe({one_of, Available}))/binary>>,
+            Engine)
     end.
 
 %% Printable and in one line, so that it can stand in a message, a log and a file.
@@ -380,7 +381,8 @@ metadata(Path, Term) ->
         {ok, Pairs} when length(Pairs) > ?MAX_METADATA -> violation(Path, describe(metadata), length(Pairs));
         {ok, Pairs} ->
             Bad = [
-                #{path => <<Path/binary, ".", Key/binary>>, expected => describe({text, 0, ?MAX_METADATA_VALUE}), got => Value}
+                #{path => <<Path/binary, ".", Key/binary>>, expected => describe({text, 0, ?MAX_METADATA_VALUE}),
+                    got => Value}
              || {Key, Value} <- Pairs, metadata_value(Value) =:= error
             ],
             BadKeys = [

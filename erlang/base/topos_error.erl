@@ -179,21 +179,21 @@ entry(too_many_atoms) ->
     {<<"TP1022">>, "{node} sent more new atoms than the limit of {limit}", "raise limits.max_new_atoms, or send texts instead of atoms"};
 %% Errors of compiled programs.
 entry(program_failed) ->
-    {<<"TP1040">>, "{message}, at {file}:{line}:{column}", "handle this case in the program"};
+    {<<"TP1060">>, "{message}, at {file}:{line}:{column}", "handle this case in the program"};
 entry(arithmetic) ->
-    {<<"TP1041">>, "a calculation has no result that fits its type", "a Float goes up to about 1.8e308"};
+    {<<"TP1061">>, "a calculation has no result that fits its type", "a Float goes up to about 1.8e308"};
 entry(no_handler) ->
-    {<<"TP1042">>, "nothing handles the effect {effect} here", "install a handler around the call, or call it from a flow that has the effect"};
+    {<<"TP1062">>, "nothing handles the effect {effect} here", "install a handler around the call, or call it from a flow that has the effect"};
 entry(no_main) ->
-    {<<"TP1043">>, "there is no program {module}: no module of that name exports `main'", "give the module a flow `main : () -> () / {..}' or `main : [Text] -> () / {..}'"};
+    {<<"TP1063">>, "there is no program {module}: no module of that name exports `main'", "give the module a flow `main : () -> () / {..}' or `main : [Text] -> () / {..}'"};
 entry(too_many_missing) ->
-    {<<"TP1044">>, "a partial application lacks {missing} arguments, the limit is {limit}", "write a function `fn(..) -> ..' instead"};
+    {<<"TP1064">>, "a partial application lacks {missing} arguments, the limit is {limit}", "write a function `fn(..) -> ..' instead"};
 entry(not_owner) ->
-    {<<"TP1045">>, "{operation} was performed by a process that is not the node's owner ({owner} is)", "perform it in the process that performed init"};
+    {<<"TP1065">>, "{operation} was performed by a process that is not the node's owner ({owner} is)", "perform it in the process that performed init"};
 entry(bad_exit_status) ->
-    {<<"TP1046">>, "{status} is no exit status", "an exit status is from 0 to 255"};
+    {<<"TP1066">>, "{status} is no exit status", "an exit status is from 0 to 255"};
 entry(unreadable_input) ->
-    {<<"TP1047">>, "standard input cannot be read: {why}", "give it UTF-8 text"};
+    {<<"TP1067">>, "standard input cannot be read: {why}", "give it UTF-8 text"};
 entry(timeout) ->
     {<<"TP1023">>, "{operation} was not finished within {timeout} ms", "try again, or allow more time"};
 entry(no_such_process) ->
@@ -219,13 +219,13 @@ entry(wrong_node) ->
 entry(not_a_node) ->
     {<<"TP1034">>, "what answers at the address given for {node} is not a node of this kind: {why}", "check the address, and that both nodes use the same engine"};
 entry(inbox_full) ->
-    {<<"TP1040">>, "the inbox of {node} holds {limit} messages already", "take messages with recv, or raise limits.max_inbox_messages there"};
+    {<<"TP1070">>, "the inbox of {node} holds {limit} messages already", "take messages with recv, or raise limits.max_inbox_messages there"};
 entry(no_such_function) ->
-    {<<"TP1041">>, "there is no {function} on {node}", "load the module on that node; check the name and the number of arguments"};
+    {<<"TP1071">>, "there is no {function} on {node}", "load the module on that node; check the name and the number of arguments"};
 entry(code_mismatch) ->
-    {<<"TP1042">>, "{node} has another version of {module}", "run the same release on both nodes, or spawn a function by its name"};
+    {<<"TP1072">>, "{node} has another version of {module}", "run the same release on both nodes, or spawn a function by its name"};
 entry(too_many_monitors) ->
-    {<<"TP1043">>, "this node has {limit} monitors already", "end monitors that are not needed, or raise limits.max_leases"};
+    {<<"TP1073">>, "this node has {limit} monitors already", "end monitors that are not needed, or raise limits.max_leases"};
 entry(cannot_listen) ->
     {<<"TP1050">>, "cannot listen on {address}: {why}", "choose an address of this host and a port this user may open"};
 entry(name_in_use) ->
@@ -233,4 +233,6 @@ entry(name_in_use) ->
 entry(foreign_node) ->
     {<<"TP1052">>, "this VM is the distributed node {running}, the configuration says {node}", "set node to {running}, or start the VM without -name and -sname"};
 entry(engine_failed) ->
-    {<<"TP1053">>, "the engine {engine} did not start: {why}", "see the log for what came before"}.
+    {<<"TP1053">>, "the engine {engine} did not start: {why}", "see the log for what came before"};
+entry(unknown_contact) ->
+    {<<"TP1080">>, "this run has no node called {node}", "its nodes are {known}"}.

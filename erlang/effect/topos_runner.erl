@@ -49,7 +49,7 @@ publish(Node, Addresses) ->
         false -> ok
     end.
 
-%% @doc Where a node of this run listens. Waits until it does, at most `Timeout' milliseconds. `unknown_node' if the runner
+%% @doc Where a node of this run listens. Waits until it does, at most `Timeout' milliseconds. `unknown_contact' if the runner
 %% starts no node of that name, `unreachable' if it ended or did not listen in time.
 -spec contact(node(), timeout()) -> {ok, [topos_engine:address()]} | {error, topos_error:t()}.
 contact(Node, Timeout) ->
@@ -59,8 +59,11 @@ contact(Node, Timeout) ->
             {ok, [address(Text) || Text <- string:lexemes(Addresses, ",")]};
         {error, <<"ended">>} ->
             {error, topos_error:new(unreachable, #{node => Node, timeout => erlang:monotonic_time(millisecond) - Start})};
-        {error, _} ->
-            {error, topos_error:new(unknown_node, #{node => Node})}
+        {error, <<"unknown ", Names/binary>>} ->
+            Known = lists:join(", ", string:lexemes(Names, ",")),
+            {error, topos_error:new(unknown_contact, #{node => Node, known => unicode:characters_to_binary(Known)})};
+        {error, NoRunner} ->
+            {error, topos_error:new(unknown_contact, #{node => Node, known => NoRunner})}
     catch
         %% The contact was asked for and has not come; a late answer is dropped.
         exit:{timeout, _} ->

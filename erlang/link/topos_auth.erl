@@ -47,8 +47,8 @@ equal(A, B) -> byte_size(A) =:= byte_size(B) andalso crypto:hash_equals(A, B).
 
 %% internal
 
--spec party(party()) -> iodata().
+-spec party(party()) -> iolist().
 party({Name, Incarnation, Nonce}) -> [sized(Name), <<Incarnation:64>>, Nonce].
 
--spec sized(binary()) -> iodata().
+-spec sized(binary()) -> iolist().
 sized(Bin) -> [<<(byte_size(Bin)):16>>, Bin].

@@ -59,8 +59,8 @@ deliver_here(Kind, From, Destination, Message) ->
 message({term, Term}) -> {ok, Term};
 message({bytes, Bytes}) -> decode(Bytes).
 
-%% @doc Decodes a message of a peer. It makes no atom that this VM does not have, and does not inflate compressed terms,
-%% whose size only the sender knows.
+%% @doc Decodes a message of a peer. All peers together make at most `limits.max_new_atoms' atoms in a node's life; a term
+%% that would make more is refused. Compressed terms are refused: only their sender knows how large they get.
 -spec decode(binary()) -> {ok, term()} | {error, reason()}.
 decode(<<131, 80, _/binary>>) ->
     {error, ?TOPOS_UNDELIVERED_BAD_TERM};
@@ -68,10 +68,36 @@ decode(Bytes) ->
     try binary_to_term(Bytes, [safe]) of
         Term -> {ok, Term}
     catch
-        error:badarg -> {error, ?TOPOS_UNDELIVERED_BAD_TERM}
+        error:badarg -> decode_new(Bytes)
     end.
 
 %% internal
+
+%% The bytes are no term, or hold atoms that this VM does not have. These are counted before they are made.
+-spec decode_new(binary()) -> {ok, term()} | {error, reason()}.
+decode_new(Bytes) ->
+    #{max_new_atoms := Max} = topos_local:config(limits),
+    case topos_term:new_atoms(Bytes, Max) of
+        {ok, []} ->
+            {error, ?TOPOS_UNDELIVERED_BAD_TERM};
+        {ok, Names} ->
+            case topos_local:take(peer_atoms, length(Names), Max) of
+                true -> decode_known(Bytes);
+                false -> {error, ?TOPOS_UNDELIVERED_ATOMS}
+            end;
+        {error, {too_many_atoms, _}} ->
+            {error, ?TOPOS_UNDELIVERED_ATOMS};
+        {error, _} ->
+            {error, ?TOPOS_UNDELIVERED_BAD_TERM}
+    end.
+
+-spec decode_known(binary()) -> {ok, term()} | {error, reason()}.
+decode_known(Bytes) ->
+    try
+        {ok, binary_to_term(Bytes)}
+    catch
+        error:badarg -> {error, ?TOPOS_UNDELIVERED_BAD_TERM}
+    end.
 
 -spec registered(binary()) -> {ok, pid() | port()} | error.
 registered(Name) ->

@@ -42,7 +42,7 @@
 %% A record that was not delivered: sequence of its batch, index in it from 0, reason (`topos_frame.hrl').
 -type failure() :: {Sequence :: pos_integer(), Index :: non_neg_integer(), Reason :: byte()}.
 
--spec encode(header(), iodata()) -> iodata().
+-spec encode(header(), iodata()) -> iolist().
 encode(#{kind := Kind, source := Source, incarnation := From, destination := To, token := Token}, Payload) ->
     [<<?TOPOS_FRAME_VERSION, Kind, (byte_size(Source)), Source/binary, From:64, To:64, Token/binary>>, Payload].
 
@@ -82,7 +82,7 @@ kind_name(_) -> unknown.
 
 %% Handshake
 
--spec hello(hello()) -> iodata().
+-spec hello(hello()) -> iolist().
 hello(#{nonce := Nonce, proof := Proof, cluster := Cluster, addresses := Addresses}) ->
     [Nonce, Proof, byte_size(Cluster), Cluster, addresses(Addresses)].
 
@@ -98,7 +98,7 @@ decode_hello(_) ->
     {error, malformed}.
 
 %% @doc Addresses as a HELLO carries them, the first 255.
--spec addresses([topos_engine:address()]) -> iodata().
+-spec addresses([topos_engine:address()]) -> iolist().
 addresses(All) ->
     Addresses = lists:sublist(All, 255),
     [length(Addresses) | [address(A) || A <- Addresses]].
@@ -134,7 +134,7 @@ record(Kind, Destination, Message) ->
 decode_record(<<Kind, N, Destination:N/binary, Message/binary>>) -> {ok, {Kind, Destination, Message}};
 decode_record(_) -> {error, malformed}.
 
--spec batch(lane_id(), stream(), Sequence :: pos_integer(), [binary()]) -> iodata().
+-spec batch(lane_id(), stream(), Sequence :: pos_integer(), [binary()]) -> iolist().
 batch(Lane, {Stream, Receiver}, Sequence, Records) ->
     [lane(Lane), <<Stream:64, Receiver:64, Sequence:64, (length(Records)):16>> | [[<<(byte_size(R)):32>>, R] || R <- Records]].
 
@@ -148,7 +148,7 @@ decode_batch(<<N, Channel:N/binary, Lane:16, Stream:64, Receiver:64, Sequence:64
 decode_batch(_) ->
     {error, malformed}.
 
--spec ack(lane_id(), stream(), Cumulative :: non_neg_integer(), Flags :: byte(), [failure()]) -> iodata().
+-spec ack(lane_id(), stream(), Cumulative :: non_neg_integer(), Flags :: byte(), [failure()]) -> iolist().
 ack(Lane, {Stream, Receiver}, Cumulative, Flags, Failures) ->
     [lane(Lane), <<Stream:64, Receiver:64, Cumulative:64, Flags, (length(Failures)):16>>
      | [<<S:64, I:16, R>> || {S, I, R} <- Failures]].

@@ -20,9 +20,15 @@
 %% @doc Sends to a destination on a node, this one included. For guarantees and errors see `topos_partisan:send/4'.
 -spec send(node(), destination(), term(), options()) -> ok | {error, topos_error:t()}.
 send(Node, Destination, Message, Options) ->
-    case topos_local:is_started() of
-        true -> send(topos_local:hot(), Node, Destination, Message, Options);
-        false -> {error, topos_error:new(not_started, #{})}
+    try
+        send(topos_local:hot(), Node, Destination, Message, Options)
+    catch
+        Class:Reason:Stack ->
+            %% Without a node its tables and processes are missing, perhaps since a moment ago.
+            case topos_local:is_started() of
+                true -> erlang:raise(Class, Reason, Stack);
+                false -> {error, topos_error:new(not_started, #{})}
+            end
     end.
 
 %% @doc Closes a room: `closed' if it was, else how many messages were in it.

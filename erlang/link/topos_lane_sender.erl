@@ -78,15 +78,19 @@ handle_info(_, State) ->
 item(Record, Key, Notify, Destination) ->
     #{record => Record, key => Key, notify => Notify, destination => Destination}.
 
--spec drain(non_neg_integer(), [topos_lane_out:item()]) -> [topos_lane_out:item()].
+-spec drain(non_neg_integer() | all, [topos_lane_out:item()]) -> [topos_lane_out:item()].
 drain(0, Items) ->
     lists:reverse(Items);
 drain(N, Items) ->
     receive
-        {topos_item, Record, Key, Notify, Destination} -> drain(N - 1, [item(Record, Key, Notify, Destination) | Items])
+        {topos_item, Record, Key, Notify, Destination} -> drain(fewer(N), [item(Record, Key, Notify, Destination) | Items])
     after 0 ->
         lists:reverse(Items)
     end.
+
+-spec fewer(pos_integer() | all) -> non_neg_integer() | all.
+fewer(all) -> all;
+fewer(N) -> N - 1.
 
 -spec carry_out({topos_lane_out:t(), [topos_lane_out:effect()]}, state()) -> state().
 carry_out({Core, Effects}, State) ->
@@ -126,7 +130,7 @@ effect({in_doubt, Count}, #state{key = {Node, _, _}}) ->
 -spec give_up(state()) -> state().
 give_up(#state{room = Room, core = Core} = State) ->
     _ = topos_lane:close_room(Room),
-    {Filled, _} = topos_lane_out:enqueue(drain(infinity, []), now_ms(), topos_lane_out:closed(Core)),
+    {Filled, _} = topos_lane_out:enqueue(drain(all, []), now_ms(), topos_lane_out:closed(Core)),
     ok = lists:foreach(
         fun(Effect) -> given_up(Effect, State) end,
         topos_lane_out:give_up(Filled)

@@ -206,7 +206,11 @@ on_stranger(_, {error, malformed}, State) ->
     ok = topos_local:count(malformed_frames),
     State;
 on_stranger(#{source := Source} = Frame, {ok, #{addresses := Addresses} = Hello}, State) ->
+    Own = topos_local:name(),
     case is_proved(Frame, Hello) of
+        _ when Source =:= Own ->
+            %% A greeting of ours that came back, or another node of our name.
+            refused(State);
         true ->
             ok = tell_greeted(Frame, Hello, State),
             State;
@@ -338,10 +342,10 @@ forget_peer(Node, #state{peers = Peers} = State) ->
 -spec to_lanes(node(), opened | closed | gone) -> ok.
 to_lanes(Node, Event) ->
     ok = topos_lanes:peer(Node, Event),
-    lists:foreach(
-        fun([Pid]) -> Pid ! {topos_lane, Event} end,
-        ets:match(topos_lane_senders, {{Node, '_', '_'}, '$1', '_'})
-    ).
+    Senders = ets:match_object(topos_lane_senders, {{Node, '_', '_'}, '_', '_'}),
+    %% A sender of an earlier life ends later than the next life is up: whoever learns of that must not find it any more.
+    true = Event =/= gone orelse lists:all(fun(Row) -> ets:delete_object(topos_lane_senders, Row) end, Senders),
+    lists:foreach(fun({_, Pid, _}) -> Pid ! {topos_lane, Event} end, Senders).
 
 -spec all_down(term(), state()) -> state().
 all_down(Reason, #state{peers = Peers} = State) ->
@@ -393,7 +397,7 @@ new_heard() -> atomics:new(1, [{signed, false}]).
 tell(_, #state{owner = undefined}) -> ok;
 tell(Event, #state{owner = Owner}) -> Owner ! {topos_link, Event}, ok.
 
--spec kind(frame_kind()) -> byte().
+-spec kind(frame_kind()) -> ?TOPOS_FRAME_GOSSIP | ?TOPOS_FRAME_LEAVE | ?TOPOS_FRAME_LEAVE_ACK.
 kind(gossip) -> ?TOPOS_FRAME_GOSSIP;
 kind(leave) -> ?TOPOS_FRAME_LEAVE;
 kind(leave_ack) -> ?TOPOS_FRAME_LEAVE_ACK.

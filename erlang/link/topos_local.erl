@@ -18,13 +18,14 @@
 -module(topos_local).
 -behaviour(gen_server).
 
--export([start_link/1, is_started/0, config/0, config/1, engine/0, hot/0, self/0, name/0, incarnation/0, live_again/1, set_addresses/1]).
--export([count/1, count/2, counted/1, counts/0]).
+-export([start_link/1, is_started/0, stopping/0, config/0, config/1, engine/0, hot/0, self/0, name/0, incarnation/0, live_again/1, set_addresses/1]).
+-export([count/1, count/2, counts/0, take/3]).
 -export([init/1, handle_call/3, handle_cast/2, terminate/2]).
 -export_type([given/0, hot/0, counter/0]).
 
 -define(CONFIG, {?MODULE, config}).
 -define(HOT, {?MODULE, hot}).
+-define(STOPPING, {?MODULE, stopping}).
 -define(TABLE, topos_local).
 -define(TABLES, [topos_peers, topos_sessions, topos_lane_senders, topos_lane_receivers, topos_requests,
                  topos_services, topos_destinations, topos_members]).
@@ -44,16 +45,21 @@
 }.
 %% `sent', `delivered': messages. `undeliverable': nobody to deliver to, told to the sender. `in_doubt': given up.
 %% `overloaded': refused at the queue. `resent': batches sent again. `refused_frames': without a valid token or for
-%% another incarnation. `node_names': atoms made for names of nodes. `malformed_frames': not a frame. `late_replies': to requests that had timed out.
+%% another incarnation. `node_names': atoms made for names of nodes. `peer_atoms':
+%% atoms made for messages of peers. `malformed_frames': not a frame. `late_replies': to requests that had timed out.
 -type counter() ::
     sent | delivered | undeliverable | in_doubt | overloaded | resent | refused_frames | malformed_frames | late_replies
-    | node_names.
+    | node_names | peer_atoms.
 
 -spec start_link(given()) -> {ok, pid()} | {error, term()}.
 start_link(Given) -> gen_server:start_link({local, ?MODULE}, ?MODULE, Given, []).
 
 -spec is_started() -> boolean().
-is_started() -> persistent_term:get(?CONFIG, undefined) =/= undefined.
+is_started() -> persistent_term:get(?CONFIG, undefined) =/= undefined andalso not persistent_term:get(?STOPPING, false).
+
+%% @doc From now on the node counts as not started, though its processes still end one after the other.
+-spec stopping() -> ok.
+stopping() -> persistent_term:put(?STOPPING, true).
 
 -spec config() -> topos_config:t().
 config() -> persistent_term:get(?CONFIG).
@@ -93,8 +99,18 @@ count(Counter) -> count(Counter, 1).
 -spec count(counter(), non_neg_integer()) -> ok.
 count(Counter, N) -> counters:add(maps:get(counters, hot()), index(Counter), N).
 
--spec counted(counter()) -> non_neg_integer().
-counted(Counter) -> counters:get(maps:get(counters, hot()), index(Counter)).
+%% @doc Counts `N' more if that stays within the limit; several callers at once are never let over it.
+-spec take(counter(), non_neg_integer(), non_neg_integer()) -> boolean().
+take(Counter, N, Limit) ->
+    Ref = maps:get(counters, hot()),
+    ok = counters:add(Ref, index(Counter), N),
+    case counters:get(Ref, index(Counter)) =< Limit of
+        true ->
+            true;
+        false ->
+            ok = counters:sub(Ref, index(Counter), N),
+            false
+    end.
 
 %% @doc All counters since the node was started.
 -spec counts() -> #{counter() => non_neg_integer()}.
@@ -117,7 +133,7 @@ init(Given) ->
         name => atom_to_binary(Node),
         engine => Engine,
         channels => maps:map(fun(_, #{parallelism := P, monotonic := M}) -> {P, M} end, Channels),
-        counters => counters:new(length(counter_names()), [write_concurrency])
+        counters => counters:new(length(counter_names()), [atomics])
     }),
     ok = set_incarnation(topos_incarnation:new(), Config),
     ok = persistent_term:put(?HOT, Hot),
@@ -140,6 +156,7 @@ handle_cast(_, Config) -> {noreply, Config}.
 terminate(_Reason, _Config) ->
     _ = persistent_term:erase(?CONFIG),
     _ = persistent_term:erase(?HOT),
+    _ = persistent_term:erase(?STOPPING),
     ok.
 
 %% internal
@@ -157,12 +174,12 @@ set_incarnation(Incarnation, #{node := Node, cluster := Cluster, cookie := Cooki
     true = ets:insert(?TABLE, [{self, Self}, {incarnation, Incarnation}]),
     ok.
 
--spec counter_names() -> [counter()].
+-spec counter_names() -> [counter(), ...].
 counter_names() ->
     [sent, delivered, undeliverable, in_doubt, overloaded, resent, refused_frames, malformed_frames, late_replies,
-     node_names].
+     node_names, peer_atoms].
 
--spec index(counter()) -> pos_integer().
+-spec index(counter()) -> 1..11.
 index(sent) -> 1;
 index(delivered) -> 2;
 index(undeliverable) -> 3;
@@ -172,4 +189,5 @@ index(resent) -> 6;
 index(refused_frames) -> 7;
 index(malformed_frames) -> 8;
 index(late_replies) -> 9;
-index(node_names) -> 10.
+index(node_names) -> 10;
+index(peer_atoms) -> 11.

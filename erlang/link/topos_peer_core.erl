@@ -259,7 +259,8 @@ end_of_life(_, Peer) ->
 
 -spec on_echo_reply(ms(), t()) -> {t(), [effect()]}.
 on_echo_reply(Now, #peer{session = #{incarnation := Incarnation}, admitted = true, transport = up} = Peer) ->
-    Confirmed = [confirmed || not Peer#peer.confirmed],
+    %% A peer that was silent for too long is confirmed again, in the same session and without a greeting.
+    Confirmed = [confirmed || not Peer#peer.confirmed orelse Peer#peer.status =:= down],
     Heard = Peer#peer{heard = Now, confirmed = true, met = Incarnation},
     case Heard of
         #peer{status = up} ->

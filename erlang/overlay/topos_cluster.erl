@@ -211,9 +211,8 @@ node_atom(Name) ->
     catch
         error:badarg ->
             #{max_members := Max} = topos_local:config(limits),
-            case topos_local:counted(node_names) < 4 * Max of
+            case topos_local:take(node_names, 1, 4 * Max) of
                 true ->
-                    ok = topos_local:count(node_names),
                     {ok, binary_to_atom(Name)};
                 false ->
                     ?LOG_WARNING("topos_partisan: no more names of nodes are taken, the limit is four times limits.max_members"),
@@ -358,7 +357,7 @@ gossip(_, _, State) ->
     ok = topos_local:count(malformed_frames),
     State.
 
--spec everything(state()) -> iodata().
+-spec everything(state()) -> iolist().
 everything(#state{members = Members}) -> [?ENTRIES, topos_membership:encode(topos_membership:entries(Members))].
 
 %% Merges what a peer told and passes on what was new.
@@ -567,7 +566,8 @@ exchange(Now, #state{members = Members} = State) ->
 failure(Node) -> (topos_local:engine()):failure(Node).
 
 %% What the engine heard when the other side turned it down.
--spec rejection(node(), term()) -> topos_error:t().
+-spec rejection(node(), cookie_or_name | not_partisan | {tls, binary()} | {unexpected_peer, node() | unknown}) ->
+    topos_error:t().
 rejection(Node, cookie_or_name) -> topos_error:new(cookie_mismatch, #{node => Node});
 rejection(Node, {tls, Why}) -> topos_error:new(no_certificate, #{node => Node, why => Why});
 rejection(Node, {unexpected_peer, Found}) -> topos_error:new(wrong_node, #{node => Node, found => Found});

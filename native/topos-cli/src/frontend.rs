@@ -16,8 +16,14 @@ use crate::{
 };
 
 /// The effects that `topos_effect` installs handlers for when a program starts.
-const ROOT_EFFECTS: &[&str] =
-    &["Topos.IO.IO", "Topos.Process.Process", "Topos.Time.Time", "Topos.Runner.Runner", "Topos.Partisan.Distributed"];
+const ROOT_EFFECTS: &[&str] = &[
+    "Topos.IO.IO",
+    "Topos.Process.Process",
+    "Topos.Time.Time",
+    "Topos.Random.Random",
+    "Topos.Runner.Runner",
+    "Topos.Partisan.Distributed",
+];
 
 /// A module without mistakes.
 #[derive(Debug)]
@@ -64,8 +70,9 @@ pub(crate) fn check(program: Vec<Loaded>, role: Role) -> Result<Vec<Compiled>, F
                 interfaces.insert(name.as_str().into(), interface);
                 cores.insert(name.clone(), core);
             }
-            Err(diagnostics) => {
+            Err(mut diagnostics) => {
                 wrong.insert(name.clone());
+                diagnostics.iter_mut().for_each(|found| say_where_modules_are(found, &loaded.source));
                 mistakes.push(Findings { source: loaded.source.clone(), diagnostics });
             }
         }
@@ -92,6 +99,16 @@ fn imports(loaded: &Loaded) -> BTreeSet<String> {
     names
 }
 
+/// The checker does not know that modules are files.
+fn say_where_modules_are(found: &mut Diagnostic, source: &Source) {
+    if found.code == codes::UNKNOWN_MODULE && found.help.is_none() {
+        if let Some(name) = source.text.get(source.range(found.primary.span)) {
+            let file = name.replace('.', "/");
+            found.help = Some(format!("looked for {file}.topos next to the program and in the standard library"));
+        }
+    }
+}
+
 /// A circle of imports, shown at the import that leads back into it.
 fn cyclic(program: &[Loaded], cycle: &[String]) -> Failure {
     let importer = cycle.last().and_then(|name| program.iter().find(|loaded| loaded.name == *name));
@@ -107,4 +124,21 @@ fn cyclic(program: &[Loaded], cycle: &[String]) -> Failure {
             .help("move what they share into a module that both import")],
     });
     Failure::Mistakes(findings.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_root_effects_are_those_of_the_run_time() {
+        let run_time = include_str!("../../../erlang/effect/topos_effect.erl");
+        let (_, table) = run_time.split_once("\nstandard(Arguments) ->").unwrap();
+        let (table, _) = table.split_once("\n    ].").unwrap();
+        let mut installed: Vec<&str> = table.split("{'").skip(1).filter_map(|row| row.split('\'').next()).collect();
+        let mut known = ROOT_EFFECTS.to_vec();
+        installed.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(known, installed);
+    }
 }

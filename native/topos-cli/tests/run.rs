@@ -146,6 +146,16 @@ fn the_demo_tells_its_story_on_every_engine() {
 }
 
 #[test]
+fn a_node_that_comes_back_can_be_told_something_at_once() {
+    let Some(_turn) = turn() else { return };
+    for engine in engines() {
+        let outcome = run(&["run", "--nodes", "2", "--engine", engine, "restarts.topos"]);
+        assert_eq!(outcome.status, 0, "{}", outcome.show());
+        assert_eq!(outcome.stderr.matches("starting node2 again").count(), 12, "{}", outcome.show());
+    }
+}
+
+#[test]
 fn a_program_on_one_node_has_the_terminal_to_itself() {
     let Some(_turn) = turn() else { return };
     insta::assert_snapshot!(run(&["run", "hello.topos"]).show());
@@ -174,17 +184,15 @@ fn an_error_of_the_program_names_its_line() {
 fn errors_of_the_run_time_are_one_error_each() {
     let Some(_turn) = turn() else { return };
     for engine in engines() {
-        insta::assert_snapshot!(
-            "a_contact_that_is_not_there",
-            strip(&run(&["run", "--engine", engine, "badjoin.topos"]))
-        );
-        insta::assert_snapshot!("a_bad_configuration", strip(&run(&["run", "--engine", engine, "badconfig.topos"])));
+        for (name, file) in
+            [("a_contact_that_is_not_there", "badjoin.topos"), ("a_bad_configuration", "badconfig.topos")]
+        {
+            let shown = run(&["run", "--engine", engine, file]).show();
+            // The same on every engine.
+            let shown = shown.replace(&format!("--engine {engine}"), "--engine ENGINE");
+            insta::assert_snapshot!(name, shown.replace(&format!("| engine {engine}"), "| engine ENGINE"));
+        }
     }
-}
-
-/// The same on every engine.
-fn strip(outcome: &Outcome) -> String {
-    outcome.show().replace("partisan", "ENGINE").replace("otp", "ENGINE")
 }
 
 #[test]
@@ -240,5 +248,41 @@ fn nodes_end_even_when_the_runner_is_killed() {
     let mut child = forever(&mark);
     signal(&child, nix::sys::signal::Signal::SIGKILL);
     child.wait().unwrap();
+    eventually("the end of the nodes", || vms(&mark).is_empty());
+}
+
+#[test]
+fn the_standard_library_answers() {
+    let Some(_turn) = turn() else { return };
+    insta::assert_snapshot!(run(&["run", "stdlib.topos"]).show());
+}
+
+#[test]
+fn input_belongs_to_a_single_node() {
+    let Some(_turn) = turn() else { return };
+    let ask = |nodes| Case::new(&["run", "--nodes", nodes, "ask.topos"]).input("Ada\n").run();
+    let single = ask("1");
+    assert_eq!((single.status, single.stdout.as_str()), (0, "name? hello Ada\nno more\n"), "{}", single.show());
+    let several = ask("2");
+    assert_eq!(lines_of(&several, "seed"), ["name? nobody there", "no more"], "{}", several.show());
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_the_nodes() {
+    let Some(_turn) = turn() else { return };
+    let mark = mark();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_topos"))
+        .args(["run", "--nodes", "2", "chatter.topos"])
+        .current_dir(cases())
+        .env("TOPOS_TEST_RUN", &mark)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    lines.next().expect("a node ended").unwrap();
+    drop(lines);
+    assert_eq!(child.wait().unwrap().code(), Some(141));
     eventually("the end of the nodes", || vms(&mark).is_empty());
 }

@@ -149,6 +149,12 @@ codes! {
     NO_FORALL = 920, "`forall` blocks are not supported yet", "They belong to properties, which are not compiled yet.";
     NO_ORDER = 921, "ordering of this type is not supported yet",
         "`<` compares Int, Float, Duration, Text and Bool. Other types, and type variables, wait for traits.";
+    TOO_MANY_PARAMETERS = 981, "too many parameters",
+        "A flow, a function or a constructor has more than 250 parameters, which the BEAM cannot call. Pass them as a record.";
+    NAME_TOO_LONG = 982, "name too long", "The BEAM allows names of 255 characters. Choose a shorter one.";
+    FLOAT_OUT_OF_RANGE = 983, "number too large for a Float", "The largest Float is about 1.8e308.";
+    RESERVED_NAME = 984, "reserved name",
+        "Every Erlang module has a function of this name, so a flow cannot have it. Choose another one.";
 }
 
 /// What a code of the compiler means, those of lexer and parser among them.

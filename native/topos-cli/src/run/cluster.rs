@@ -12,7 +12,7 @@ use tokio::{
 use super::{
     input::Input,
     lines::Piece,
-    output::Output,
+    output::{Output, Stream},
     protocol::{Answer, Request},
     vm::{Event, Vm, What},
 };
@@ -128,6 +128,8 @@ impl<L: Launch> Cluster<L> {
             return Ok(());
         }
         match event.what {
+            // A node that is being stopped complains of that; the reason of the stop has been told.
+            What::Wrote(Stream::Err, _) if self.deadline.is_some() => Ok(()),
             What::Wrote(stream, Piece::Line(text)) => self.output.line(event.node, stream, &text),
             What::Wrote(stream, Piece::Part(text)) => Output::part(stream, &text),
             What::Wrote(_, Piece::Request(request)) => self.request(event.node, request),
@@ -175,7 +177,7 @@ impl<L: Launch> Cluster<L> {
             Request::Contact { id, node } => {
                 let asker = asker(id);
                 match self.nodes.iter_mut().find(|known| known.full_name == node) {
-                    None => self.answer(asker, &Answer::Error("unknown".into())),
+                    None => self.answer(asker, &Answer::Error(format!("unknown {}", self.full_names()))),
                     Some(Node { vm: None, .. }) => self.answer(asker, &Answer::Error("ended".into())),
                     Some(Node { addresses: Some(addresses), .. }) => {
                         let answer = Answer::Ok(addresses.clone());
@@ -226,6 +228,10 @@ impl<L: Launch> Cluster<L> {
             Request::Read { id } => self.read(asker(id)),
         }
         Ok(())
+    }
+
+    fn full_names(&self) -> String {
+        self.nodes.iter().map(|node| node.full_name.as_str()).collect::<Vec<_>>().join(",")
     }
 
     fn find(&self, name: &str) -> Result<usize, String> {

@@ -56,7 +56,12 @@ pub(crate) fn run(plan: &Plan<'_>, style: Style) -> io::Result<i32> {
     }
     let launch = Launcher { plan, cookie: cookie() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async { Cluster::new(&names, plan.host, launch, output).run().await })
+    let ended = runtime.block_on(async { Cluster::new(&names, plan.host, launch, output).run().await });
+    match ended {
+        // Nobody reads the output any more (`topos run .. | head`): that ends the run, as it ends other programs.
+        Err(why) if why.kind() == io::ErrorKind::BrokenPipe => Ok(128 + nix::sys::signal::Signal::SIGPIPE as i32),
+        ended => ended,
+    }
 }
 
 /// `seed`, `node2`, `node3`, ...
@@ -84,7 +89,7 @@ impl Launch for Launcher<'_> {
         // Several VMs share the machine: schedulers without work sleep at once.
         command.args(["+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none"]);
         command.arg("-pa").arg(plan.beams).args(&plan.home.ebins);
-        command.args(["-kernel", "logger", LOGGER, "logger_level", "warning"]);
+        command.args(["-kernel", "logger", LOGGER, "logger_level", "warning", "logger_sasl_compatible", "true"]);
         command
             .args(["-s", "topos_runner", "start", "-s", "topos_effect", "main", "-extra", plan.main])
             .args(plan.args);
@@ -97,7 +102,8 @@ impl Launch for Launcher<'_> {
     }
 }
 
-/// Standard output is the program's: Erlang's log goes to standard error.
+/// Standard output is the program's: Erlang's log goes to standard error. Reports of supervisors are left out
+/// (`logger_sasl_compatible`): what they say a program learns as the error of its own call.
 const LOGGER: &str = "[{handler,default,logger_std_h,#{config=>#{type=>standard_error}}}]";
 
 #[cfg(test)]

@@ -22,17 +22,9 @@ mod pretty;
 pub mod server;
 mod tidy;
 
+pub use crate::codes::{FLOAT_OUT_OF_RANGE, NAME_TOO_LONG, RESERVED_NAME, TOO_MANY_PARAMETERS};
 use crate::core::Module;
-use crate::diagnostic::{Code, Diagnostic};
-
-/// A flow, a lambda or a constructor with more parameters than an Erlang function can have.
-pub const TOO_MANY_PARAMETERS: Code = Code(981);
-/// A name that is longer than an Erlang atom can be.
-pub const NAME_TOO_LONG: Code = Code(982);
-/// A float literal that is not a finite number.
-pub const FLOAT_OUT_OF_RANGE: Code = Code(983);
-/// A flow whose name every Erlang module has taken.
-pub const RESERVED_NAME: Code = Code(984);
+use crate::diagnostic::Diagnostic;
 
 /// A module in Erlang abstract format.
 #[derive(Clone, Debug, PartialEq)]

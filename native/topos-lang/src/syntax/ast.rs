@@ -1,17 +1,17 @@
 //! The abstract syntax: what a Topos module says, without its layout.
 //!
-//! Plain owned data with a [`Span`] on every node. Names are not resolved, operators keep their written form, and nothing
-//! is desugared that a message to the user would have to sugar again. Layout, comments and the exact spelling live in the
-//! token stream (see [`super`]); spans tie the two together.
+//! Plain owned data with a [`Span`] on every node. Names are not resolved, operators keep their written form, and
+//! nothing is desugared that a message to the user would have to sugar again. Layout, comments and the exact spelling
+//! live in the token stream ([`super::Tokens`]); spans tie the two together.
 //!
 //! # After a mistake
 //! Where the parser had to recover there is an `Error` node ([`ExprKind::Error`], [`PatternKind::Error`],
-//! [`TypeKind::Error`], [`DeclKind::Error`], ...), and a diagnostic has been reported for it. A later pass gives such a node
-//! whatever type fits and says nothing. A module with diagnostics is still a whole tree.
+//! [`TypeKind::Error`], [`DeclKind::Error`], ...), and a diagnostic has been reported for it. A later pass gives such
+//! a node whatever type fits and says nothing. A module with diagnostics is still a whole tree.
 //!
 //! # Depth
-//! No path from the root is longer than a few times [`super::MAX_DEPTH`]: the parser refuses deeper input with one error, so
-//! passes may recurse.
+//! No path from the root is longer than about five times [`super::Limits::max_depth`] nodes: the parser refuses deeper
+//! input with one error, so passes may recurse.
 //!
 //! Declarations are in this file; what stands inside them in [`super::ast_expr`] and [`super::ast_type`], re-exported
 //! here.

@@ -193,6 +193,10 @@ impl<'s> Lexer<'s> {
             self.pos -= 1;
         }
         self.push(TokenKind::Text, start);
+        if !self.formats.is_empty() {
+            // The f-string around it ends on this line as well, and is what is reported.
+            return;
+        }
         let end = self.span_from(self.pos);
         let open = Span::new(offset(start), offset(start + 1));
         let diagnostic = Diagnostic::new(codes::UNTERMINATED_TEXT, "this text is not terminated", open)

@@ -1,8 +1,8 @@
 //! The front of the compiler: source text in, abstract syntax, tokens and diagnostics out.
 //!
-//! [`parse`] never fails and never panics. It reads a whole file whatever is in it, reports each mistake once, and gives a
-//! tree with `Error` nodes where it had to guess. The tokens carry white space and comments, so the source can be written
-//! again from them byte for byte.
+//! [`parse`] never fails and never panics. It reads a whole file whatever is in it, reports each mistake once, and
+//! gives a tree with `Error` nodes where it had to guess. The tokens carry white space and comments, so the source can
+//! be written again from them byte for byte.
 //!
 //! The lexer is one loop over the bytes; the parser is written by hand, recursive descent for everything but operators,
 //! which are read with an operator stack. Both take time linear in the source; recursion is bounded by
@@ -26,8 +26,9 @@ pub const MAX_DEPTH: u32 = 200;
 /// What the parser refuses, so that no input can exhaust stack or memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// How deeply expressions, patterns, types and blocks may be nested; a chain of operators or of calls may have four times
-    /// as many links. The parser and the passes behind it recurse as deeply: the default fits into a stack of 2 MiB.
+    /// How deeply expressions, patterns, types and blocks may be nested; a chain of operators or of calls may have
+    /// four times as many links. The parser and the passes behind it recurse as deeply: the default fits into a stack
+    /// of 2 MiB.
     pub max_depth: u32,
     /// The largest source, in bytes; at most 4 GiB minus one byte whatever is written here.
     pub max_source_bytes: usize,
@@ -85,8 +86,8 @@ pub fn parse_with(source: &str, limits: &Limits) -> Parse {
     Parse { module, tokens, diagnostics }
 }
 
-/// Parses the bytes of a file with the default [`Limits`]. Bytes that are not UTF-8 are a diagnostic, and then the module is
-/// empty.
+/// Parses the bytes of a file with the default [`Limits`]. Bytes that are not UTF-8 are a diagnostic, and then the
+/// module is empty.
 pub fn parse_bytes(bytes: &[u8]) -> Parse {
     match std::str::from_utf8(bytes) {
         Ok(source) => parse(source),

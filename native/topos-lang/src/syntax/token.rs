@@ -269,8 +269,8 @@ pub struct Token {
     pub span: Span,
 }
 
-/// All tokens of a source with its white space and comments, in order and without gaps: the source can be written again from
-/// them, byte for byte, and a formatter can find what stands between two nodes of the tree.
+/// All tokens of a source with its white space and comments, in order and without gaps: the source can be written
+/// again from them, byte for byte, and a formatter can find what stands between two nodes of the tree.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Tokens {
     pub(crate) list: Vec<Token>,

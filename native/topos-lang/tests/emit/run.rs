@@ -309,7 +309,7 @@ fn operators_are_strict_where_they_should_be() {
             ),
         ],
     );
-    let zero = "error: error[TP1040]: division by zero, at Operators.topos:1:1\n  help: handle this case in the program\n  at Operators.topos:1 in Operators.";
+    let zero = "error: error[TP1060]: division by zero, at Operators.topos:1:1\n  help: handle this case in the program\n  at Operators.topos:1 in Operators.";
     let divide_zero = format!("{zero}divide");
     let remainder_zero = format!("{zero}remainder");
     let ratio_zero = format!("{zero}ratio");
@@ -349,7 +349,7 @@ fn errors_show_the_topos_line() {
     assert_eq!(results[0], "{{1,1},1}");
     assert_eq!(
         results[1],
-        "error: error[TP1040]: division by zero, at Where.topos:8:8\n  help: handle this case in the program\n  \
+        "error: error[TP1060]: division by zero, at Where.topos:8:8\n  help: handle this case in the program\n  \
          at Where.topos:8 in Where.fails\n  at Where.topos:5 in Where.main"
     );
 }
@@ -462,7 +462,7 @@ fn evidence_reaches_through_higher_order_flows() {
             ("is_integer('Effects':now())", "true"),
             ("try 'Effects':wrong() catch error:{R, #{path := P}} -> {R, P} end", "{type_mismatch,<<\"Topos.Time.Time.now\">>}"),
             ("'Effects':handled() =:= self()", "true"),
-            ("'Effects':unhandled()", "error: error[TP1042]: nothing handles the effect Log here\n  help: install a handler around the call, or call it from a flow that has the effect\n  at Effects.topos:1 in Effects.unhandled"),
+            ("'Effects':unhandled()", "error: error[TP1062]: nothing handles the effect Log here\n  help: install a handler around the call, or call it from a flow that has the effect\n  at Effects.topos:1 in Effects.unhandled"),
         ],
     );
 }

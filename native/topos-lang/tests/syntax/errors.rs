@@ -183,6 +183,14 @@ flow f(x) =
     record_spread: "flow f(r) = { ...r, a = 1 }\n";
     record_of_values: "flow f(r) = { g(r), 2 }\n";
     case_of_another_language: "flow f(x) =\n  case x of\n    | 1 -> 2\n    | _ -> 3\n  end\n";
+    match_with: "flow f(x) =\n  match x with\n    | 1 -> 2\n    | _ -> 3\n\nflow g = 1\n";
+    elif: "flow f(x) =\n  if x { 1 } elif y { 2 } else { 3 }\n";
+    result_behind_an_arrow: "flow f(x : Int) -> Int = x\n";
+    conditional_operator: "flow f(x) = x > 1 ? 2 : 3\n";
+    bare_lambda: "flow f(x) =\n  let g = y -> y + 1\n  g(x)\n";
+    single_quotes: "flow f = 'abc'\n";
+    missing_bracket_of_a_list: "flow f = [1, 2, 3\n\nflow g = 1\n";
+    two_commas: "flow f(a,, b) = a\n";
     guard_with_if: "flow f(x) =\n  match x { | n if n > 1 -> 2 | _ -> 3 }\n";
     negation_with_a_bang: "flow f(x) =\n  if !x { 1 } else { 2 }\n";
     return_in_an_expression: "flow f(x) = if x then return 1 else 2\n";

@@ -80,3 +80,27 @@ fn definition(definition: &topos_lang::syntax::ast::TypeDefinition) -> String {
         D::Error => "error".to_owned(),
     }
 }
+
+/// Programs that people read first must not be the ones that break.
+#[test]
+fn the_library_the_examples_and_the_documentation_parse() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut sources = Vec::new();
+    for folder in ["topos_stdlib/Topos", "examples"] {
+        for entry in std::fs::read_dir(root.join(folder)).expect("part of the repository") {
+            let path = entry.expect("a readable folder").path();
+            if path.extension().is_some_and(|extension| extension == "topos") {
+                sources.push((path.display().to_string(), std::fs::read_to_string(&path).expect("a readable file")));
+            }
+        }
+    }
+    let page = std::fs::read_to_string(root.join("docs/language.md")).expect("part of the repository");
+    for block in page.split("```topos\n").skip(1) {
+        sources.push(("docs/language.md".to_owned(), block.split("```").next().unwrap_or_default().to_owned()));
+    }
+    assert!(sources.len() > 10);
+    for (name, source) in sources {
+        let parse = parse(&source);
+        assert!(parse.diagnostics.is_empty(), "{name}:\n{}", render(&source, &parse.diagnostics));
+    }
+}

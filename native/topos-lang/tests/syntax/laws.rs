@@ -334,3 +334,25 @@ fn bytes_that_are_not_utf8_are_one_diagnostic() {
     assert_eq!(parse.diagnostics[0].code.0, 1);
     assert_eq!(parse.diagnostics[0].primary.span, Span::new(10, 11));
 }
+
+/// A bracket that is missing anywhere in the guide is one error, not a page of them.
+#[test]
+fn a_missing_bracket_is_one_error() {
+    let (mut deletions, mut several) = (0, 0);
+    for (name, source) in blocks() {
+        let parse = parse(&source);
+        for token in parse.tokens.as_slice() {
+            let (start, end) = (token.span.start as usize, token.span.end as usize);
+            if !matches!(&source[start..end], "(" | ")" | "[" | "]" | "{" | "}") {
+                continue;
+            }
+            let broken = format!("{}{}", &source[..start], &source[end..]);
+            let count = checked(&broken).diagnostics.len();
+            assert!(count <= 3, "{name}: {count} errors without the bracket at {start}");
+            deletions += 1;
+            several += usize::from(count > 1);
+        }
+    }
+    assert!(deletions > 700, "the guide has {deletions} brackets");
+    assert!(several <= 5, "{several} of {deletions} missing brackets gave more than one error");
+}

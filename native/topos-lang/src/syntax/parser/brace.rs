@@ -1,13 +1,16 @@
 //! What stands in braces: a record, a block, arms.
 //!
-//! `{ x = ..` may begin a record or a block. Both begin with the same expression, so it is read once and what follows it
-//! decides; nothing is read twice, however deeply braces are nested.
+//! `{ x = ..` may begin a record or a block. Both begin with the same expression, so it is read once and what follows
+//! it decides; nothing is read twice, however deeply braces are nested.
 
 use super::{Delim, Mode, Parser};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::syntax::ast::{Block, Expr, ExprKind, FieldInit, Ident, Stmt, StmtKind};
 use crate::syntax::codes;
 use crate::syntax::token::TokenKind;
+
+/// How far is looked for a comma that shows a record.
+const LONGEST_RECORD: usize = 4096;
 
 /// Where a brace stands, which decides what it is when it could be several things.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -101,6 +104,10 @@ impl Parser<'_> {
         } else {
             self.expr()
         };
+        if self.newline() && self.fields_follow() {
+            self.unexpected(codes::UNEXPECTED, "`,`");
+            return ExprKind::Record(self.fields_after(FieldInit { name, value, pun: false }));
+        }
         let field = self.at(TokenKind::Comma) || (self.at(TokenKind::RBrace) && place != Place::Function);
         if field {
             if place == Place::Function {
@@ -110,6 +117,34 @@ impl Parser<'_> {
         }
         let span = name.span.to(value.span);
         self.block_from(before, Stmt { kind: StmtKind::Define { name, value }, span }, place)
+    }
+
+    /// Whether a comma, a line end and `x =` follow in these braces, which shows a record.
+    fn fields_follow(&self) -> bool {
+        let mut depth = 0_u32;
+        for ahead in 0..LONGEST_RECORD {
+            match self.nth(ahead) {
+                TokenKind::Eof => return false,
+                TokenKind::LParen | TokenKind::LBracket | TokenKind::LBrace => depth += 1,
+                TokenKind::RParen | TokenKind::RBracket | TokenKind::RBrace => match depth.checked_sub(1) {
+                    Some(less) => depth = less,
+                    None => return false,
+                },
+                TokenKind::Comma if depth == 0 && self.raw(ahead + 1).newline => {
+                    return self.nth(ahead + 1) == TokenKind::Lower
+                        && matches!(self.nth(ahead + 2), TokenKind::Eq | TokenKind::Colon);
+                }
+                _ => {}
+            }
+        }
+        false
+    }
+
+    fn fields_after(&mut self, first: FieldInit) -> Vec<FieldInit> {
+        self.mode.newlines = false;
+        let mut fields = vec![first];
+        fields.append(&mut self.items(Delim::Record, &mut Self::field));
+        fields
     }
 
     /// Something that is a block unless `with`, or a comma, follows the first expression.

@@ -20,6 +20,8 @@ pub(super) struct Cursor {
     pub(super) spaced: bool,
     /// The lexer reported something about the place just before it.
     pub(super) after_lexical_error: bool,
+    /// The brackets of the declaration it begins do not pair up.
+    pub(super) unbalanced: bool,
     /// In column 1, and begins a declaration.
     pub(super) begins_declaration: bool,
 }
@@ -61,6 +63,7 @@ pub(super) fn significant(source: &str, tokens: &Tokens) -> Vec<Cursor> {
             newline,
             spaced,
             after_lexical_error,
+            unbalanced: false,
             begins_declaration: false,
         });
         newline = false;
@@ -74,7 +77,37 @@ pub(super) fn significant(source: &str, tokens: &Tokens) -> Vec<Cursor> {
     for i in 0..cursor.len() {
         cursor[i].begins_declaration = cursor[i].column == 0 && begins_declaration(source, &cursor[i..]);
     }
+    mark_unbalanced(&mut cursor);
     cursor
+}
+
+/// Finds the declarations whose brackets do not pair up.
+fn mark_unbalanced(cursor: &mut [Cursor]) {
+    let mut first = 0;
+    let mut open: Vec<TokenKind> = Vec::new();
+    let (mut balanced, mut lexical) = (true, false);
+    for i in 0..cursor.len() {
+        let token = cursor[i];
+        if token.begins_declaration || token.kind == TokenKind::Eof {
+            // What an unterminated text swallowed is not a bracket's fault.
+            cursor[first].unbalanced = !lexical && (!balanced || !open.is_empty());
+            (first, balanced, lexical) = (i, true, false);
+            open.clear();
+        }
+        lexical |= token.after_lexical_error;
+        let opener = match token.kind {
+            TokenKind::LParen | TokenKind::LBracket | TokenKind::LBrace | TokenKind::FormatOpen => {
+                open.push(token.kind);
+                continue;
+            }
+            TokenKind::RParen => TokenKind::LParen,
+            TokenKind::RBracket => TokenKind::LBracket,
+            TokenKind::RBrace => TokenKind::LBrace,
+            TokenKind::FormatClose => TokenKind::FormatOpen,
+            _ => continue,
+        };
+        balanced &= open.pop() == Some(opener);
+    }
 }
 
 /// Whether a text literal has its closing quote.

@@ -147,7 +147,7 @@ impl Parser<'_> {
         DeclKind::Error
     }
 
-    /// A flow or a member behind its keyword. `definition` says whether a body may be missing only after a signature.
+    /// A flow or a member behind its keyword. `definition` says which of the two a message shows.
     pub(super) fn flow(&mut self, start: Span, doc: Option<Doc>, definition: bool) -> FlowDecl {
         let name = self.lower("the name of a flow");
         let typed =
@@ -177,7 +177,14 @@ impl Parser<'_> {
             let wrong =
                 matches!(self.kind(), TokenKind::Arrow | TokenKind::FatArrow | TokenKind::ColonEq | TokenKind::LBrace);
             if signature.is_none() || (wrong && !self.newline()) {
-                let help = if definition { "write `flow f(x) = ..`" } else { "write `name x = ..` or `name : Type`" };
+                let result = self.at(TokenKind::Arrow) && matches!(head, FlowHead::Params(_));
+                let help = if result {
+                    "the body follows `=`, the type of the result a colon: `flow f(x : A) : B = ..`"
+                } else if definition {
+                    "write `flow f(x) = ..`"
+                } else {
+                    "write `name x = ..` or `name : Type`"
+                };
                 let expected = if signature.is_none() { "`=` or `:`" } else { "`=`" };
                 self.unexpected_help(codes::UNEXPECTED, expected, help);
                 self.skip_bad_body();
@@ -190,7 +197,7 @@ impl Parser<'_> {
     /// After a missing `=`: what was meant as the body is read for its own mistakes.
     fn skip_bad_body(&mut self) {
         match self.kind() {
-            TokenKind::Arrow | TokenKind::FatArrow | TokenKind::ColonEq => {
+            TokenKind::Arrow | TokenKind::FatArrow | TokenKind::ColonEq if !self.on_line(TokenKind::Eq) => {
                 self.bump();
                 self.stmts();
             }

@@ -282,6 +282,10 @@ impl Parser<'_> {
     /// An expression in brackets, where `=` can only be a slip.
     pub(super) fn argument(&mut self) -> Expr {
         let expr = self.expr();
+        if self.unbalanced {
+            // More likely a closer is missing before this line.
+            return expr;
+        }
         self.comparison_slip(expr)
     }
 

@@ -21,6 +21,11 @@ impl Parser<'_> {
             self.opens.clear();
             self.members = None;
             self.suspect = None;
+            if self.raw(0).begins_declaration || self.pos == 0 {
+                self.unbalanced = self.raw(0).unbalanced;
+                self.lost = false;
+                self.failed_line = None;
+            }
             match self.raw(0).kind {
                 TokenKind::Module => {
                     let doc = self.doc();

@@ -1,12 +1,13 @@
-//! The parser: the cursor over the tokens, errors and recovery. The grammar is in the modules below, one a kind of phrase.
+//! The parser: the cursor over the tokens, errors and recovery. The grammar is in the modules below, one a kind of
+//! phrase.
 //!
 //! # Recovery
 //! - A token that begins a declaration in column 1 looks like the end of the file to everything but the loop over
 //!   declarations ([`Parser::kind`]), so no mistake reaches into the next declaration.
 //! - [`Parser::emit`] drops an error at a token that has one already, so a parser that unwinds through several phrases
 //!   says what is wrong once.
-//! - A closing bracket that some phrase around waits for is never skipped; one that nothing waits for is reported and passed
-//!   over ([`Parser::awaited`]).
+//! - A closing bracket that some phrase around waits for is never skipped; one that nothing waits for is reported and
+//! passed   over ([`Parser::awaited`]).
 
 mod brace;
 mod cursor;
@@ -42,6 +43,9 @@ pub(super) fn parse(source: &str, tokens: &Tokens, limits: &Limits) -> (Module, 
         mode: Mode { newlines: true, braces: true },
         opens: Vec::new(),
         members: None,
+        unbalanced: false,
+        lost: false,
+        failed_line: None,
         body_brace: None,
         suspect: None,
         depth: 0,
@@ -130,6 +134,12 @@ struct Parser<'s> {
     mode: Mode,
     opens: Vec<Open>,
     members: Option<Members>,
+    /// Whether the brackets of the declaration that is being read do not pair up.
+    unbalanced: bool,
+    /// Whether nothing more is said about this declaration: its brackets do not pair up, and that has been seen.
+    lost: bool,
+    /// The first byte of the line on which the grammar last failed.
+    failed_line: Option<u32>,
     /// The position of a `{` that opens a body rather than an operand.
     body_brace: Option<usize>,
     /// A `{` and the `}` that closes it though it stands further left: where a brace is missing, if one is.
@@ -244,6 +254,19 @@ impl<'s> Parser<'s> {
 
     /// Adds a diagnostic that does not concern the current token.
     fn emit_always(&mut self, diagnostic: Diagnostic) {
+        if self.lost {
+            return;
+        }
+        if !is_slip(diagnostic.code) {
+            // What follows on the line, or behind brackets that do not pair up, is rarely a mistake of its own.
+            let here = self.raw(0);
+            let line = here.span.start - here.column;
+            if self.failed_line == Some(line) {
+                return;
+            }
+            self.failed_line = Some(line);
+            self.lost = self.unbalanced;
+        }
         if self.diagnostics.len() <= self.limits.max_diagnostics {
             self.diagnostics.push(diagnostic);
         }
@@ -400,17 +423,45 @@ impl<'s> Parser<'s> {
             if self.is_closer() && self.awaited(self.kind()) {
                 break;
             }
-            let expected = format!("`,` or {}", closer.describe());
-            self.unexpected(codes::UNEXPECTED, &expected);
-            if !token.newline || self.pos == before {
-                self.skip(|parser| parser.at(TokenKind::Comma) || (parser.newline() && parser.raw(0).column <= indent));
-                self.eat(TokenKind::Comma);
-            }
-            if self.pos == before {
+            if !self.between_items(closer, indent, before) {
                 break;
             }
         }
         items
+    }
+
+    /// After an item without a comma or a closer: says so, and goes to the next item. False if there is none, because
+    /// the closer is missing.
+    fn between_items(&mut self, closer: TokenKind, indent: u32, before: usize) -> bool {
+        let token = self.raw(0);
+        let expected = format!("`,` or {}", closer.describe());
+        let diagnostic = self.unexpected_diagnostic(codes::UNEXPECTED, &expected);
+        if token.newline && self.pos > before {
+            self.emit(diagnostic);
+            return true;
+        }
+        let outside = |parser: &Self| parser.newline() && parser.raw(0).column <= indent;
+        let here = self.pos;
+        self.skip(|parser| parser.at(TokenKind::Comma) || outside(parser));
+        let unclosed = self.stopped() || (outside(self) && !self.at(closer));
+        let reported = self.last_error == Some(here) || token.after_lexical_error;
+        let after = std::mem::replace(&mut self.pos, here);
+        if !reported {
+            match self.opens.last().filter(|_| unclosed) {
+                Some(open) => {
+                    let message = format!("this `{}` is not closed", self.text(open.span));
+                    let remark = format!("expected {expected} here");
+                    self.emit(Diagnostic::new(codes::UNCLOSED, message, open.span).label(token.span, remark));
+                }
+                None => self.emit(diagnostic),
+            }
+        }
+        self.pos = after;
+        if unclosed {
+            self.last_error = Some(self.pos);
+            return false;
+        }
+        self.eat(TokenKind::Comma) || self.pos > before
     }
 
     fn is_opener(&self) -> bool {
@@ -421,7 +472,8 @@ impl<'s> Parser<'s> {
         matches!(self.kind(), TokenKind::RParen | TokenKind::RBracket | TokenKind::RBrace | TokenKind::FormatClose)
     }
 
-    /// Passes over tokens, brackets with what is in them, up to one where `stop` holds or which a phrase around waits for.
+    /// Passes over tokens, brackets with what is in them, up to one where `stop` holds or which a phrase around waits
+    /// for.
     fn skip(&mut self, stop: impl Fn(&Self) -> bool) {
         let mut depth = 0_u32;
         while !self.stopped() {
@@ -582,6 +634,23 @@ impl<'s> Parser<'s> {
         }
         names
     }
+}
+
+/// Whether a mistake is a slip of one token that the parser reads as meant, so that what follows is not in doubt.
+fn is_slip(code: Code) -> bool {
+    [
+        codes::UNKNOWN_ESCAPE,
+        codes::MALFORMED_NUMBER,
+        codes::TOO_DEEP,
+        codes::KEYWORD_AS_NAME,
+        codes::WRONG_CASE,
+        codes::ASSIGNMENT_IN_CONDITION,
+        codes::CHAINED_COMPARISON,
+        codes::MODULE_HEADER,
+        codes::FIELD_DEFAULT,
+        codes::FOREIGN_SYNTAX,
+    ]
+    .contains(&code)
 }
 
 /// `node_down` as `NodeDown`.

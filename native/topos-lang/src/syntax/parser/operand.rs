@@ -143,29 +143,35 @@ impl Parser<'_> {
         }
         let arms = match self.kind() {
             TokenKind::LBrace => self.braced_arms(),
-            TokenKind::Of | TokenKind::Bar | TokenKind::With => {
-                if self.at(TokenKind::With) {
-                    self.error(
-                        codes::FOREIGN_SYNTAX,
-                        "`match` is followed by `{` or `of`",
-                        self.span(),
-                        "write `match x { | pattern -> .. }`",
-                    );
-                }
+            TokenKind::Of | TokenKind::Bar => {
                 self.await_closer(Delim::End, keyword);
-                if !self.at(TokenKind::Bar) {
-                    self.bump();
-                }
+                self.eat(TokenKind::Of);
                 let arms = self.arms();
                 self.close();
                 arms
             }
+            TokenKind::With => self.arms_with(keyword),
             _ => {
                 self.unexpected_help(codes::UNEXPECTED, "`{` or `of`", "write `match x { | pattern -> .. }`");
                 Vec::new()
             }
         };
         ExprKind::Match { scrutinees, arms }
+    }
+
+    /// `match x with | p -> e`, as other languages have it: one mistake, whether an `end` follows or not.
+    fn arms_with(&mut self, keyword: Span) -> Vec<Arm> {
+        let help = "write `match x { | pattern -> .. }`";
+        self.error(codes::FOREIGN_SYNTAX, "`match` is followed by `{` or `of`", self.span(), help);
+        self.bump();
+        if self.at(TokenKind::LBrace) {
+            return self.braced_arms();
+        }
+        self.await_closer(Delim::End, keyword);
+        let arms = self.arms();
+        self.opens.pop();
+        self.eat(TokenKind::End);
+        arms
     }
 
     /// `{ | p -> e .. }`; the current token is the brace.
@@ -250,7 +256,7 @@ impl Parser<'_> {
             _ => {
                 let help = "an arm is `| pattern -> body`; to compare or compute, bind a name and add `when condition`";
                 self.unexpected_help(codes::ARM_ARROW, "`->`", help);
-                if self.arrow_on_line() {
+                if !self.newline() && self.on_line(TokenKind::Arrow) {
                     self.skip(|parser| parser.at(TokenKind::Arrow));
                     self.bump();
                 }
@@ -258,14 +264,14 @@ impl Parser<'_> {
         }
     }
 
-    /// Whether an `->` follows on this line, outside of brackets.
-    fn arrow_on_line(&self) -> bool {
+    /// Whether a token of that kind follows on this line, outside of brackets and before the next arm or lambda.
+    pub(super) fn on_line(&self, wanted: TokenKind) -> bool {
         let mut depth = 0_u32;
         for ahead in 0..512 {
             match self.nth(ahead) {
                 TokenKind::Eof => return false,
-                _ if self.raw(ahead).newline => return false,
-                TokenKind::Arrow if depth == 0 => return true,
+                _ if ahead > 0 && self.raw(ahead).newline => return false,
+                kind if depth == 0 && kind == wanted => return true,
                 TokenKind::Bar | TokenKind::Fn | TokenKind::Backslash if depth == 0 => return false,
                 TokenKind::LParen | TokenKind::LBracket | TokenKind::LBrace => depth += 1,
                 TokenKind::RParen | TokenKind::RBracket | TokenKind::RBrace => match depth.checked_sub(1) {

@@ -49,7 +49,9 @@ impl Parser<'_> {
                     "put it in parentheses to pass it as an argument"
                 }
                 TokenKind::FatArrow => "clauses with `=>` stand in handlers; arms and lambdas have `->`",
+                TokenKind::Lower if matches!(self.text(self.span()), "elif" | "elsif" | "elseif") => "write `else if`",
                 TokenKind::Arrow if self.awaited(TokenKind::Bar) => "each arm begins with `|`: `| pattern -> body`",
+                TokenKind::Arrow => "a function is `fn(x) -> ..`, in braces behind a call `{ | x -> .. }`",
                 TokenKind::Bang => "negation is the function `not`",
                 TokenKind::Question => "there is no `? :`; write `if c then a else b`",
                 _ => "begin a new line for a new statement",

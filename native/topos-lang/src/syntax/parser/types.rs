@@ -229,7 +229,12 @@ impl Parser<'_> {
             let name = parser.lower("the name of a field");
             if !parser.eat(TokenKind::Colon) {
                 parser.unexpected(codes::UNEXPECTED, "`:` and the type of the field");
-                parser.eat(TokenKind::Eq);
+                if parser.at(TokenKind::Eq) {
+                    // A record value where a type should be: one mistake.
+                    parser.skip(|_| false);
+                    parser.last_error = Some(parser.pos);
+                    return TypeField { name, ty: error(parser.nothing()) };
+                }
             }
             let ty = parser.ty();
             if parser.at(TokenKind::Eq) {

@@ -1,0 +1,447 @@
+%% The processes of the link and the cluster against a peer that the test plays, over an engine without sockets.
+-module(topos_link_tests).
+
+-behaviour(topos_request).
+
+-include("topos_frame.hrl").
+-include_lib("eunit/include/eunit.hrl").
+
+-export([handle_request/2]).
+
+-define(OWN, 'own@127.0.0.1').
+-define(PEER, 'peer@127.0.0.1').
+-define(WAIT, 2000).
+
+link_test_() ->
+    {foreach, fun start/0, fun stop/1,
+     [{timeout, 20, {atom_to_list(Name), fun() -> Test(), ok end}}
+      || {Name, Test} <- [
+             {greeting_makes_a_member, fun greeting_makes_a_member/0},
+             {silence_is_suspect_then_down_then_up, fun silence_is_suspect_then_down_then_up/0},
+             {lost_transport_is_down_after_the_grace, fun lost_transport_is_down_after_the_grace/0},
+             {flap_is_no_down, fun flap_is_no_down/0},
+             {stranger_without_the_cookie_is_a_short_guest, fun stranger_without_the_cookie_is_a_short_guest/0},
+             {frames_without_the_token_are_refused, fun frames_without_the_token_are_refused/0},
+             {batches_are_delivered_once, fun batches_are_delivered_once/0},
+             {nobody_there_is_reported, fun nobody_there_is_reported/0},
+             {full_queue_refuses, fun full_queue_refuses/0},
+             {new_life_puts_the_old_in_doubt, fun new_life_puts_the_old_in_doubt/0},
+             {messages_not_taken_yet_are_in_doubt_too, fun messages_not_taken_yet_are_in_doubt_too/0},
+             {atoms_of_peers_are_bounded, fun atoms_of_peers_are_bounded/0},
+             {leave_of_a_peer_is_left, fun leave_of_a_peer_is_left/0},
+             {cancelled_is_silent, fun cancelled_is_silent/0},
+             {limits_are_checked_before_the_peer, fun limits_are_checked_before_the_peer/0},
+             {join_of_another_version_says_so, fun join_of_another_version_says_so/0},
+             {join_of_another_cookie_says_so, fun join_of_another_cookie_says_so/0},
+             {join_of_nobody_ends_in_time, fun join_of_nobody_ends_in_time/0},
+             {own_greeting_is_ignored, fun own_greeting_is_ignored/0},
+             {requests_are_answered_or_fail, fun requests_are_answered_or_fail/0},
+             {sends_during_a_stop_are_answered, fun sends_during_a_stop_are_answered/0},
+             {second_start_is_refused, fun second_start_is_refused/0}
+         ]]}.
+
+start() ->
+    {ok, _} = application:ensure_all_started(topos_partisan),
+    ok = topos_fake_engine:use(self()),
+    ok = topos_sup:start_node(config(), topos_fake_engine).
+
+stop(_) -> ok = topos_sup:stop_node().
+
+config() ->
+    {ok, Config} = topos_config:parse(#{
+        node => ?OWN, cluster => <<"c">>, cookie => <<"cookie">>, engine => otp,
+        fault_detection => #{echo_interval => 50, suspect_after => 300, down_after => 800},
+        limits => #{max_queue_messages => 100, max_message_bytes => 100000, max_new_atoms => 3}
+    }),
+    Config.
+
+%% The peer: its core, what it knows of the session, and the frames for it that the test has seen.
+-record(peer, {core, incarnation = 5, session}).
+
+greeting_makes_a_member() ->
+    ok = topos_fake_engine:use(self()),
+    {ok, Ref} = topos_partisan:subscribe(),
+    Self = self(),
+    {ok, _} = topos_partisan:on_up(any, fun(Node) -> Self ! {on_up, Node} end),
+    Peer = meet(),
+    ?assertMatch({up, ?PEER, 5}, event(Ref)),
+    ?assertEqual(?PEER, receive {on_up, N} -> N after ?WAIT -> none end),
+    ?assertEqual([?PEER], topos_partisan:nodes()),
+    ?assertEqual([{?OWN, up}, {?PEER, up}], [{N, S} || #{node := N, status := S} <- topos_partisan:members()]),
+    _ = live(Peer, 200),
+    ?assertEqual(nothing, receive {on_up, _} = Again -> Again after 0 -> nothing end).
+
+silence_is_suspect_then_down_then_up() ->
+    ok = topos_fake_engine:use(self()),
+    {ok, Ref} = topos_partisan:subscribe(),
+    Peer = meet(),
+    ?assertMatch({up, ?PEER, _}, event(Ref)),
+    ?assertMatch({suspect, ?PEER}, event(Ref)),
+    ?assertEqual([], topos_partisan:nodes()),
+    ?assertMatch({down, ?PEER, silent}, event(Ref)),
+    Alive = live(Peer, 300),
+    ?assertMatch({up, ?PEER, 5}, event(Ref)),
+    %% Its lanes are open again.
+    ok = topos_partisan:send(?PEER, anybody, hello),
+    ?assertMatch({_, 1, [_]}, batch(Alive)).
+
+lost_transport_is_down_after_the_grace() ->
+    ok = topos_fake_engine:use(self()),
+    {ok, Ref} = topos_partisan:subscribe(),
+    _ = meet(),
+    ?assertMatch({up, ?PEER, _}, event(Ref)),
+    Start = erlang:monotonic_time(millisecond),
+    ok = topos_fake_engine:tell({down, ?PEER, closed}),
+    ?assertMatch({suspect, ?PEER}, event(Ref)),
+    ?assertMatch({down, ?PEER, transport_down}, event(Ref)),
+    ?assert(erlang:monotonic_time(millisecond) - Start < 1000).
+
+flap_is_no_down() ->
+    ok = topos_fake_engine:use(self()),
+    {ok, Ref} = topos_partisan:subscribe(),
+    Peer = meet(),
+    ?assertMatch({up, ?PEER, _}, event(Ref)),
+    ok = topos_fake_engine:tell({down, ?PEER, closed}),
+    ok = topos_fake_engine:tell({up, ?PEER}),
+    _ = live(Peer, 400),
+    ?assertMatch({suspect, ?PEER}, event(Ref)),
+    ?assertMatch({recovered, ?PEER}, event(Ref)),
+    ?assertEqual([?PEER], topos_partisan:nodes()).
+
+stranger_without_the_cookie_is_a_short_guest() ->
+    ok = topos_fake_engine:use(self()),
+    Peer = peer(<<"other">>),
+    _ = greet(Peer),
+    ?assertMatch({connect, ?PEER, [_]}, engine_call(connect)),
+    ok = topos_fake_engine:tell({up, ?PEER}),
+    ?assertMatch({disconnect, ?PEER}, engine_call(disconnect)),
+    ?assertEqual([?OWN], [N || #{node := N} <- topos_partisan:members()]),
+    ?assertEqual([], topos_link:peers()).
+
+frames_without_the_token_are_refused() ->
+    ok = topos_fake_engine:use(self()),
+    #peer{session = Session} = Peer = meet(),
+    _ = register_self(),
+    Forged = Peer#peer{session = Session#{token_out := <<9:128>>}},
+    ok = send_batch(Forged, {1, 0}, 1, [{here, forged}]),
+    ok = send_batch(Peer, {1, 0}, 1, [{here, genuine}]),
+    ?assertEqual(genuine, message()),
+    #{refused_frames := Refused} = topos_local:counts(),
+    ?assertEqual(1, Refused).
+
+batches_are_delivered_once() ->
+    ok = topos_fake_engine:use(self()),
+    Peer = meet(),
+    _ = register_self(),
+    ok = send_batch(Peer, {1, 0}, 1, [{here, one}, {here, two}]),
+    ?assertMatch({{1, _}, 1, 0, []}, ack(Peer)),
+    ok = send_batch(Peer, {1, 0}, 1, [{here, one}, {here, two}]),
+    ?assertMatch({{1, _}, 1, 0, []}, ack(Peer)),
+    ok = send_batch(Peer, {1, 0}, 3, [{here, four}]),
+    ?assertMatch({{1, _}, 1, ?TOPOS_ACK_GAP, []}, ack(Peer)),
+    ok = send_batch(Peer, {1, 0}, 2, [{here, three}]),
+    ?assertMatch({{1, _}, 2, 0, []}, ack(Peer)),
+    ?assertEqual([one, two, three], [message(), message(), message()]),
+    ?assertEqual(none, receive {topos_test, M} -> M after 0 -> none end).
+
+nobody_there_is_reported() ->
+    ok = topos_fake_engine:use(self()),
+    {ok, Ref} = topos_partisan:subscribe(),
+    Peer = meet(),
+    ?assertMatch({up, _, _}, event(Ref)),
+    ok = send_batch(Peer, {1, 0}, 1, [{no_such_name_at_all, x}]),
+    ?assertMatch({_, 1, 0, [{1, 0, ?TOPOS_UNDELIVERED_NO_PROCESS}]}, ack(Peer)),
+    ok = topos_partisan:send(?PEER, anybody, hello),
+    {Stream, 1, [_]} = batch(Peer),
+    ok = send_frame(Peer, ?TOPOS_FRAME_ACK, topos_lanes,
+                    topos_frame:ack({<<"data">>, 0}, at(Stream, 7), 1, 0, [{1, 0, ?TOPOS_UNDELIVERED_NO_PROCESS}])),
+    ?assertMatch({undeliverable, ?PEER, {no_such_process, #{target := <<"anybody">>}}}, event(Ref)).
+
+full_queue_refuses() ->
+    ok = topos_fake_engine:use(self()),
+    _ = meet(),
+    Results = [topos_partisan:send(?PEER, anybody, N) || N <- lists:seq(1, 101)],
+    ?assertEqual(100, length([ok || ok <- Results])),
+    ?assertMatch({error, {overloaded, #{node := ?PEER, channel := data}}}, lists:last(Results)),
+    ?assertMatch({error, {overloaded, _}}, topos_partisan:send(?PEER, anybody, x, #{wait => 50})).
+
+new_life_puts_the_old_in_doubt() ->
+    ok = topos_fake_engine:use(self()),
+    {ok, Ref} = topos_partisan:subscribe(),
+    Peer = meet(),
+    ?assertMatch({up, _, 5}, event(Ref)),
+    ok = topos_partisan:send(?PEER, anybody, hello),
+    ok = topos_partisan:send(?PEER, anybody, hello),
+    _ = batch(Peer),
+    ok = topos_fake_engine:tell({down, ?PEER, closed}),
+    ok = topos_fake_engine:tell({up, ?PEER}),
+    _ = live((peer(<<"cookie">>, 6)), 600),
+    Events = events_until({up, ?PEER, 6}, Ref),
+    ?assertEqual([{suspect, ?PEER}, {down, ?PEER, new_incarnation}], [E || E <- Events, element(1, E) =/= in_doubt]),
+    %% The lane of monitors may have had messages of its own.
+    ?assert(lists:member({in_doubt, ?PEER, 2}, Events)).
+
+messages_not_taken_yet_are_in_doubt_too() ->
+    ok = topos_fake_engine:use(self()),
+    {ok, Ref} = topos_partisan:subscribe(),
+    Peer = meet(),
+    ?assertMatch({up, _, 5}, event(Ref)),
+    ok = topos_partisan:send(?PEER, anybody, hello),
+    _ = batch(Peer),
+    {Lane, _} = topos_lanes:sender({?PEER, data, 0}),
+    Monitor = monitor(process, Lane),
+    true = erlang:suspend_process(Lane),
+    ok = topos_link:forget(?PEER),
+    %% The room is still open: they are accepted, after the end of the peer's life was told to the lane.
+    _ = [Lane ! {topos_item, <<0, 1, "x", 131, 97, 1>>, undefined, undefined, {0, <<"x">>}} || _ <- lists:seq(1, 3)],
+    true = erlang:resume_process(Lane),
+    ?assertMatch({in_doubt, ?PEER, 4}, event_of(in_doubt, Ref)),
+    ?assertEqual(normal, receive {'DOWN', Monitor, process, _, Reason} -> Reason after ?WAIT -> alive end).
+
+atoms_of_peers_are_bounded() ->
+    ok = topos_fake_engine:use(self()),
+    Peer = meet(),
+    _ = register_self(),
+    Atom = fun(Name) -> <<131, 119, (byte_size(Name)), Name/binary>> end,
+    Raw = fun(Bytes) -> topos_frame:record(?TOPOS_DEST_NAME, <<"topos_link_tests_here">>, Bytes) end,
+    Names = [<<"topos_never_seen_", (integer_to_binary(N))/binary>> || N <- lists:seq(1, 4)],
+    Frame = topos_frame:batch({<<"data">>, 0}, {1, 0}, 1, [Raw(Atom(N)) || N <- Names]),
+    ok = send_frame(Peer, ?TOPOS_FRAME_BATCH, topos_lanes, Frame),
+    ?assertMatch({_, 1, 0, [{1, 3, ?TOPOS_UNDELIVERED_ATOMS}]}, ack(Peer)),
+    ?assertError(badarg, binary_to_existing_atom(lists:last(Names))).
+
+leave_of_a_peer_is_left() ->
+    ok = topos_fake_engine:use(self()),
+    {ok, Ref} = topos_partisan:subscribe(),
+    Self = self(),
+    {ok, _} = topos_partisan:on_down(?PEER, fun(Node) -> Self ! {on_down, Node} end),
+    Peer = meet(),
+    ?assertMatch({up, _, _}, event(Ref)),
+    ok = send_frame(Peer, ?TOPOS_FRAME_LEAVE, topos_link, <<5:64>>),
+    ?assertMatch({left, ?PEER}, event(Ref)),
+    ?assertEqual(?PEER, receive {on_down, N} -> N after ?WAIT -> none end),
+    ?assertMatch({disconnect, ?PEER}, engine_call(disconnect)),
+    ?assertMatch({error, {unknown_node, _}}, topos_partisan:send(?PEER, anybody, hello)),
+    ?assertEqual([{?OWN, up}, {?PEER, left}], [{N, S} || #{node := N, status := S} <- topos_partisan:members()]).
+
+cancelled_is_silent() ->
+    ok = topos_fake_engine:use(self()),
+    Self = self(),
+    {ok, Ref} = topos_partisan:on_up(any, fun(Node) -> Self ! {on_up, Node} end),
+    {ok, Subscription} = topos_partisan:subscribe(),
+    ok = topos_partisan:cancel(Ref),
+    ok = topos_partisan:cancel(Ref),
+    _ = meet(),
+    ?assertMatch({up, ?PEER, _}, event(Subscription)),
+    ?assertEqual(none, receive {on_up, N} -> N after 50 -> none end).
+
+limits_are_checked_before_the_peer() ->
+    ok = topos_fake_engine:use(self()),
+    Large = binary:copy(<<0>>, 100001),
+    ?assertMatch({error, {message_too_large, #{limit := 100000}}}, topos_partisan:send('nobody@127.0.0.1', x, Large)),
+    ?assertMatch({error, {unknown_node, _}}, topos_partisan:send('nobody@127.0.0.1', x, small)),
+    _ = meet(),
+    ?assertMatch({error, {no_such_channel, #{channel := nowhere}}}, topos_partisan:send(?PEER, x, small, #{channel => nowhere})).
+
+join_of_another_version_says_so() ->
+    ok = topos_fake_engine:use(self()),
+    Join = joining(),
+    {ok, #{payload := Payload}} = topos_frame:decode(hello_to_peer()),
+    Header = #{kind => ?TOPOS_FRAME_HELLO, source => atom_to_binary(?PEER), incarnation => 5, destination => 0, token => <<0:128>>},
+    <<_, Rest/binary>> = iolist_to_binary(topos_frame:encode(Header, Payload)),
+    topos_link ! {topos, 2, 0, <<2, Rest/binary>>},
+    ?assertMatch({error, {version_mismatch, #{node := ?PEER, theirs := 2, ours := ?TOPOS_FRAME_VERSION}}}, answer(Join)),
+    ?assertMatch({disconnect, ?PEER}, engine_call(disconnect)).
+
+join_of_another_cookie_says_so() ->
+    ok = topos_fake_engine:use(self()),
+    Join = joining(),
+    _ = live(peer(<<"other">>), 300),
+    ?assertMatch({error, {cookie_mismatch, #{node := ?PEER}}}, answer(Join)),
+    ?assertMatch({disconnect, ?PEER}, engine_call(disconnect)),
+    ?assertEqual([?OWN], [N || #{node := N} <- topos_partisan:members()]).
+
+join_of_nobody_ends_in_time() ->
+    ok = topos_fake_engine:use(self()),
+    ?assertMatch({error, {unreachable, #{node := ?PEER, timeout := 200}}}, topos_partisan:join(?PEER, #{timeout => 200})),
+    ?assertMatch({error, {self_join, _}}, topos_partisan:join(?OWN)),
+    ?assertEqual([?OWN], [N || #{node := N} <- topos_partisan:members()]).
+
+%% Whoever sends it back proves nothing by it.
+own_greeting_is_ignored() ->
+    ok = topos_fake_engine:use(self()),
+    Join = joining(),
+    Hello = hello_to_peer(),
+    topos_link ! {topos, ?TOPOS_FRAME_VERSION, 0, Hello},
+    _ = sys:get_state(topos_link),
+    _ = sys:get_state(topos_cluster),
+    ?assertEqual(none, receive {fake_engine, {connect, ?OWN, _} = Call} -> Call after 0 -> none end),
+    ?assertEqual([?PEER], [Node || {Node, _} <- topos_link:peers()]),
+    _ = demonitor(Join, [flush]).
+
+%% The node asks itself: the same services and replies as between nodes.
+requests_are_answered_or_fail() ->
+    ok = topos_request:serve(topos_link_tests, ?MODULE),
+    ?assertEqual({ok, {?OWN, 42}}, topos_request:call(?OWN, topos_link_tests, {double, 21})),
+    ?assertMatch({error, {no_such_service, #{service := <<"nothing">>}}}, topos_request:call(?OWN, nothing, x)),
+    ?assertMatch({error, {service_failed, _}}, topos_request:call(?OWN, topos_link_tests, crash)),
+    ?assertMatch({error, {timeout, _}}, topos_request:call(?OWN, topos_link_tests, hang, 50)),
+    ?assertEqual(0, ets:info(topos_requests, size)),
+    ?assertEqual(nothing, receive Late -> Late after 50 -> nothing end).
+
+handle_request(From, {double, N}) -> {ok, {From, 2 * N}};
+handle_request(_, crash) -> error(on_purpose);
+handle_request(_, hang) -> receive never -> {ok, never} end.
+
+joining() ->
+    {_, Ref} = spawn_monitor(fun() -> exit({joined, topos_partisan:join(?PEER, #{timeout => ?WAIT})}) end),
+    ?assertMatch({connect, ?PEER, _}, engine_call(connect)),
+    ok = topos_fake_engine:tell({up, ?PEER}),
+    Ref.
+
+answer(Ref) -> receive {'DOWN', Ref, process, _, {joined, Answer}} -> Answer after ?WAIT -> error(no_answer) end.
+
+hello_to_peer() ->
+    receive {fake_engine, {frame, ?PEER, control, 0, topos_link, Bytes}} -> Bytes after ?WAIT -> error(no_hello) end.
+
+%% A caller that races with the end of the node gets an answer, never an exception.
+sends_during_a_stop_are_answered() ->
+    ok = topos_fake_engine:use(self()),
+    _ = meet(),
+    Callers = [spawn_monitor(fun() -> call_until_stopped(Call) end)
+               || Call <- [fun() -> topos_partisan:send(?PEER, anybody, x) end, fun topos_partisan:members/0, fun topos_partisan:nodes/0,
+                           fun topos_partisan:cluster/0, fun() -> topos_partisan:on_up(any, fun(_) -> ok end) end]],
+    ok = topos_sup:stop_node(),
+    [?assertEqual(stopped, receive {'DOWN', Ref, process, Pid, Reason} -> Reason after ?WAIT -> running end)
+     || {Pid, Ref} <- Callers],
+    ok = topos_sup:start_node(config(), topos_fake_engine).
+
+call_until_stopped(Call) ->
+    case Call() of
+        {error, {not_started, _}} -> exit(stopped);
+        _ -> call_until_stopped(Call)
+    end.
+
+second_start_is_refused() ->
+    ?assertMatch({error, {already_started, #{node := ?OWN}}}, topos_sup:start_node(config(), topos_fake_engine)).
+
+%% The played peer
+
+peer(Cookie) -> peer(Cookie, 5).
+
+peer(Cookie, Incarnation) ->
+    Self = #{name => atom_to_binary(?PEER), incarnation => Incarnation, cluster => <<"c">>, key => topos_auth:key(Cookie),
+             addresses => [{{127, 0, 0, 1}, 2}]},
+    #peer{core = topos_peer_core:new(atom_to_binary(?OWN), Self, #{echo_interval => 50, suspect_after => 5000, down_after => 9000}),
+          incarnation = Incarnation}.
+
+%% It greets, is dialled, and lives until both are up.
+meet() ->
+    Greeted = greet(peer(<<"cookie">>)),
+    ?assertMatch({connect, ?PEER, _}, engine_call(connect)),
+    ok = topos_fake_engine:tell({up, ?PEER}),
+    until_up(Greeted, now_ms() + ?WAIT).
+
+until_up(Peer, Deadline) ->
+    Next = live(Peer, 10),
+    case {topos_partisan:nodes(), topos_peer_core:status(Next#peer.core), now_ms() > Deadline} of
+        {[?PEER], up, _} -> Next;
+        {_, _, false} -> until_up(Next, Deadline);
+        Else -> error({not_up, Else})
+    end.
+
+greet(#peer{core = Core} = Peer) ->
+    act(topos_peer_core:transport_up(topos_auth:nonce(), now_ms(), Core), Peer).
+
+%% Answers frames and ticks for so many milliseconds.
+live(#peer{core = Core} = Peer, Ms) ->
+    case topos_peer_core:has_transport(Core) of
+        true -> live_until(Peer, now_ms() + Ms);
+        false -> live_until(greet(Peer), now_ms() + Ms)
+    end.
+
+live_until(Peer, Deadline) ->
+    #peer{core = Core} = Ticked = act(topos_peer_core:tick(now_ms(), Peer#peer.core), Peer),
+    receive
+        {fake_engine, {frame, ?PEER, control, 0, topos_link, Bytes}} ->
+            {ok, Frame} = topos_frame:decode(Bytes),
+            live_until(act(topos_peer_core:frame(Frame, now_ms(), Core), Ticked), Deadline)
+    after 5 ->
+        case now_ms() >= Deadline of
+            true -> Ticked;
+            false -> live_until(Ticked, Deadline)
+        end
+    end.
+
+act({Core, Effects}, Peer) -> lists:foldl(fun effect/2, Peer#peer{core = Core}, Effects).
+
+effect({send, Frame}, Peer) ->
+    topos_link ! {topos, ?TOPOS_FRAME_VERSION, 0, iolist_to_binary(Frame)},
+    Peer;
+effect({session, Session}, Peer) ->
+    act(topos_peer_core:admit(now_ms(), Peer#peer.core), Peer#peer{session = Session});
+effect(_, Peer) ->
+    Peer.
+
+send_batch(Peer, Stream, Sequence, Messages) ->
+    Records = [topos_frame:record(?TOPOS_DEST_NAME, atom_to_binary(name(Name)), term_to_binary({topos_test, M}))
+               || {Name, M} <- Messages],
+    send_frame(Peer, ?TOPOS_FRAME_BATCH, topos_lanes, topos_frame:batch({<<"data">>, 0}, Stream, Sequence, Records)).
+
+send_frame(#peer{incarnation = Incarnation, session = #{token_out := Token, incarnation := Theirs}}, Kind, Dest, Payload) ->
+    Header = #{kind => Kind, source => atom_to_binary(?PEER), incarnation => Incarnation, destination => Theirs, token => Token},
+    Dest ! {topos, ?TOPOS_FRAME_VERSION, 0, iolist_to_binary(topos_frame:encode(Header, Payload))},
+    ok.
+
+ack(_Peer) ->
+    {_, Stream, Cumulative, Flags, Failures} = lane_frame(?TOPOS_FRAME_ACK, fun topos_frame:decode_ack/1),
+    {Stream, Cumulative, Flags, Failures}.
+
+batch(_Peer) ->
+    {{<<"data">>, 0}, Stream, Sequence, Records} = lane_frame(?TOPOS_FRAME_BATCH, fun topos_frame:decode_batch/1),
+    {Stream, Sequence, Records}.
+
+lane_frame(Kind, Decode) ->
+    receive
+        {fake_engine, {frame, ?PEER, _, _, topos_lanes, Bytes}} ->
+            {ok, #{kind := Came, payload := Payload}} = topos_frame:decode(Bytes),
+            %% Others than the test use the control channel.
+            case Came =:= Kind andalso Decode(Payload) of
+                {ok, Decoded} when element(1, Decoded) =:= {<<"data">>, 0} -> Decoded;
+                _ -> lane_frame(Kind, Decode)
+            end
+    after ?WAIT -> error({no_frame, Kind})
+    end.
+
+at({Stream, _}, Receiver) -> {Stream, Receiver}.
+
+name(here) -> topos_link_tests_here;
+name(Name) -> Name.
+
+register_self() ->
+    case whereis(topos_link_tests_here) of
+        undefined -> ok;
+        _ -> unregister(topos_link_tests_here)
+    end,
+    register(topos_link_tests_here, self()).
+
+message() -> receive {topos_test, Message} -> Message after ?WAIT -> error(no_message) end.
+
+event(Ref) -> receive {topos, Ref, Event} -> Event after ?WAIT -> error(no_event) end.
+
+event_of(Kind, Ref) ->
+    case event(Ref) of
+        {Kind, ?PEER, N} = Event when N > 1 -> Event;
+        _ -> event_of(Kind, Ref)
+    end.
+
+events_until(Last, Ref) ->
+    case event(Ref) of
+        Last -> [];
+        Event -> [Event | events_until(Last, Ref)]
+    end.
+
+engine_call(Name) ->
+    receive {fake_engine, Call} when element(1, Call) =:= Name -> Call after ?WAIT -> error({not_called, Name}) end.
+
+now_ms() -> erlang:monotonic_time(millisecond).
