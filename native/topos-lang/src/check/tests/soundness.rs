@@ -34,6 +34,14 @@ fn a_parameter_is_not_generalised() {
 }
 
 #[test]
+fn a_field_of_a_parameter_is_not_generalised() {
+    // The record's type is not known at the `let`, so its field's type waits, at the record's level and not the `let`'s.
+    refused("flow f r =\n  let g = fn(x) -> r.a\n  (g(1) + 1, g(2) ++ \"t\")", codes::OPERAND);
+    refused("flow f r =\n  let g = fn(x) -> if true { x } else { r }.a\n  (g(r) + 1, g(r) ++ \"t\")", codes::OPERAND);
+    refused("flow f r =\n  let g = fn(x) -> {\n    let y = x.a\n    let _z = [x, r]\n    y\n  }\n  (g(r) + 1, g(r) ++ \"t\")", codes::OPERAND);
+}
+
+#[test]
 fn a_named_variable_of_an_annotation_is_one_type_in_the_whole_flow() {
     let source = "flow f =\n  let g = fn(x : b) -> x\n  let h = fn(y : b) -> y + 1\n  (g(1), g(\"t\"))";
     refused(source, codes::OPERAND);
