@@ -148,3 +148,34 @@ fn errors_inside_unsupported_parts_do_not_panic() {
         assert!(result.is_err(), "accepted: {source}");
     }
 }
+
+#[test]
+fn a_rigid_row_that_waits_is_not_lost_in_a_let() {
+    let lib = "import Topos.Lib\n";
+    for body in [
+        "flow f : (g : () -> () / e) -> () = { let h = fn() -> g()\n h() }",
+        "flow f : (g : () -> () / e) -> (() -> ()) = { let h = fn() -> g()\n h }",
+        "flow f : (g : () -> () / e) -> () = { let r = { go = fn() -> g() }\n r.go() }",
+        "flow f : (g : () -> () / e) -> (h : () -> () / d) -> () / e = { g()\n h() }",
+        "flow f : (g : () -> () / e) -> [()] / d = map(fn(x) -> g(), [1])",
+    ] {
+        let source = format!("{lib}{body}");
+        let Err(errors) = check(&source) else { panic!("accepted:\n{source}") };
+        assert!(
+            errors.iter().all(|e| e.code == codes::MISSING_EFFECT || e.code == codes::TOO_GENERAL),
+            "{source}\n{errors:#?}"
+        );
+    }
+    assert_eq!(
+        types(&format!("{lib}flow f : (g : () -> Int / e) -> (Int, Int) / {{IO | e}} = {{ let h = fn() -> g()\n log(\"x\")\n (h(), h()) }}")),
+        "f : (() -> Int / e) -> (Int, Int) / {IO | e}"
+    );
+}
+
+#[test]
+fn clauses_of_an_unsigned_flow_do_not_hide_its_effects() {
+    assert_eq!(
+        types("import Topos.Lib\nflow f 0 = log(\"x\")\nflow f n = f(n - 1)\nflow g(n : Int) = f(n)"),
+        "f : Int -> () / {IO}\ng : Int -> () / {IO}"
+    );
+}
