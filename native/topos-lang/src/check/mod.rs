@@ -17,6 +17,7 @@ mod env;
 mod exhaustive;
 mod export;
 mod flows;
+mod graph;
 mod infer;
 mod interface;
 mod modules;
@@ -28,7 +29,6 @@ mod suggest;
 mod tests;
 mod tree;
 mod unsupported;
-mod uses;
 
 use std::collections::{HashMap, HashSet};
 
@@ -138,7 +138,6 @@ enum AmbientOf {
     Lambda(Span),
     Guard,
     Config(&'static str),
-    With(Span),
 }
 
 /// A field selected from a record whose type was not known yet.
