@@ -221,7 +221,8 @@ fn choose_engine(asked: Option<&str>, available: &str) -> Result<&'static str, E
         Error::new(
             "TP1003",
             format!("the engine {asked} is not installed here"),
-            "put Partisan 5.0.x on Erlang's code path (ERL_LIBS, or as a dependency of topos_partisan), or use --engine otp",
+            "put Partisan 5.0.x on Erlang's code path (ERL_LIBS, or as a dependency of topos_partisan), or use \
+             --engine otp",
         )
     })
 }

@@ -43,8 +43,8 @@ pub(crate) enum Role {
     Module,
 }
 
-/// Checks the modules of a program; the answer has them in the given order, the program's own first. The mistakes of all
-/// modules are reported together; a module that imports one with mistakes is not looked at.
+/// Checks the modules of a program; the answer has them in the given order, the program's own first. The mistakes of
+/// all modules are reported together; a module that imports one with mistakes is not looked at.
 pub(crate) fn check(program: Vec<Loaded>, role: Role) -> Result<Vec<Compiled>, Failure> {
     let imports: BTreeMap<String, BTreeSet<String>> =
         program.iter().map(|loaded| (loaded.name.clone(), imports(loaded))).collect();

@@ -39,8 +39,8 @@ pub(crate) fn read(path: &Path) -> Result<(Source, Parse), Error> {
     Ok((Source { path: shown(path), text: String::from_utf8_lossy(&bytes).into_owned() }, parse))
 }
 
-/// Reads a program: its own module first, then those it needs, each once. Syntax errors of all files are reported together; an
-/// import that is found nowhere is left to the checker, which knows its place.
+/// Reads a program: its own module first, then those it needs, each once. Syntax errors of all files are reported
+/// together; an import that is found nowhere is left to the checker, which knows its place.
 pub(crate) fn load(file: &Path, stdlib: Option<&Path>) -> Result<Vec<Loaded>, Failure> {
     let (source, parse) = read(file)?;
     let directory = file.parent().unwrap_or(Path::new(""));

@@ -1,7 +1,7 @@
 //! The `topos` command: checks, builds and runs Topos programs.
 //!
-//! The compiler is `topos_lang` and does no I/O; this crate reads the files, draws what the compiler finds, and starts the
-//! VMs. How it goes: [`args`] is the command line, [`commands`] what each command does, [`loader`] reads a program,
+//! The compiler is `topos_lang` and does no I/O; this crate reads the files, draws what the compiler finds, and starts
+//! the VMs. How it goes: [`args`] is the command line, [`commands`] what each command does, [`loader`] reads a program,
 //! [`frontend`] has it checked, [`server`] turns the generated code into beams, [`run`] runs them on nodes. What ends a
 //! command early is a [`failure::Failure`].
 

@@ -124,6 +124,7 @@ fn the_demo_tells_its_story_on_every_engine() {
                     "node3@127.0.0.1 is down",
                     "All others have noticed: it may come back",
                     "We are all together again: good-bye",
+                    "Everybody else has left",
                     "Left the cluster",
                 ],
             ),
@@ -136,6 +137,7 @@ fn the_demo_tells_its_story_on_every_engine() {
             ("node3", &["Joined cluster", "seed says hello", "Joined cluster", "seed says hello", "Left the cluster"]),
             ("node3", &["node2 says hello", "Joined cluster", "node2 says hello"]),
         ];
+        assert_eq!(demo.stdout.lines().count(), 33, "the same lines on every engine\n{}", demo.show());
         for (node, story) in stories {
             assert_tells(&demo, node, story);
         }

@@ -1,7 +1,7 @@
 //! `topos run`: a compiled program on real nodes.
 //!
-//! [`vm`] is one VM, [`cluster`] all of them; [`lines`] takes apart what they write, [`output`] shows it, [`protocol`] is
-//! what they ask of the runner, [`input`] the user's own input.
+//! [`vm`] is one VM, [`cluster`] all of them; [`lines`] takes apart what they write, [`output`] shows it, [`protocol`]
+//! is what they ask of the runner, [`input`] the user's own input.
 
 mod cluster;
 mod input;
@@ -69,8 +69,8 @@ fn names(nodes: usize) -> Vec<String> {
     (1..=nodes).map(|n| if n == 1 { "seed".to_owned() } else { format!("node{n}") }).collect()
 }
 
-/// The secret of this run's cluster: nodes of another run that listens nearby cannot join by mistake. From the seeds that
-/// the standard library draws from the operating system.
+/// The secret of this run's cluster: nodes of another run that listens nearby cannot join by mistake. From the seeds
+/// that the standard library draws from the operating system.
 fn cookie() -> String {
     let word = || RandomState::new().build_hasher().finish();
     format!("{:016x}{:016x}", word(), word())
