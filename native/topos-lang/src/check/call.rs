@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::env::{CtorRef, Lookup};
 use super::interface::TypeBody;
 use super::tree::{Expr, ExprKind, Literal};
-use super::{suggest, unsupported, AmbientOf, Checker, Want, Why};
+use super::{suggest, unsupported, Checker, Want, Why};
 use crate::codes;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::syntax::ast;
@@ -533,7 +533,7 @@ impl Checker<'_> {
         self.require(row, first.span, &what);
         let args = self.arguments(args.iter().map(Arg::Ast).collect(), &params, &what);
         let inner = self.store.extend(info.effect.clone(), effect_args, self.ambient);
-        let body = self.under(inner, AmbientOf::With(first.span), |c| c.with(rest, body, want, span));
+        let body = self.under(inner, self.ambient_of.clone(), |c| c.with(rest, body, want, span));
         let ty = body.ty;
         let kind = ExprKind::With { effect: info.effect, module: info.target, args, body: Box::new(body) };
         Expr { kind, ty, span }

@@ -324,6 +324,9 @@ impl Checker<'_> {
                 .primary(format!("{what} has the effect `{effect}`"))
                 .help("make it a flow"),
             AmbientOf::Flow(name, at) => {
+                // Not the ambient row: inside a `with` that has the handled effect too.
+                let row = self.flow_row.as_ref().map_or(self.ambient, |(row, _)| *row);
+                let allowed = self.store.show(row);
                 let diagnostic = Diagnostic::new(
                     codes::MISSING_EFFECT,
                     format!("the flow `{name}` may not have the effect `{effect}`"),
@@ -331,10 +334,10 @@ impl Checker<'_> {
                 )
                 .primary(format!("{what} brings `{effect}`"));
                 let diagnostic = match at {
-                    Some(at) => diagnostic.label(*at, format!("this signature allows `{ambient}`")),
+                    Some(at) => diagnostic.label(*at, format!("this signature allows `{allowed}`")),
                     None => diagnostic,
                 };
-                let parts = self.store.row(self.ambient);
+                let parts = self.store.row(row);
                 let mut names: Vec<String> = parts.entries.iter().map(|(l, _)| short(l).to_owned()).collect();
                 names.push(effect.to_owned());
                 let tail = match self.store.node(parts.tail) {
@@ -343,7 +346,7 @@ impl Checker<'_> {
                 };
                 diagnostic.help(format!("add it to the row: `/ {{{}{tail}}}`", names.join(", ")))
             }
-            AmbientOf::Lambda(at) | AmbientOf::With(at) => Diagnostic::new(
+            AmbientOf::Lambda(at) => Diagnostic::new(
                 codes::MISSING_EFFECT,
                 format!("the effect `{effect}` is not allowed in this function"),
                 span,
@@ -356,7 +359,7 @@ impl Checker<'_> {
     fn ambient_name(&self) -> String {
         match &self.ambient_of {
             AmbientOf::Flow(name, _) => format!("the flow `{name}`"),
-            AmbientOf::Lambda(_) | AmbientOf::With(_) => "this function".to_owned(),
+            AmbientOf::Lambda(_) => "this function".to_owned(),
             AmbientOf::Guard => "a guard".to_owned(),
             AmbientOf::Config(what) => (*what).to_owned(),
         }

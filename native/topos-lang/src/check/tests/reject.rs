@@ -66,10 +66,13 @@ rejected! {
     missing_effect_of_perform = "import Topos.Lib\nflow f : Int / {Process} =\n  perform IO.print(\"x\")\n  1";
     missing_effect_in_a_lambda = "import Topos.Lib\nflow pure_map : (f : Int -> Int) -> Int = f(1)\nflow g : Int / {IO} = pure_map(fn(x) -> { log(\"x\")\n x })";
     missing_effect_of_a_value = "import Topos.Lib\nflow each : (f : Text -> ()) -> () = f(\"x\")\nflow g : () / {IO} = each(log)";
+    missing_effect_under_a_handler = "import Topos.Lib\nflow f : () -> () / {Process} = with console(\"x\") { perform State.put(1) }";
+    missing_effect_in_a_function_of_the_flow = "import Topos.Lib\nflow f : () -> [()] / {Process} = map(fn(x) -> log(x), [\"x\"])";
     rigid_row_missing = "flow f : (g : () -> Int / e) -> Int = g()";
     effect_arguments = "import Topos.Lib\nflow f : Int / {State Int} = { perform State.put(\"x\")\n perform State.get() }";
     guard_performs = "import Topos.Lib\nflow f : (x : Int) -> Int / {IO} = match x { | 1 when perform IO.read() == None -> 2 | _ -> 3 }";
     config_performs = "import Topos.Lib\nconfig c : Maybe Text = perform IO.read()";
+    config_with_a_function_that_performs = "import Topos.Lib\nflow pure_one : Int = 1\nconfig c : (Text -> ()) = fn(x) -> log(x)";
     operation_arguments = "import Topos.Lib\nflow f : () / {IO} = perform IO.print()";
     not_a_handler = "import Topos.Lib\nflow f = with 1 { 2 }\nflow g = with consle(\"x\") { 2 }";
 
