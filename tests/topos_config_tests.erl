@@ -96,6 +96,8 @@ violations_test_() ->
             {#{listen => "nowhere:4000"}, <<"listen">>, "127.0.0.1:4000"},
             {#{listen => "127.0.0.1:65536"}, <<"listen">>, "127.0.0.1:4000"},
             {#{listen => []}, <<"listen">>, "1..16 addresses"},
+            {#{metrics => #{listen => "0.0.0.0:9100"}}, <<"metrics.listen">>, "insecure = true"},
+            {#{metrics => #{port => 9100}}, <<"metrics.port">>, "listen"},
             {#{tls => #{}}, <<"tls.certfile">>, "a file"},
             {#{tls => #{keyfile => "/nonexistent/key.pem"}}, <<"tls.keyfile">>, "can be read"},
             {#{tls => #{cacertfile => "/"}}, <<"tls.cacertfile">>, "can be read"},

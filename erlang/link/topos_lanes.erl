@@ -24,7 +24,7 @@
 -record(state, {
     senders = #{} :: #{reference() => {key(), atomics:atomics_ref()}},
     %% Senders of earlier generations, by the monitor that tells their end, and how much was in their room.
-    retiring = #{} :: #{reference() => {node(), topos_engine:channel()}},
+    retiring = #{} :: #{reference() => {node(), topos_engine:channel(), Generation :: integer()}},
     %% Who waits until a channel has no sender of an earlier generation.
     waiting = [] :: [{gen_server:from(), topos_engine:channel()}],
     receivers = #{} :: #{reference() => receiver_key()},
@@ -169,12 +169,14 @@ current_sender({Node, Channel, _} = Key, #{generation := Generation} = Settings,
             {ok, Pid} = topos_lane_sup:start_sender(Key, Room, Settings),
             true = ets:insert(topos_lane_senders, {Key, Pid, Room, Generation}),
             %% The row is there before the sender looks at the peer's status, so it misses no change.
-            _ = is_free({Node, Channel}, State) andalso (Pid ! {topos_lane, registered}),
+            _ = is_free({Node, Channel, Generation}, State) andalso (Pid ! {topos_lane, registered}),
             {reply, {Pid, Room}, State#state{senders = Senders#{monitor(process, Pid) => {Key, Room}}}}
     end.
 
--spec is_free({node(), topos_engine:channel()}, state()) -> boolean().
-is_free(Of, #state{retiring = Retiring}) -> not lists:member(Of, maps:values(Retiring)).
+%% Whether no lane of a generation before is being finished. There may be several generations, if changes follow close.
+-spec is_free({node(), topos_engine:channel(), Generation :: integer()}, state()) -> boolean().
+is_free({Node, Channel, Generation}, #state{retiring = Retiring}) ->
+    [] =:= [G || {N, C, G} <- maps:values(Retiring), N =:= Node, C =:= Channel, G < Generation].
 
 %% Moves the lanes of earlier generations aside: their keys are for the lanes to come.
 -spec retired(topos_engine:channel(), state()) -> state().
@@ -190,26 +192,22 @@ retired(Channel, State) ->
                 true = ets:delete(topos_lane_senders, Key),
                 Pid ! {topos_lane, retire},
                 [Ref] = [R || {R, {K, Of}} <- maps:to_list(Senders), K =:= Key, Of =:= Room],
-                Acc#state{senders = Senders#{Ref := {Aside, Room}}, retiring = Retiring#{Ref => {Node, Channel}}};
+                Acc#state{senders = Senders#{Ref := {Aside, Room}}, retiring = Retiring#{Ref => {Node, Channel, Generation}}};
            (_, Acc) ->
                 Acc
         end, State, Rows).
 
-%% The last lane of earlier generations has ended: those that wait may send.
--spec released({node(), topos_engine:channel()}, state()) -> state().
-released({Node, Channel} = Of, State) ->
-    case is_free(Of, State) of
-        true ->
-            Rows = ets:match_object(topos_lane_senders, {{Node, Channel, '_'}, '_', '_', '_'}),
-            ok = lists:foreach(fun({_, Pid, _, _}) -> Pid ! {topos_lane, registered} end, Rows),
-            State;
-        false ->
-            State
-    end.
+%% A lane of an earlier generation has ended: those that waited for it alone may send.
+-spec released({node(), topos_engine:channel(), integer()}, state()) -> state().
+released({Node, Channel, _}, State) ->
+    Rows = ets:match_object(topos_lane_senders, {{Node, Channel, '_'}, '_', '_', '_'}),
+    Free = [Pid || {_, Pid, _, Generation} <- Rows, is_free({Node, Channel, Generation}, State)],
+    ok = lists:foreach(fun(Pid) -> Pid ! {topos_lane, registered} end, Free),
+    State.
 
 -spec finished(state()) -> state().
 finished(#state{waiting = Waiting, retiring = Retiring} = State) ->
-    Busy = [Channel || {_, Channel} <- maps:values(Retiring)],
+    Busy = [Channel || {_, Channel, _} <- maps:values(Retiring)],
     {Wait, Done} = lists:partition(fun({_, Channel}) -> lists:member(Channel, Busy) end, Waiting),
     ok = lists:foreach(fun({From, _}) -> gen_server:reply(From, ok) end, Done),
     State#state{waiting = Wait}.
