@@ -6,6 +6,7 @@
 //! command early is a [`failure::Failure`].
 
 mod args;
+mod build;
 mod commands;
 mod explain;
 mod failure;
