@@ -188,7 +188,7 @@ messages_not_taken_yet_are_in_doubt_too() ->
     ?assertMatch({up, _, 5}, event(Ref)),
     ok = topos_partisan:send(?PEER, anybody, hello),
     _ = batch(Peer),
-    {Lane, _} = topos_lanes:sender({?PEER, data, 0}),
+    {Lane, _} = topos_lanes:sender({?PEER, data, 0}, generation(data)),
     Monitor = monitor(process, Lane),
     true = erlang:suspend_process(Lane),
     ok = topos_link:forget(?PEER),
@@ -445,3 +445,7 @@ engine_call(Name) ->
     receive {fake_engine, Call} when element(1, Call) =:= Name -> Call after ?WAIT -> error({not_called, Name}) end.
 
 now_ms() -> erlang:monotonic_time(millisecond).
+
+generation(Channel) ->
+    {ok, #{generation := Generation}} = topos_local:channel(Channel),
+    Generation.

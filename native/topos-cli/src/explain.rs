@@ -199,6 +199,15 @@ mod tests {
     }
 
     #[test]
+    fn a_code_has_one_meaning() {
+        let mut seen = std::collections::BTreeSet::new();
+        let own = OWN.iter().map(|(code, _, _)| format!("TP{code:04}"));
+        for code in run_time().into_iter().map(|row| row.code).chain(own) {
+            assert!(seen.insert(code.clone()), "{code} stands for two errors");
+        }
+    }
+
+    #[test]
     fn codes_may_be_shortened() {
         let whole = explain("TP1007").unwrap();
         assert_eq!(explain("1007").unwrap(), whole);

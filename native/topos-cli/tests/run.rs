@@ -141,6 +141,7 @@ fn the_demo_tells_its_story_on_every_engine() {
         for (node, story) in stories {
             assert_tells(&demo, node, story);
         }
+        assert!(!demo.stderr.contains("REPORT"), "a report of Erlang's\n{}", demo.show());
         for remark in ["killing node3 (SIGKILL)", "starting node3 again"] {
             assert_eq!(demo.stderr.matches(remark).count(), 1, "{}", demo.show());
         }
