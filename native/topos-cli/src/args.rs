@@ -59,6 +59,8 @@ pub(crate) enum Command {
     /// Compile programs to beams, or to readable Erlang.
     #[command(after_help = "Examples:\n  topos build app.topos\n  topos build -o ebin src\n  topos build --emit erl -o generated app.topos")]
     Build(Build),
+    /// Remove the beams of the last build and what it remembers.
+    Clean(Clean),
     /// Compile a program and run it on one node or on several.
     #[command(after_help = "Examples:\n  topos run app.topos\n  topos run --nodes 3 --engine otp app.topos\n  \
                             topos run app.topos -- one two\n\n\
@@ -135,6 +137,17 @@ pub(crate) struct Build {
     /// Programs or modules; of a directory all `.topos` files in it.
     #[arg(required = true, value_name = "PATH")]
     pub(crate) files: Vec<PathBuf>,
+}
+
+/// `topos clean`.
+#[derive(Args, Debug)]
+pub(crate) struct Clean {
+    /// Where the beams are.
+    #[arg(short, long, default_value = "_topos", value_name = "DIR")]
+    pub(crate) output: PathBuf,
+    /// Where the cache is.
+    #[arg(long, default_value = "_build/topos", value_name = "DIR")]
+    pub(crate) cache: PathBuf,
 }
 
 /// `topos run`.

@@ -10,7 +10,7 @@ use topos_lang::emit;
 
 use crate::{
     build,
-    args::{Build, Check, Demo, Emit, Explain, Places, Run},
+    args::{Build, Check, Clean, Demo, Emit, Explain, Places, Run},
     explain,
     failure::{Error, Failure},
     frontend::{self, Compiled, Role},
@@ -101,6 +101,12 @@ pub(crate) fn build(args: &Build) -> Result<i32, Failure> {
             terminal::print(&format!("{}\n", args.output.join(name).display()))?;
         }
     }
+    Ok(0)
+}
+
+/// `topos clean`.
+pub(crate) fn clean(args: &Clean) -> Result<i32, Failure> {
+    build::clean(&args.cache, &args.output)?;
     Ok(0)
 }
 

@@ -85,14 +85,20 @@ pub(super) struct Cache {
 impl Cache {
     /// Opens what the last build into `output` left, if this compiler wrote it.
     pub(super) fn open(directory: &Path, output: &Path, erl: &Path) -> Self {
-        let output = std::path::absolute(output).unwrap_or_else(|_| output.to_owned());
-        let name = hash([output.as_os_str().as_encoded_bytes()]);
-        let directory = directory.join(hex(&name[..8]));
+        let directory = place(directory, output);
         let compiler = compiler(erl);
-        let old = fs::read(directory.join("index")).ok().and_then(|bytes| verified(&bytes));
-        let old = old.and_then(|body| postcard::from_bytes::<Index>(&body).ok());
-        let old = old.filter(|index| index.version == VERSION && index.compiler == compiler);
+        let old = index(&directory).filter(|index| index.compiler == compiler);
         Self { directory, compiler, old: old.map(|index| index.entries).unwrap_or_default(), new: BTreeMap::new() }
+    }
+
+    /// Removes the cache of that output, whichever compiler wrote it. Answers the modules whose beams were written.
+    pub(super) fn remove(directory: &Path, output: &Path) -> std::io::Result<Vec<String>> {
+        let directory = place(directory, output);
+        let entries = index(&directory).map(|index| index.entries).unwrap_or_default();
+        if directory.is_dir() {
+            fs::remove_dir_all(&directory)?;
+        }
+        Ok(entries.into_values().filter(|(_, entry)| entry.beam.is_some()).map(|(name, _)| name).collect())
     }
 
     /// One that knows nothing; for who writes nothing.
@@ -167,6 +173,18 @@ pub(super) fn encode(interface: &Interface) -> std::io::Result<Vec<u8>> {
 /// The reverse of [`encode`]; the bytes were verified by their hash.
 pub(super) fn decode(bytes: &[u8]) -> Option<Interface> {
     postcard::from_bytes(bytes).ok()
+}
+
+/// Each output directory has a cache of its own.
+fn place(directory: &Path, output: &Path) -> PathBuf {
+    let output = std::path::absolute(output).unwrap_or_else(|_| output.to_owned());
+    directory.join(hex(&hash([output.as_os_str().as_encoded_bytes()])[..8]))
+}
+
+/// The index that is there, if it is whole and of this version.
+fn index(directory: &Path) -> Option<Index> {
+    let body = verified(&fs::read(directory.join("index")).ok()?)?;
+    postcard::from_bytes::<Index>(&body).ok().filter(|index| index.version == VERSION)
 }
 
 /// A hash and what it is of.

@@ -128,6 +128,17 @@ pub(crate) fn build(job: &Job<'_>, home: &Home) -> Result<Done, Failure> {
     Ok(done)
 }
 
+/// Removes what builds into `output` left: their beams, and what is remembered of them.
+pub(crate) fn clean(cache: &Path, output: &Path) -> Result<(), Error> {
+    for name in Cache::remove(cache, output).map_err(|why| unwritable(cache, &why))? {
+        let path = beam_path(output, &name);
+        if path.is_file() {
+            fs::remove_file(&path).map_err(|why| unwritable(&path, &why))?;
+        }
+    }
+    Ok(())
+}
+
 /// Checks without the Erlang side: nothing is written, nothing remembered.
 /// Answers how many files were asked for.
 pub(crate) fn check(path: &PathBuf, stdlib: Option<&Path>) -> Result<(usize, Timings), Failure> {
