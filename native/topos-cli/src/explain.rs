@@ -72,6 +72,18 @@ const OWN: &[(u16, &str, &str)] = &[
         "`topos run --host` takes a name or an address that belongs to this machine: the nodes listen there. The \
          default is 127.0.0.1.",
     ),
+    (
+        813,
+        "two files are the same module",
+        "Each module of a build has a name of its own: what `module` says, else its path below the directory that is \
+         built, `Shop/Cart.topos` is `Shop.Cart`.",
+    ),
+    (
+        814,
+        "an interface in the cache cannot be read",
+        "The directory that `topos build --cache` names holds files of this program alone. It can be removed at any \
+         time: the next build makes it again.",
+    ),
 ];
 
 /// The explanation of a code, given as `TP0201`, `tp201` or `201`.
