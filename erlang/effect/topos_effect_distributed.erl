@@ -5,8 +5,7 @@
 %% not.
 %%
 %% Messages go to the process that performed `init', which has the registered name `topos_program' while the node runs, as
-%% `{topos_program, Sender, Message}'; so the limits of the link hold for its mailbox. Events come from
-%% `topos_program_node'. An error becomes a record of four texts: its code, reason, message and help.
+%% `{topos_program, Sender, Message}'. They and the events come through `topos_program_node'. An error becomes a record of four texts: its code, reason, message and help.
 -module(topos_effect_distributed).
 -behaviour(topos_handler).
 
@@ -96,6 +95,7 @@ statuses(#distributed{}) ->
     [maps:with([node, status, incarnation], Member) || Member <- value(topos_partisan:members())].
 
 -spec send(instance(), node(), term()) -> outcome().
+<<<<<<< HEAD
 send(#distributed{}, Node, Message) -> outcome(send_to(Node, Message, #{})).
 
 %% @doc Sends a message to where the program of a node waits for it.
@@ -105,6 +105,9 @@ send_to(Node, Message, Options) ->
         {error, _} = Error -> Error;
         Self -> topos_partisan:send(Node, ?PROGRAM, {?PROGRAM, Self, Message}, Options)
     end.
+=======
+send(#distributed{}, Node, Message) -> outcome(topos_program_node:send(Node, Message)).
+>>>>>>> main
 
 -spec broadcast(instance(), [node()], term()) -> [{node(), error()}].
 broadcast(#distributed{} = Instance, Nodes, Message) ->

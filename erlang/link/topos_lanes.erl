@@ -14,6 +14,7 @@
 -include("topos_frame.hrl").
 -include_lib("kernel/include/logger.hrl").
 
+-export([announced/2, silenced/1]).
 -export([start_link/0, sender/2, peer/2, is_genuine/1, retire/2, abandon/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 -export_type([key/0]).
@@ -26,7 +27,8 @@
     retiring = #{} :: #{reference() => {node(), topos_engine:channel(), Generation :: integer()}},
     %% Who waits until a channel has no sender of an earlier generation.
     waiting = [] :: [{gen_server:from(), topos_engine:channel()}],
-    receivers = #{} :: #{reference() => receiver_key()}
+    receivers = #{} :: #{reference() => receiver_key()},
+    gate :: topos_gate:t(binary())
 }).
 -type state() :: #state{}.
 
@@ -68,6 +70,14 @@ peer(Node, gone) ->
 peer(Node, opened) -> topos_channel_stats:connected(Node);
 peer(_, closed) -> ok.
 
+%% @doc Subscribers were told that this life of the node is up: what it sends is delivered from now on.
+-spec announced(node(), topos_incarnation:t()) -> ok.
+announced(Node, Incarnation) -> gen_server:cast(?MODULE, {announced, Node, Incarnation}).
+
+%% @doc Subscribers were told that the node is down.
+-spec silenced(node()) -> ok.
+silenced(Node) -> gen_server:cast(?MODULE, {silenced, Node}).
+
 %% @doc Whether a frame belongs to the open session of its source and is meant for this life of this node.
 -spec is_genuine(topos_frame:t()) -> {true, {node(), topos_incarnation:t()}} | false.
 is_genuine(#{source := Source, incarnation := Incarnation, destination := Destination, token := Token}) ->
@@ -90,7 +100,10 @@ is_genuine(#{source := Source, incarnation := Incarnation, destination := Destin
 init([]) ->
     true = ets:delete_all_objects(topos_lane_senders),
     true = ets:delete_all_objects(topos_lane_receivers),
-    {ok, #state{}}.
+    %% After a restart of this process: those that are up were announced before.
+    Up = [{Node, Incarnation} || {Node, Status} <- topos_link:peers(), Status =:= up orelse Status =:= suspect,
+                                 {_, Incarnation} <- [topos_link:status(Node)]],
+    {ok, #state{gate = topos_gate:new(Up)}}.
 
 -spec handle_call(term(), gen_server:from(), state()) ->
     {reply, {pid(), atomics:atomics_ref()} | stale | ok, state()} | {noreply, state()}.
@@ -102,8 +115,14 @@ handle_call({sender, {_, Channel, _} = Key, Generation}, _From, State) ->
 handle_call({retire, Channel}, From, State) ->
     {noreply, finished(retired(Channel, State#state{waiting = [{From, Channel} | State#state.waiting]}))}.
 
--spec handle_cast({gone, node()}, state()) -> {noreply, state()}.
-handle_cast({gone, Node}, State) ->
+-spec handle_cast({gone | silenced, node()} | {announced, node(), topos_incarnation:t()}, state()) -> {noreply, state()}.
+handle_cast({announced, Node, Incarnation}, #state{gate = Gate} = State) ->
+    {Waited, Open} = topos_gate:open(Node, Incarnation, Gate),
+    {noreply, lists:foldl(fun(Frame, Acc) -> on_batch({Node, Incarnation}, Frame, Acc) end, State#state{gate = Open}, Waited)};
+handle_cast({silenced, Node}, #state{gate = Gate} = State) ->
+    {noreply, State#state{gate = topos_gate:close(Node, Gate)}};
+handle_cast({gone, Node}, #state{gate = Gate} = Before) ->
+    State = Before#state{gate = topos_gate:close(Node, Gate)},
     Gone = ets:match(topos_lane_receivers, {{Node, '_', '_'}, '$1'}),
     ok = lists:foreach(fun([Pid]) -> topos_lane_sup:stop(Pid) end, Gone),
     true = ets:match_delete(topos_lane_receivers, {{Node, '_', '_'}, '_'}),
@@ -194,18 +213,14 @@ finished(#state{waiting = Waiting, retiring = Retiring} = State) ->
     State#state{waiting = Wait}.
 
 -spec on_frame({node(), topos_incarnation:t()}, topos_frame:t(), state()) -> state().
-on_frame({Node, Incarnation}, #{kind := ?TOPOS_FRAME_BATCH, payload := Payload}, State) ->
-    case topos_frame:decode_batch(Payload) of
-        {ok, {Lane, Stream, Sequence, Records}} ->
-            case receiver({Node, Incarnation, Lane}, State) of
-                {ok, Pid, Next} ->
-                    Pid ! {topos_batch, Stream, Sequence, Records},
-                    Next;
-                {error, too_many} ->
-                    malformed(State)
-            end;
-        {error, malformed} ->
-            malformed(State)
+on_frame(From, #{kind := ?TOPOS_FRAME_BATCH, payload := Payload}, #state{gate = Gate} = State) ->
+    case topos_gate:pass(From, Payload, Gate) of
+        pass ->
+            on_batch(From, Payload, State);
+        {hold, Held} ->
+            State#state{gate = Held};
+        drop ->
+            State
     end;
 on_frame({Node, _}, #{kind := ?TOPOS_FRAME_ACK, payload := Payload}, State) ->
     case topos_frame:decode_ack(Payload) of
@@ -217,6 +232,21 @@ on_frame({Node, _}, #{kind := ?TOPOS_FRAME_ACK, payload := Payload}, State) ->
     end;
 on_frame(_, _, State) ->
     malformed(State).
+
+-spec on_batch({node(), topos_incarnation:t()}, binary(), state()) -> state().
+on_batch({Node, Incarnation}, Payload, State) ->
+    case topos_frame:decode_batch(Payload) of
+        {ok, {Lane, Stream, Sequence, Records}} ->
+            case receiver({Node, Incarnation, Lane}, State) of
+                {ok, Pid, Next} ->
+                    Pid ! {topos_batch, Stream, Sequence, Records},
+                    Next;
+                {error, too_many} ->
+                    malformed(State)
+            end;
+        {error, malformed} ->
+            malformed(State)
+    end.
 
 %% A lane that is being finished and the one that takes its place tell by the stream which of them is meant.
 -spec senders_of(node(), binary(), non_neg_integer(), state()) -> [pid()].

@@ -157,7 +157,8 @@ handle_info({topos_engine, {down, Node, Reason}}, State) ->
 handle_info({topos_engine, reset}, State) ->
     {noreply, all_down(engine_reset, State)};
 handle_info({'DOWN', Ref, process, _, Reason}, #state{engine = Ref} = State) ->
-    ?LOG_WARNING("topos_partisan: the engine ended: ~0tp", [Reason]),
+    %% `shutdown': the node stops, and the engine goes first.
+    _ = Reason =:= shutdown orelse ?LOG_WARNING("topos_partisan: the engine ended: ~0tp", [Reason]),
     {noreply, all_down(engine_ended, State#state{engine = undefined})};
 handle_info(_, State) ->
     {noreply, State}.
