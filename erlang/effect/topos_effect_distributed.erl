@@ -15,7 +15,7 @@
 -export([monitor/2, demonitor/2, on_up/2, on_down/2, cancel/2]).
 -export([configuration/2]).
 %% For `topos_effect_channel'.
--export([send_to/3, outcome/1]).
+-export([outcome/1]).
 -export_type([instance/0, error/0]).
 
 -compile({no_auto_import, [monitor/2, demonitor/2]}).
@@ -95,19 +95,7 @@ statuses(#distributed{}) ->
     [maps:with([node, status, incarnation], Member) || Member <- value(topos_partisan:members())].
 
 -spec send(instance(), node(), term()) -> outcome().
-<<<<<<< HEAD
-send(#distributed{}, Node, Message) -> outcome(send_to(Node, Message, #{})).
-
-%% @doc Sends a message to where the program of a node waits for it.
--spec send_to(node(), term(), topos_partisan:send_options()) -> ok | {error, topos_error:t()}.
-send_to(Node, Message, Options) ->
-    case topos_partisan:node() of
-        {error, _} = Error -> Error;
-        Self -> topos_partisan:send(Node, ?PROGRAM, {?PROGRAM, Self, Message}, Options)
-    end.
-=======
 send(#distributed{}, Node, Message) -> outcome(topos_program_node:send(Node, Message)).
->>>>>>> main
 
 -spec broadcast(instance(), [node()], term()) -> [{node(), error()}].
 broadcast(#distributed{} = Instance, Nodes, Message) ->

@@ -16,10 +16,6 @@ use crate::{
 };
 
 /// The effects that `topos_effect` installs handlers for when a program starts.
-<<<<<<< HEAD
-const ROOT_EFFECTS: &[&str] =
-    &["Topos.IO.IO", "Topos.Process.Process", "Topos.Time.Time", "Topos.Runner.Runner", "Topos.Partisan.Distributed", "Topos.Channel.Channel"];
-=======
 pub(crate) const ROOT_EFFECTS: &[&str] = &[
     "Topos.IO.IO",
     "Topos.Process.Process",
@@ -27,8 +23,8 @@ pub(crate) const ROOT_EFFECTS: &[&str] = &[
     "Topos.Random.Random",
     "Topos.Runner.Runner",
     "Topos.Partisan.Distributed",
+    "Topos.Channel.Channel",
 ];
->>>>>>> main
 
 /// A module without mistakes.
 #[derive(Debug)]
