@@ -16,7 +16,8 @@ groups() ->
         one_sided_channel, parallelism_changes_under_a_keyed_stream, closing_delivers_what_was_accepted,
         closing_gives_up_in_time, wrong_changes_are_refused, order_none_delivers_all,
         at_most_once_never_twice, expired_is_told, monotonic_keeps_the_last_value, statistics_are_true,
-        head_of_line_is_reported, load_is_not_reported, endpoint_serves_statistics
+        head_of_line_is_reported, load_is_not_reported, endpoint_serves_statistics,
+        adaptive_lanes_grow_and_shrink
     ],
     [{Engine, [], Cases} || Engine <- topos_engine:names()].
 
@@ -268,6 +269,28 @@ endpoint_serves_statistics(Config) ->
     Silent = [element(2, {ok, _} = gen_tcp:connect(Ip, Port, [])) || _ <- lists:seq(1, 20)],
     ok = lists:foreach(fun gen_tcp:close/1, Silent),
     ?assertMatch({200, _, _}, Get("/metrics")).
+
+%% The receiver hangs, so messages queue: lanes are added up to the limit; when all is delivered, in order, they go again.
+adaptive_lanes_grow_and_shrink(Config) ->
+    ok = channel(create, [elastic, #{max_parallelism => 4}], Config),
+    ok = in(a, Config, topos_partisan, send, [b(Config), sink(Config), {k, 0}, #{channel => elastic, key => k, ack => true}]),
+    1 = in(b, Config, topos_ct_channel, suspend_receivers, [<<"elastic">>]),
+    ok = in(a, Config, topos_ct_channel, stream, [b(Config), sink(Config), elastic, 4, 1_500]),
+    Start = erlang:monotonic_time(millisecond),
+    ok = await_lanes(elastic, 4, 10_000, Config),
+    Grown = ?NODE:elapsed(Start),
+    1 = in(b, Config, topos_ct_channel, resume_receivers, [<<"elastic">>]),
+    ok = in(a, Config, topos_ct_channel, stream, [b(Config), sink(Config), elastic, 4, 10]),
+    await_received(1 + 4 * 1_510, Config),
+    ok = await_lanes(elastic, 1, 30_000, Config),
+    ok = channel(close, [elastic], Config),
+    {comment, lists:flatten(io_lib:format("four lanes after ~b ms", [Grown]))}.
+
+await_lanes(Channel, Lanes, Timeout, Config) ->
+    ?NODE:wait_until({lanes, Channel, Lanes}, fun() ->
+        {ok, #{Channel := #{parallelism := N}}} = channel(list, [], Config),
+        N =:= Lanes orelse N
+    end, Timeout).
 
 %% internal
 
