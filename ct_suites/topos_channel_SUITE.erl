@@ -275,13 +275,19 @@ adaptive_lanes_grow_and_shrink(Config) ->
     ok = channel(create, [elastic, #{max_parallelism => 4}], Config),
     ok = in(a, Config, topos_partisan, send, [b(Config), sink(Config), {k, 0}, #{channel => elastic, key => k, ack => true}]),
     1 = in(b, Config, topos_ct_channel, suspend_receivers, [<<"elastic">>]),
-    ok = in(a, Config, topos_ct_channel, stream, [b(Config), sink(Config), elastic, 4, 1_500]),
+    Self = self(),
+    {_, Ref} = spawn_monitor(fun() ->
+        ok = in(a, Config, topos_ct_channel, stream, [b(Config), sink(Config), elastic, 4, 5_000]),
+        Self ! streamed
+    end),
     Start = erlang:monotonic_time(millisecond),
     ok = await_lanes(elastic, 4, 10_000, Config),
     Grown = ?NODE:elapsed(Start),
-    1 = in(b, Config, topos_ct_channel, resume_receivers, [<<"elastic">>]),
-    ok = in(a, Config, topos_ct_channel, stream, [b(Config), sink(Config), elastic, 4, 10]),
-    await_received(1 + 4 * 1_510, Config),
+    _ = in(b, Config, topos_ct_channel, resume_receivers, [<<"elastic">>]),
+    receive streamed -> ok; {'DOWN', Ref, process, _, Why} when Why =/= normal -> error(Why) end,
+    await_received(1 + 4 * 5_000, Config),
+    Keyed = [M || {_, {Key, _} = M} <- in(b, Config, topos_ct_probe, messages, [sink(Config)]), is_integer(Key)],
+    [?assertEqual(lists:seq(1, 5_000), [N || {K, N} <- Keyed, K =:= Key]) || Key <- [1, 2, 3, 4]],
     ok = await_lanes(elastic, 1, 30_000, Config),
     ok = channel(close, [elastic], Config),
     {comment, lists:flatten(io_lib:format("four lanes after ~b ms", [Grown]))}.

@@ -34,7 +34,7 @@
 -type health() :: #{
     status := ok | degraded,
     channels := [#{node := node(), channel := name(), status := status(), blocked_for := non_neg_integer(),
-                   blocked_lanes := [topos_engine:lane()], queue_messages := non_neg_integer()}]
+                   blocked_lanes := [topos_engine:lane() | retiring], queue_messages := non_neg_integer()}]
 }.
 -type answer() :: ok | {error, topos_error:t()}.
 
@@ -120,14 +120,15 @@ all_stats() ->
           [topos_channel_monitor:lane()], non_neg_integer()) -> stats().
 row({Node, Channel}, {Counts, Rtt}, Lanes, Connections) ->
     InFlight = sum(in_flight, Lanes),
+    Current = [Lane || #{lane := Index} = Lane <- Lanes, is_integer(Index)],
     maps:merge(Counts, #{
         node => Node,
         channel => Channel,
-        lanes => length(Lanes),
+        lanes => length(Current),
         queue_messages => sum(messages, Lanes),
         queue_bytes => sum(bytes, Lanes),
         in_flight => InFlight,
-        credit => max(0, length(Lanes) * window(Channel) - InFlight),
+        credit => max(0, length(Current) * window(Channel) - sum(in_flight, Current)),
         connections => Connections,
         reconnects => max(0, topos_channel_stats:connects(Node) - 1),
         rtt => #{
