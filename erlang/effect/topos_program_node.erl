@@ -46,7 +46,11 @@ enter(Cluster) -> call({enter, Cluster}).
 %% @doc Sends a message to the program of that node: its owner receives `{Name, Sender, Message}', with the name it is
 %% registered as.
 -spec send(node(), term()) -> ok | {error, topos_error:t()}.
-send(Node, Message) -> send(Node, Message, #{}).
+send(Node, Message) ->
+    case topos_partisan:node() of
+        {error, _} = Error -> Error;
+        Self -> topos_partisan:send(Node, ?MODULE, {topos_program_message, Self, Message})
+    end.
 
 %% @doc The same with options of `topos_partisan:send/4'.
 -spec send(node(), term(), topos_partisan:send_options()) -> ok | {error, topos_error:t()}.
