@@ -120,10 +120,10 @@ handle_info(_, State) ->
 -spec on_frame({node(), topos_incarnation:t()}, topos_frame:t(), state()) -> state().
 on_frame({Node, Incarnation}, #{kind := ?TOPOS_FRAME_BATCH, payload := Payload}, State) ->
     case topos_frame:decode_batch(Payload) of
-        {ok, {Lane, Stream, Sequence, Records}} ->
+        {ok, {Lane, Stream, Sequence, Flags, Pieces}} ->
             case receiver({Node, Incarnation, Lane}, State) of
                 {ok, Pid, Next} ->
-                    Pid ! {topos_batch, Stream, Sequence, Records},
+                    Pid ! {topos_batch, Stream, Sequence, Flags, Pieces},
                     Next;
                 {error, too_many} ->
                     malformed(State)

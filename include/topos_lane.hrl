@@ -1,0 +1,17 @@
+%% A message on its way to a lane's sender, and in it until it is acknowledged. The tuple is what crosses between the
+%% processes: nothing is built anew for it.
+-ifndef(TOPOS_LANE_HRL).
+-define(TOPOS_LANE_HRL, true).
+
+-record(topos_item, {
+    %% The record as it goes into a batch (`topos_frame:record/3'), and its size in bytes.
+    record :: iodata(),
+    bytes :: non_neg_integer(),
+    %% On a monotonic channel: what a newer item may replace.
+    key = undefined :: term(),
+    %% Who is told the outcome: nobody; a reference, of every outcome; `{failures, Reference}', unless it is `ok'.
+    notify = undefined :: term(),
+    destination :: topos_lane:destination() | undefined
+}).
+
+-endif.
