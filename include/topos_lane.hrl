@@ -4,14 +4,13 @@
 -define(TOPOS_LANE_HRL, true).
 
 -record(topos_item, {
-    %% The record as it goes into a batch (`topos_frame:record/3'), and its size in bytes.
-    record :: iodata(),
+    %% The one piece it is in a batch (`topos_frame:record/4'), and the size of its record in bytes.
+    piece :: topos_frame:piece(),
     bytes :: non_neg_integer(),
     %% On a monotonic channel: what a newer item may replace.
     key = undefined :: term(),
     %% Who is told the outcome: nobody; a reference, of every outcome; `{failures, Reference}', unless it is `ok'.
-    notify = undefined :: term(),
-    destination :: topos_lane:destination() | undefined
+    notify = undefined :: term()
 }).
 
 -endif.

@@ -23,9 +23,9 @@
 %% @doc Sends to a destination on a node, this one included. For guarantees and errors see `topos_partisan:send/4'.
 -spec send(node(), destination(), term(), options()) -> ok | {error, topos_error:t()}.
 send(Node, Destination, Message, Options) ->
-    case topos_local:is_started() of
-        true -> send(topos_local:hot(), Node, Destination, Message, Options);
-        false -> {error, topos_error:new(not_started, #{})}
+    case topos_local:started_hot() of
+        undefined -> {error, topos_error:new(not_started, #{})};
+        Hot -> send(Hot, Node, Destination, Message, Options)
     end.
 
 %% @doc Closes a room: `closed' if it was, else how many messages were in it.
@@ -84,10 +84,9 @@ send(#{max_message_bytes := Max} = Hot, Node, {Kind, Name} = Destination, Messag
             case ets:lookup(topos_peers, Node) of
                 [{_, Status, _, _}] when Status =:= up; Status =:= suspect ->
                     Item = #topos_item{
-                        record = topos_frame:record(Kind, Name, Encoded), bytes = 2 + byte_size(Name) + Size,
-                        destination = Destination
+                        piece = topos_frame:record(Kind, Name, Encoded, Size), bytes = 2 + byte_size(Name) + Size
                     },
-                    on_channel(Hot, Node, Item, Options);
+                    on_channel(Hot, Node, Destination, Item, Options);
                 [{_, Status, _, _}] ->
                     {error, topos_error:new(not_connected, #{node => Node, status => Status})};
                 [] ->
@@ -116,8 +115,8 @@ encode(Message) ->
     Encoded = term_to_iovec(Message),
     {iolist_size(Encoded), Encoded}.
 
--spec on_channel(topos_local:hot(), node(), #topos_item{}, options()) -> ok | {error, topos_error:t()}.
-on_channel(#{channels := Channels} = Hot, Node, #topos_item{destination = {_, Name}} = Item, Options) ->
+-spec on_channel(topos_local:hot(), node(), destination(), #topos_item{}, options()) -> ok | {error, topos_error:t()}.
+on_channel(#{channels := Channels} = Hot, Node, {_, Name}, Item, Options) ->
     Channel = maps:get(channel, Options, data),
     case Channels of
         #{Channel := {1, false}} ->
@@ -142,7 +141,6 @@ in_lane(Hot, {Node, Channel, _} = Key, #topos_item{bytes = Bytes} = Item, Deadli
     {Pid, Room} = topos_lanes:sender(Key),
     case take_room(Hot, Room, Bytes) of
         ok ->
-            ok = topos_local:count(sent),
             case Options of
                 #{ack := true} ->
                     acknowledged(Pid, Node, Item, Options);
@@ -197,7 +195,8 @@ await_room(Pid, Deadline) ->
     end.
 
 -spec acknowledged(pid(), node(), #topos_item{}, options()) -> ok | {error, topos_error:t()}.
-acknowledged(Pid, Node, #topos_item{destination = Destination} = Item, Options) ->
+acknowledged(Pid, Node, #topos_item{piece = Piece} = Item, Options) ->
+    Destination = topos_frame:destination(Piece),
     #{call := Default} = topos_local:config(timeouts),
     Timeout = maps:get(timeout, Options, Default),
     Ref = monitor(process, Pid, [{alias, reply_demonitor}]),

@@ -17,7 +17,7 @@
 %%
 %% Effects, in order:
 %% <ul>
-%% <li>`{send, Stream, Sequence, Flags, [Piece]}': put the batch on the wire; `?TOPOS_BATCH_URGENT' if the acknowledgement is
+%% <li>`{send, Stream, Sequence, Flags, {Count, [Piece]}}': put the batch on the wire; `?TOPOS_BATCH_URGENT' if the acknowledgement is
 %%     waited for, by who sent an item of it or because half of the window is used</li>
 %% <li>`{settle, Notify, Result}': the outcome of an item whose `notify' asks for it: `ok',
 %%     `superseded', `{failed, Reason}' as the receiver reported it, or `in_doubt'</li>
@@ -37,7 +37,7 @@
 -type item() :: #topos_item{}.
 -type result() :: ok | superseded | {failed, byte()} | in_doubt.
 -type effect() ::
-    {send, topos_frame:stream(), pos_integer(), Flags :: byte(), [topos_frame:piece()]}
+    {send, topos_frame:stream(), pos_integer(), Flags :: byte(), {Count :: pos_integer(), [topos_frame:piece()]}}
     | {settle, term(), result()}
     | {failed, byte(), item()}
     | {release, pos_integer(), non_neg_integer()}
@@ -46,12 +46,14 @@
     window => pos_integer(), max_batch => pos_integer(), max_batch_bytes => pos_integer(),
     rto => pos_integer(), max_rto => pos_integer(), pause => pos_integer(), max_pause => pos_integer()
 }.
+-type newest() :: #{Key :: term() => Serial :: non_neg_integer()}.
 -record(batch, {
     sequence :: pos_integer(),
     flags :: byte(),
-    pieces :: [topos_frame:piece()],
-    %% The items that end in this batch, each with the index of its last piece; their sum.
-    items :: [{non_neg_integer(), item()}],
+    %% How many, and they themselves.
+    pieces :: {non_neg_integer(), [topos_frame:piece()]},
+    %% The items that end in this batch, the last first. Each ends with a piece of this batch, in the same order.
+    items :: [item()],
     count :: non_neg_integer(),
     bytes :: non_neg_integer(),
     %% Nobody is to be told of an item that is delivered.
@@ -65,10 +67,10 @@
     next = 1 :: pos_integer(),
     queue = queue:new() :: queue:queue(item() | {keyed, non_neg_integer(), item()}),
     %% What is left of an item that is larger than a batch and was begun.
-    rest = [] :: [{more, iodata()} | {last, iodata(), item()}],
+    rest = none :: none | {[topos_frame:piece(), ...], item()},
     %% Serial number of the next item with a key to be queued; the newest item of each key.
     serial = 0 :: non_neg_integer(),
-    newest = #{} :: #{term() => non_neg_integer()},
+    newest = #{} :: newest(),
     sent = queue:new() :: queue:queue(#batch{}),
     unacknowledged = 0 :: non_neg_integer(),
     %% After which cumulative acknowledgement a reported gap was answered already.
@@ -86,13 +88,15 @@
 -spec new(Stream :: non_neg_integer(), options()) -> t().
 new(Stream, Options) ->
     Defaults = #{
-        window => 8, max_batch => 512, max_batch_bytes => 65536, rto => 1000, max_rto => 8000, pause => 1, max_pause => 64
+        window => 8, max_batch => 1024, max_batch_bytes => 262144, rto => 1000, max_rto => 8000, pause => 1, max_pause => 64
     },
     #{rto := Rto, pause := Pause} = All = maps:merge(Defaults, Options),
     #lane{stream = Stream, options = All, backoff = Rto, pause = Pause}.
 
 -spec enqueue([item()], integer(), t()) -> {t(), [effect()]}.
-enqueue(Items, Now, Lane) -> pump(Now, lists:foldl(fun queue_item/2, Lane, Items), []).
+enqueue(Items, Now, #lane{queue = Queue, serial = Serial, newest = Newest} = Lane) ->
+    {Longer, Next, Known} = queue_items(Items, Queue, Serial, Newest),
+    pump(Now, Lane#lane{queue = Longer, serial = Next, newest = Known}, []).
 
 %% @doc The link carries frames (again): what is unacknowledged goes out once more, then what is queued.
 -spec opened(integer(), t()) -> {t(), [effect()]}.
@@ -144,7 +148,7 @@ give_up(Lane) ->
 
 %% @doc Items waiting for credit, one that is partly sent among them.
 -spec queued(t()) -> non_neg_integer().
-queued(#lane{queue = Queue, rest = []}) -> queue:len(Queue);
+queued(#lane{queue = Queue, rest = none}) -> queue:len(Queue);
 queued(#lane{queue = Queue}) -> queue:len(Queue) + 1.
 
 %% @doc Batches sent and not acknowledged.
@@ -161,11 +165,13 @@ next_timeout(#lane{deadline = Deadline}) -> Deadline.
 
 %% internal
 
--spec queue_item(item(), t()) -> t().
-queue_item(#topos_item{key = undefined} = Item, #lane{queue = Queue} = Lane) ->
-    Lane#lane{queue = queue:in(Item, Queue)};
-queue_item(#topos_item{key = Key} = Item, #lane{queue = Queue, serial = Serial, newest = Newest} = Lane) ->
-    Lane#lane{queue = queue:in({keyed, Serial, Item}, Queue), serial = Serial + 1, newest = Newest#{Key => Serial}}.
+-spec queue_items([item()], queue:queue(), non_neg_integer(), newest()) -> {queue:queue(), non_neg_integer(), newest()}.
+queue_items([#topos_item{key = undefined} = Item | Rest], Queue, Serial, Newest) ->
+    queue_items(Rest, queue:in(Item, Queue), Serial, Newest);
+queue_items([#topos_item{key = Key} = Item | Rest], Queue, Serial, Newest) ->
+    queue_items(Rest, queue:in({keyed, Serial, Item}, Queue), Serial + 1, Newest#{Key => Serial});
+queue_items([], Queue, Serial, Newest) ->
+    {Queue, Serial, Newest}.
 
 -spec plain(item() | {keyed, non_neg_integer(), item()}) -> item().
 plain({keyed, _, Item}) -> Item;
@@ -179,7 +185,7 @@ pump(Now, #lane{open = true, refused = none, unacknowledged = Sent, options = #{
     {Cut, Dropped, Taken} = cut(Lane),
     All = Effects ++ superseded(Dropped),
     case Cut of
-        #batch{pieces = []} ->
+        #batch{pieces = {0, []}} ->
             {Taken, All};
         #batch{flags = Flags} ->
             #lane{next = Next, sent = Queue} = Taken,
@@ -196,93 +202,79 @@ pump(_Now, Lane, Effects) ->
 urgency(Sent, Window) when Sent =:= Window; Sent rem ((Window + 1) div 2) =:= 0 -> ?TOPOS_BATCH_URGENT;
 urgency(_, _) -> 0.
 
-%% A batch under construction: room for pieces and bytes, pieces and items in reverse.
--record(cut, {
-    index = 0 :: non_neg_integer(),
-    pieces = [] :: [topos_frame:piece()],
-    items = [] :: [{non_neg_integer(), item()}],
-    count = 0 :: non_neg_integer(),
-    bytes = 0 :: non_neg_integer(),
-    quiet = true :: boolean(),
-    urgent = 0 :: byte(),
-    dropped = [] :: [item()]
-}).
-
+%% A batch under construction is {Index of the next piece, Bytes left, pieces in reverse, items in reverse, Quiet}, kept in
+%% arguments: this is done for every message.
 -spec cut(t()) -> {#batch{}, Superseded :: [item()], t()}.
-cut(#lane{next = Next, rest = Rest, queue = Queue, newest = Newest, options = Options} = Lane) ->
-    #{max_batch := Max, max_batch_bytes := MaxBytes} = Options,
-    {Cut, Left, Waiting, Known} = continue(Rest, Max, MaxBytes, MaxBytes, #cut{}, Queue, Newest),
-    #cut{pieces = Pieces, items = Items, count = Count, bytes = Bytes, quiet = Quiet, urgent = Flags, dropped = Dropped} = Cut,
-    Batch = #batch{
-        sequence = Next, flags = Flags, pieces = lists:reverse(Pieces), items = lists:reverse(Items), count = Count,
-        bytes = Bytes, quiet = Quiet
-    },
-    {Batch, lists:reverse(Dropped), Lane#lane{rest = Left, queue = Waiting, newest = Known}}.
-
-%% One piece of a begun item fills a batch, but the last.
--spec continue(
-    [{more, iodata()} | {last, iodata(), item()}], integer(), integer(), pos_integer(), #cut{}, queue:queue(),
-    #{term() => non_neg_integer()}
-) -> {#cut{}, [{more, iodata()} | {last, iodata(), item()}], queue:queue(), #{term() => non_neg_integer()}}.
-continue([], Room, Bytes, Max, Cut, Queue, Newest) ->
-    take(Room, Bytes, Max, Cut, Queue, Newest);
-continue([{last, Piece, Item}], Room, Bytes, Max, Cut, Queue, Newest) ->
-    take(Room - 1, Bytes - iolist_size(Piece), Max, ending(Piece, Item, Cut), Queue, Newest);
-continue([{more, _} = Piece | Rest], _, _, _, #cut{pieces = Pieces} = Cut, Queue, Newest) ->
-    {Cut#cut{pieces = [Piece | Pieces]}, Rest, Queue, Newest}.
-
-take(Room, Bytes, _, Cut, Queue, Newest) when Room =:= 0; Bytes =< 0 ->
-    {Cut, [], Queue, Newest};
-take(Room, Bytes, Max, Cut, Queue, Newest) ->
-    case queue:out(Queue) of
-        {empty, _} ->
-            {Cut, [], Queue, Newest};
-        {{value, {keyed, Serial, #topos_item{key = Key} = Item}}, Rest} ->
-            case Newest of
-                #{Key := Newer} when Newer > Serial ->
-                    #cut{dropped = Dropped} = Cut,
-                    take(Room, Bytes, Max, Cut#cut{dropped = [Item | Dropped]}, Rest, Newest);
-                _ ->
-                    fit(Item, Room, Bytes, Max, Cut, {Queue, Rest}, {Newest, maps:remove(Key, Newest)})
-            end;
-        {{value, Item}, Rest} ->
-            fit(Item, Room, Bytes, Max, Cut, {Queue, Rest}, {Newest, Newest})
+cut(#lane{rest = {[Piece, Next | More], Item}} = Lane) ->
+    %% One piece of a begun item fills a batch, but the last.
+    {batch(Lane, {1, [Piece], [], 0, true}), [], Lane#lane{rest = {[Next | More], Item}}};
+cut(#lane{rest = {[Piece], #topos_item{bytes = Bytes, notify = Notify} = Item}} = Lane) ->
+    Max = maps:get(max_batch_bytes, Lane#lane.options),
+    take(Lane#lane{rest = none}, 1, Max - 1 - (Bytes - 1) rem Max, {[Piece], [Item], Bytes, not is_waiting(Notify)});
+cut(#lane{rest = none, options = #{max_batch_bytes := Max}, queue = Queue} = Lane) ->
+    case queue:peek(Queue) of
+        {value, {keyed, _, #topos_item{bytes = Size}}} when Size > Max -> begin_large(Max, Lane);
+        {value, #topos_item{bytes = Size}} when Size > Max -> begin_large(Max, Lane);
+        _ -> take(Lane, 0, Max, {[], [], 0, true})
     end.
 
-%% An item larger than a batch begins one of its own.
-fit(#topos_item{bytes = Size, record = Record} = Item, Room, Bytes, Max, Cut, {_, Rest}, {_, Newest}) when Size =< Bytes ->
-    take(Room - 1, Bytes - Size, Max, ending(Record, Item, Cut), Rest, Newest);
-fit(#topos_item{bytes = Size} = Item, Room, Bytes, Max, #cut{index = 0} = Cut, {_, Rest}, {_, Newest}) when Size > Max ->
-    continue(split_item(Item, Max), Room, Bytes, Max, Cut, Rest, Newest);
-fit(_, _, _, _, Cut, {Queue, _}, {Newest, _}) ->
-    {Cut, [], Queue, Newest}.
+-spec begin_large(pos_integer(), t()) -> {#batch{}, Superseded :: [item()], t()}.
+begin_large(Max, #lane{queue = Queue, newest = Newest} = Lane) ->
+    {{value, Head}, Rest} = queue:out(Queue),
+    case is_superseded(Head, Newest) of
+        true ->
+            {Batch, Dropped, Next} = cut(Lane#lane{queue = Rest}),
+            {Batch, [plain(Head) | Dropped], Next};
+        false ->
+            #topos_item{piece = Piece, key = Key} = Item = plain(Head),
+            Parts = topos_frame:parts(Piece, Max),
+            cut(Lane#lane{queue = Rest, newest = maps:remove(Key, Newest), rest = {Parts, Item}})
+    end.
 
-ending(Piece, #topos_item{bytes = Size, notify = Notify} = Item, #cut{index = Index} = Cut) ->
-    #cut{pieces = Pieces, items = Items, count = Count, bytes = Bytes, quiet = Quiet, urgent = Urgent} = Cut,
-    Waited = is_waiting(Notify),
-    Cut#cut{
-        index = Index + 1, pieces = [Piece | Pieces], items = [{Index, Item} | Items], count = Count + 1,
-        bytes = Bytes + Size, quiet = Quiet andalso not Waited,
-        urgent = case Waited of true -> ?TOPOS_BATCH_URGENT; false -> Urgent end
+-spec is_superseded(item() | {keyed, non_neg_integer(), item()}, newest()) -> boolean().
+is_superseded({keyed, Serial, #topos_item{key = Key}}, Newest) -> maps:get(Key, Newest, Serial) > Serial;
+is_superseded(_, _) -> false.
+
+-spec take(t(), non_neg_integer(), integer(), {[topos_frame:piece()], [item()], non_neg_integer(), boolean()}) ->
+    {#batch{}, Superseded :: [item()], t()}.
+take(#lane{queue = Queue, newest = Newest, options = #{max_batch := Max}} = Lane, Index, Room, {Pieces, Items, Bytes, Quiet}) ->
+    {Cut, Dropped, Rest, Known} = take(Queue, Newest, Index, Max, Room, Pieces, Items, Bytes, Quiet, []),
+    {batch(Lane, Cut), lists:reverse(Dropped), Lane#lane{queue = Rest, newest = Known}}.
+
+take(Queue, Newest, Max, Max, _Room, Pieces, Items, Bytes, Quiet, Dropped) ->
+    {{Max, Pieces, Items, Bytes, Quiet}, Dropped, Queue, Newest};
+take(Queue, Newest, Index, Max, Room, Pieces, Items, Bytes, Quiet, Dropped) ->
+    case queue:out(Queue) of
+        {{value, #topos_item{piece = Piece, bytes = Size, notify = Notify} = Item}, Rest} when Size =< Room ->
+            Still = Quiet andalso not is_waiting(Notify),
+            take(Rest, Newest, Index + 1, Max, Room - Size, [Piece | Pieces], [Item | Items], Bytes + Size, Still, Dropped);
+        {{value, {keyed, _, #topos_item{piece = Piece, bytes = Size, notify = Notify, key = Key} = Item} = Head}, Rest} ->
+            case is_superseded(Head, Newest) of
+                true ->
+                    take(Rest, Newest, Index, Max, Room, Pieces, Items, Bytes, Quiet, [Item | Dropped]);
+                false when Size =< Room ->
+                    Still = Quiet andalso not is_waiting(Notify),
+                    Known = maps:remove(Key, Newest),
+                    take(Rest, Known, Index + 1, Max, Room - Size, [Piece | Pieces], [Item | Items], Bytes + Size, Still, Dropped);
+                false ->
+                    {{Index, Pieces, Items, Bytes, Quiet}, Dropped, Queue, Newest}
+            end;
+        _ ->
+            %% Nothing more, or nothing that fits.
+            {{Index, Pieces, Items, Bytes, Quiet}, Dropped, Queue, Newest}
+    end.
+
+-spec batch(t(), {non_neg_integer(), [topos_frame:piece()], [item()], non_neg_integer(), boolean()}) -> #batch{}.
+batch(#lane{next = Next}, {Count, Pieces, Items, Bytes, Quiet}) ->
+    #batch{
+        sequence = Next, flags = case Quiet of true -> 0; false -> ?TOPOS_BATCH_URGENT end,
+        pieces = {Count, lists:reverse(Pieces)}, items = Items, count = length(Items), bytes = Bytes, quiet = Quiet
     }.
 
 -spec is_waiting(term()) -> boolean().
 is_waiting(undefined) -> false;
 is_waiting({failures, _}) -> false;
 is_waiting(_) -> true.
-
--spec split_item(item(), pos_integer()) -> [{more, binary()} | {last, binary(), item()}, ...].
-split_item(#topos_item{record = Record} = Item, Max) -> parts(erlang:iolist_to_iovec(Record), Max, 0, [], Item).
-
-%% Parts of exactly `Max' bytes and a last one, of sub-binaries of what the record is made of.
--spec parts([binary()], pos_integer(), non_neg_integer(), [binary()], item()) -> [{more, iodata()} | {last, iodata(), item()}].
-parts([], _, _, Part, Item) ->
-    [{last, lists:reverse(Part), Item}];
-parts([Bin | Rest], Max, Held, Part, Item) when Held + byte_size(Bin) =< Max ->
-    parts(Rest, Max, Held + byte_size(Bin), [Bin | Part], Item);
-parts([Bin | Rest], Max, Held, Part, Item) ->
-    {Head, Tail} = split_binary(Bin, Max - Held),
-    [{more, lists:reverse(Part, [Head])} | parts([Tail | Rest], Max, 0, [], Item)].
 
 -spec superseded([item()]) -> [effect()].
 superseded([]) -> [];
@@ -316,7 +308,8 @@ split(Cumulative, Sent, Done) ->
 settle(#batch{quiet = true} = Batch, Reasons) when map_size(Reasons) =:= 0 ->
     release_batch(Batch);
 settle(#batch{sequence = Sequence, items = Items} = Batch, Reasons) ->
-    [Effect || {Index, Item} <- Items, Effect <- outcome(maps:get({Sequence, Index}, Reasons, ok), Item)]
+    Numbered = lists:zip(lists:seq(0, length(Items) - 1), lists:reverse(Items)),
+    [Effect || {Index, Item} <- Numbered, Effect <- outcome(maps:get({Sequence, Index}, Reasons, ok), Item)]
         ++ release_batch(Batch).
 
 -spec outcome(ok | byte(), item()) -> [effect()].
@@ -349,7 +342,7 @@ restart(#lane{stream = Stream} = Lane) ->
     Items = unacknowledged_items(Lane),
     Fresh = reset_backoff(Lane#lane{
         stream = Stream + 1, next = 1, sent = queue:new(), unacknowledged = 0, repaired = none, deadline = infinity,
-        rest = [], refused = none
+        rest = none, refused = none
     }),
     {Fresh, doubt(Items)}.
 
@@ -377,4 +370,8 @@ reset_backoff(#lane{options = #{rto := Rto, pause := Pause}} = Lane) -> Lane#lan
 
 -spec unacknowledged_items(t()) -> [item()].
 unacknowledged_items(#lane{sent = Sent, rest = Rest}) ->
-    [Item || #batch{items = Items} <- queue:to_list(Sent), {_, Item} <- Items] ++ [Item || {last, _, Item} <- Rest].
+    lists:append([lists:reverse(Items) || #batch{items = Items} <- queue:to_list(Sent)]) ++ begun(Rest).
+
+-spec begun(none | {[topos_frame:piece()], item()}) -> [item()].
+begun(none) -> [];
+begun({_, Item}) -> [Item].

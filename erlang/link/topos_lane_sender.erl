@@ -45,6 +45,7 @@ handle_cast(_, State) -> {noreply, State}.
 -spec handle_info(term(), state()) -> {noreply, state()} | {stop, normal, state()}.
 handle_info(#topos_item{} = Item, #state{core = Core} = State) ->
     Items = drain(?DRAIN, [Item]),
+    ok = topos_local:count(sent, length(Items)),
     {noreply, carry_out(topos_lane_out:enqueue(Items, now_ms(), Core), State)};
 handle_info({topos_ack, Stream, Cumulative, Flags, Failures}, #state{core = Core} = State) ->
     {noreply, carry_out(topos_lane_out:ack(Stream, Cumulative, Flags band ?TOPOS_ACK_GAP =/= 0, {Failures, now_ms()}, Core), State)};
@@ -112,7 +113,7 @@ effects([Effect | Rest], Refused, State) ->
     ok = effect(Effect, State),
     effects(Rest, Refused, State).
 
--spec send(topos_frame:stream(), pos_integer(), byte(), [topos_frame:piece()], state()) -> ok | overloaded.
+-spec send(topos_frame:stream(), pos_integer(), byte(), {pos_integer(), [topos_frame:piece()]}, state()) -> ok | overloaded.
 send(Stream, Sequence, Flags, Pieces, #state{key = {Node, Channel, Index}, lane_id = Lane}) ->
     case ets:lookup(topos_peers, Node) of
         [{_, _, Incarnation, Token}] when is_binary(Token) ->
@@ -138,7 +139,8 @@ effect({settle, {failures, Ref}, Result}, _State) ->
 effect({settle, Ref, Result}, _State) ->
     Ref ! {Ref, Result},
     ok;
-effect({failed, Reason, #topos_item{destination = Destination}}, #state{key = {Node, _, _}}) ->
+effect({failed, Reason, #topos_item{piece = Piece}}, #state{key = {Node, _, _}}) ->
+    Destination = topos_frame:destination(Piece),
     ok = topos_local:count(undeliverable),
     topos_events:undeliverable(Node, topos_lane:failure(Reason, Node, Destination));
 effect({release, Messages, Bytes}, #state{room = Room}) ->

@@ -18,7 +18,7 @@
 -module(topos_local).
 -behaviour(gen_server).
 
--export([start_link/1, is_started/0, config/0, config/1, engine/0, hot/0, self/0, name/0, incarnation/0, live_again/1, set_addresses/1]).
+-export([start_link/1, is_started/0, config/0, config/1, engine/0, hot/0, started_hot/0, self/0, name/0, incarnation/0, live_again/1, set_addresses/1]).
 -export([count/1, count/2, counts/0, take/3]).
 -export([init/1, handle_call/3, handle_cast/2, terminate/2]).
 -export_type([given/0, hot/0, counter/0]).
@@ -68,6 +68,10 @@ engine() -> maps:get(engine, hot()).
 %% @doc Fails with `badarg' while the node is not started.
 -spec hot() -> hot().
 hot() -> persistent_term:get(?HOT).
+
+%% @doc The same, for a caller that does not know whether the node is started.
+-spec started_hot() -> hot() | undefined.
+started_hot() -> persistent_term:get(?HOT, undefined).
 
 %% @doc This node as its peers know it.
 -spec self() -> topos_peer_core:self().
