@@ -23,7 +23,7 @@ step() ->
         {2, {wait, range(1, 3000)}}
     ]).
 
-options() -> #{window => 3, max_batch => 2, max_batch_bytes => 64, rto => 1000, max_rto => 4000}.
+options() -> #{window => 3, max_batch => 2, max_batch_bytes => 64, max_piece => 80, rto => 1000, max_rto => 4000}.
 
 -record(world, {
     now = 0,

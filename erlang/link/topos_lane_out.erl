@@ -1,7 +1,8 @@
 %% @doc The sending half of a lane, as a pure state machine: batches, credit, retransmission.
 %%
 %% Items are queued, cut into batches of at most `max_batch' pieces and `max_batch_bytes' bytes, and numbered from 1 within a
-%% stream. An item is one piece, unless it is larger than a batch: then it is several, and counts as sent with the last. At most `window' batches are unacknowledged; they are kept and sent again, all of them in order
+%% stream. An item larger than that is a batch by itself, and one larger than `max_piece' several: then it counts as sent
+%% with the last. At most `window' batches are unacknowledged; they are kept and sent again, all of them in order
 %% (go-back-N), after the link came back, after the receiver reported a gap, and when no acknowledgement made progress for
 %% a retransmission time-out that doubles up to `max_rto'. Together with `topos_lane_in' this delivers every item once
 %% and in order while both ends live, whatever the transport loses, repeats or reorders.
@@ -43,7 +44,7 @@
     | {release, pos_integer(), non_neg_integer()}
     | {in_doubt, pos_integer()}.
 -type options() :: #{
-    window => pos_integer(), max_batch => pos_integer(), max_batch_bytes => pos_integer(),
+    window => pos_integer(), max_batch => pos_integer(), max_batch_bytes => pos_integer(), max_piece => pos_integer(),
     rto => pos_integer(), max_rto => pos_integer(), pause => pos_integer(), max_pause => pos_integer()
 }.
 -type newest() :: #{Key :: term() => Serial :: non_neg_integer()}.
@@ -88,7 +89,8 @@
 -spec new(Stream :: non_neg_integer(), options()) -> t().
 new(Stream, Options) ->
     Defaults = #{
-        window => 8, max_batch => 1024, max_batch_bytes => 262144, rto => 1000, max_rto => 8000, pause => 1, max_pause => 64
+        window => 8, max_batch => 1024, max_batch_bytes => 262144, max_piece => 262144,
+        rto => 1000, max_rto => 8000, pause => 1, max_pause => 64
     },
     #{rto := Rto, pause := Pause} = All = maps:merge(Defaults, Options),
     #lane{stream = Stream, options = All, backoff = Rto, pause = Pause}.
@@ -209,17 +211,17 @@ cut(#lane{rest = {[Piece, Next | More], Item}} = Lane) ->
     %% One piece of a begun item fills a batch, but the last.
     {batch(Lane, {1, [Piece], [], 0, true}), [], Lane#lane{rest = {[Next | More], Item}}};
 cut(#lane{rest = {[Piece], #topos_item{bytes = Bytes, notify = Notify} = Item}} = Lane) ->
-    Max = maps:get(max_batch_bytes, Lane#lane.options),
-    take(Lane#lane{rest = none}, 1, Max - 1 - (Bytes - 1) rem Max, {[Piece], [Item], Bytes, not is_waiting(Notify)});
+    #{max_batch_bytes := Max, max_piece := MaxPiece} = Lane#lane.options,
+    take(Lane#lane{rest = none}, 1, Max - 1 - (Bytes - 1) rem MaxPiece, {[Piece], [Item], Bytes, not is_waiting(Notify)});
 cut(#lane{rest = none, options = #{max_batch_bytes := Max}, queue = Queue} = Lane) ->
     case queue:peek(Queue) of
-        {value, {keyed, _, #topos_item{bytes = Size}}} when Size > Max -> begin_large(Max, Lane);
-        {value, #topos_item{bytes = Size}} when Size > Max -> begin_large(Max, Lane);
+        {value, {keyed, _, #topos_item{bytes = Size}}} when Size > Max -> begin_large(Lane);
+        {value, #topos_item{bytes = Size}} when Size > Max -> begin_large(Lane);
         _ -> take(Lane, 0, Max, {[], [], 0, true})
     end.
 
--spec begin_large(pos_integer(), t()) -> {#batch{}, Superseded :: [item()], t()}.
-begin_large(Max, #lane{queue = Queue, newest = Newest} = Lane) ->
+-spec begin_large(t()) -> {#batch{}, Superseded :: [item()], t()}.
+begin_large(#lane{queue = Queue, newest = Newest, options = #{max_piece := Max}} = Lane) ->
     {{value, Head}, Rest} = queue:out(Queue),
     case is_superseded(Head, Newest) of
         true ->

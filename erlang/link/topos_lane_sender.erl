@@ -18,6 +18,8 @@
 }).
 -type state() :: #state{}.
 
+-define(MAX_PIECE, 1_250_000).
+-define(MAX_SHARED_PIECE, 262_144).
 %% Items taken from the mailbox before anything is sent: a few batches.
 -define(DRAIN, 1024).
 
@@ -33,8 +35,16 @@ init({{_, Channel, Index} = Key, Room}) ->
         key = Key,
         lane_id = {atom_to_binary(Channel), Index},
         room = Room,
-        core = topos_lane_out:new(Stream, #{})
+        core = topos_lane_out:new(Stream, #{max_piece => max_piece()})
     }}.
+
+%% Where lanes share a socket, a large piece holds the others up; where they do not, each piece is only more work.
+-spec max_piece() -> pos_integer().
+max_piece() ->
+    case (topos_local:engine()):capabilities() of
+        #{lane_isolation := true} -> ?MAX_PIECE;
+        #{lane_isolation := false} -> ?MAX_SHARED_PIECE
+    end.
 
 -spec handle_call(term(), gen_server:from(), state()) -> {reply, ok, state()}.
 handle_call(_, _From, State) -> {reply, ok, State}.

@@ -1,6 +1,9 @@
-%% @doc The process that lane frames are addressed to, and the keeper of lanes: it checks each frame against the session of
-%% its source, hands batches to the receiver of their lane and acknowledgements to the sender, and starts both when they
-%% are first needed.
+%% @doc The process that lane frames are addressed to, and the keeper of lanes, which it starts when they are first needed.
+%%
+%% A frame is checked against the session of its source, a batch handed to the receiver of its lane and an acknowledgement
+%% to the sender: by `frame/1' where it arrives, if the engine can (`topos_engine:set_handler/2'), else by this process. A
+%% lane that does not exist yet is always the process's business. Should a batch overtake the one that starts its lane, that
+%% is a gap like any other.
 %%
 %% A lane is a peer, a channel and an index. The index is chosen by the key of a message, so messages of one key keep
 %% their order.
@@ -10,8 +13,8 @@
 -include("topos_frame.hrl").
 -include_lib("kernel/include/logger.hrl").
 
--export([start_link/0, sender/1, peer/2, is_genuine/1]).
--export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
+-export([start_link/0, sender/1, peer/2, is_genuine/1, frame/1]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 -export_type([key/0]).
 
 -type key() :: {node(), topos_engine:channel(), topos_engine:lane()}.
@@ -57,13 +60,32 @@ is_genuine(#{source := Source, incarnation := Incarnation, destination := Destin
             false
     end.
 
+%% @doc Handles a message for `topos_lanes' in the process that calls.
+-spec frame({topos, byte(), non_neg_integer(), binary()}) -> ok.
+frame(Message) ->
+    case route(Message) of
+        ok ->
+            ok;
+        {start, _, _} ->
+            case whereis(?MODULE) of
+                undefined -> ok;
+                Pid -> Pid ! Message, ok
+            end
+    end.
+
 %% gen_server
 
 -spec init([]) -> {ok, state()}.
 init([]) ->
     true = ets:delete_all_objects(topos_lane_senders),
     true = ets:delete_all_objects(topos_lane_receivers),
+    %% So that terminate/2 runs.
+    _ = process_flag(trap_exit, true),
+    ok = topos_engine:set_handler(?TOPOS_DEST_PROCESS_LANES, ?MODULE),
     {ok, #state{}}.
+
+-spec terminate(term(), state()) -> ok.
+terminate(_Reason, _State) -> topos_engine:unset_handler(?TOPOS_DEST_PROCESS_LANES).
 
 -spec handle_call({sender, key()}, gen_server:from(), state()) -> {reply, {pid(), atomics:atomics_ref()}, state()}.
 handle_call({sender, Key}, _From, #state{senders = Senders} = State) ->
@@ -88,18 +110,10 @@ handle_cast({gone, Node}, State) ->
     {noreply, State}.
 
 -spec handle_info(term(), state()) -> {noreply, state()}.
-handle_info({topos, _Version, _Epoch, Bytes}, State) ->
-    case topos_frame:decode(Bytes) of
-        {ok, Frame} ->
-            case is_genuine(Frame) of
-                {true, From} ->
-                    {noreply, on_frame(From, Frame, State)};
-                false ->
-                    ok = topos_local:count(refused_frames),
-                    {noreply, State}
-            end;
-        {error, _} ->
-            {noreply, malformed(State)}
+handle_info({topos, _Version, _Epoch, _Bytes} = Message, State) ->
+    case route(Message) of
+        {start, Key, Batch} -> {noreply, start(Key, Batch, State)};
+        ok -> {noreply, State}
     end;
 handle_info({'DOWN', Ref, process, Pid, Reason}, #state{senders = Senders, receivers = Receivers} = State) ->
     case State of
@@ -117,30 +131,41 @@ handle_info(_, State) ->
 
 %% internal
 
--spec on_frame({node(), topos_incarnation:t()}, topos_frame:t(), state()) -> state().
-on_frame({Node, Incarnation}, #{kind := ?TOPOS_FRAME_BATCH, payload := Payload}, State) ->
+-spec route({topos, byte(), non_neg_integer(), binary()}) -> ok | {start, receiver_key(), tuple()}.
+route({topos, _Version, _Epoch, Bytes}) ->
+    case topos_frame:decode(Bytes) of
+        {ok, Frame} ->
+            case is_genuine(Frame) of
+                {true, From} -> on_frame(From, Frame);
+                false -> topos_local:count(refused_frames)
+            end;
+        {error, _} ->
+            malformed()
+    end.
+
+-spec on_frame({node(), topos_incarnation:t()}, topos_frame:t()) -> ok | {start, receiver_key(), tuple()}.
+on_frame({Node, Incarnation}, #{kind := ?TOPOS_FRAME_BATCH, payload := Payload}) ->
     case topos_frame:decode_batch(Payload) of
         {ok, {Lane, Stream, Sequence, Flags, Pieces}} ->
-            case receiver({Node, Incarnation, Lane}, State) of
-                {ok, Pid, Next} ->
-                    Pid ! {topos_batch, Stream, Sequence, Flags, Pieces},
-                    Next;
-                {error, too_many} ->
-                    malformed(State)
+            Key = {Node, Incarnation, Lane},
+            Batch = {topos_batch, Stream, Sequence, Flags, Pieces},
+            case ets:lookup(topos_lane_receivers, Key) of
+                [{_, Pid}] -> Pid ! Batch, ok;
+                [] -> {start, Key, Batch}
             end;
         {error, malformed} ->
-            malformed(State)
+            malformed()
     end;
-on_frame({Node, _}, #{kind := ?TOPOS_FRAME_ACK, payload := Payload}, State) ->
+on_frame({Node, _}, #{kind := ?TOPOS_FRAME_ACK, payload := Payload}) ->
     case topos_frame:decode_ack(Payload) of
         {ok, {{Channel, Index}, Stream, Cumulative, Flags, Failures}} ->
             _ = [Pid ! {topos_ack, Stream, Cumulative, Flags, Failures} || Pid <- sender_of(Node, Channel, Index)],
-            State;
+            ok;
         {error, malformed} ->
-            malformed(State)
+            malformed()
     end;
-on_frame(_, _, State) ->
-    malformed(State).
+on_frame(_, _) ->
+    malformed().
 
 -spec sender_of(node(), binary(), non_neg_integer()) -> [pid()].
 sender_of(Node, Channel, Index) ->
@@ -150,20 +175,18 @@ sender_of(Node, Channel, Index) ->
         error:badarg -> []
     end.
 
--spec receiver(receiver_key(), state()) -> {ok, pid(), state()} | {error, too_many}.
-receiver({Node, Incarnation, _} = Key, #state{receivers = Receivers} = State) ->
-    case ets:lookup(topos_lane_receivers, Key) of
-        [{_, Pid}] ->
-            {ok, Pid, State};
-        [] ->
-            case ets:select_count(topos_lane_receivers, [{{{Node, Incarnation, '_'}, '_'}, [], [true]}]) of
-                N when N >= ?MAX_RECEIVERS_PER_PEER ->
-                    {error, too_many};
-                _ ->
-                    {ok, Pid} = topos_lane_sup:start_receiver(Key),
-                    true = ets:insert(topos_lane_receivers, {Key, Pid}),
-                    {ok, Pid, State#state{receivers = Receivers#{monitor(process, Pid) => Key}}}
-            end
+-spec start(receiver_key(), tuple(), state()) -> state().
+start({Node, Incarnation, _} = Key, Batch, #state{receivers = Receivers} = State) ->
+    case ets:select_count(topos_lane_receivers, [{{{Node, Incarnation, '_'}, '_'}, [], [true]}]) of
+        N when N >= ?MAX_RECEIVERS_PER_PEER ->
+            ok = malformed(),
+            State;
+        _ ->
+            {ok, Pid} = topos_lane_sup:start_receiver(Key),
+            %% Before others can find the receiver, it has its first batch.
+            Pid ! Batch,
+            true = ets:insert(topos_lane_receivers, {Key, Pid}),
+            State#state{receivers = Receivers#{monitor(process, Pid) => Key}}
     end.
 
 %% A sender that ended by itself had closed its room and told what became of its items. One that crashed did not: what was
@@ -179,7 +202,5 @@ sender_ended({Node, _, _} = Key, Pid, Room, Reason) ->
             topos_events:in_doubt(Node, Count)
     end.
 
--spec malformed(state()) -> state().
-malformed(State) ->
-    ok = topos_local:count(malformed_frames),
-    State.
+-spec malformed() -> ok.
+malformed() -> topos_local:count(malformed_frames).
