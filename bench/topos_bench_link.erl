@@ -16,6 +16,7 @@
 main(Args) ->
     case options(Args, #{json => false, quick => false, rounds => 5, only => ?PARTS}) of
         {ok, Options} ->
+            ok = io:setopts(standard_error, [{encoding, unicode}]),
             ok = run(Options),
             halt(0);
         {error, Why} ->

@@ -6,7 +6,7 @@
 %% Bursts.
 -export([start_sink/0, await_sink/2, burst/5, burst/6]).
 %% Latency.
--export([start_echo/2, stop_echo/1, ping/5, start_bulk/4, stop_bulk/1, serve/0, calls/4, echo/1, handle_request/2]).
+-export([acknowledged/2, start_echo/2, stop_echo/1, ping/5, start_bulk/4, stop_bulk/1, serve/0, calls/4, echo/1, handle_request/2]).
 
 -define(SINK, topos_bench_sink).
 -define(ECHO, topos_bench_echo).
@@ -144,6 +144,18 @@ send_fun(distributed_erlang, Node, _, To) ->
     fun(P) -> {To, Node} ! P end.
 
 %% Latency under load
+
+%% @doc Times of small messages until they are known to be delivered, in microseconds.
+-spec acknowledged(node(), pos_integer()) -> [pos_integer()].
+acknowledged(Node, Count) ->
+    [
+        begin
+            Started = erlang:monotonic_time(microsecond),
+            {error, {no_such_process, _}} = topos_partisan:send(Node, topos_bench_nobody, ping, #{channel => control, ack => true}),
+            erlang:monotonic_time(microsecond) - Started
+        end
+     || _ <- lists:seq(1, Count)
+    ].
 
 %% @doc Answers pings of a node on the channel they came on, and swallows bulk.
 -spec start_echo(name(), atom()) -> ok.

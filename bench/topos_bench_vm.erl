@@ -3,7 +3,7 @@
 -module(topos_bench_vm).
 
 -export([available/0, start/1, start/2, stop/1, call/3, call/4, label/1, sockets/1]).
--export_type([name/0, pair/0, vm/0]).
+-export_type([name/0, pair/0, vm/0, place/0]).
 
 -type name() :: {bridge, topos_engine:name()} | plain_partisan | distributed_erlang.
 -type vm() :: {Controller :: pid(), node()}.

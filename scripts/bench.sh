@@ -17,7 +17,9 @@ term() {
     # shellcheck disable=SC2086
     erl -noshell -noinput $paths -pa "$out" -eval 'topos_bench_term:main(), halt(0).'
 }
+# The window benchmark needs it; without root it says so and is skipped.
 link() {
+    case $(uname) in Linux) cargo build --release --locked --quiet -p topos-router ;; esac
     # shellcheck disable=SC2086
     erl +Bd -noshell -noinput $paths -pa "$out" -eval 'topos_bench_link:main(init:get_plain_arguments()).' -extra "$@"
 }
