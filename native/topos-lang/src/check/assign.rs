@@ -100,8 +100,9 @@ impl Checker<'_> {
             };
             if name.is_none_or(|n| !n.name.is_empty()) {
                 self.report(
-                    Diagnostic::new(codes::NOT_STATE, what, at)
-                        .help("`:=` changes a `state` variable of the handler or actor around it; bind others with `let`"),
+                    Diagnostic::new(codes::NOT_STATE, what, at).help(
+                        "`:=` changes a `state` variable of the handler or actor around it; bind others with `let`",
+                    ),
                 );
             }
             let ty = self.fresh();

@@ -362,7 +362,13 @@ impl<'a> Checker<'a> {
         for arg in &effect_args {
             self.store.generalise(*arg, 0);
         }
-        let info = HandlerInfo { effect, effect_args, params, row, by: HandledBy::Extern(handler.target.value.as_str().into()) };
+        let info = HandlerInfo {
+            effect,
+            effect_args,
+            params,
+            row,
+            by: HandledBy::Extern(handler.target.value.as_str().into()),
+        };
         self.env.own.handlers.insert(handler.name.name.clone(), self.env.handlers.len());
         self.env.handlers.push(info);
     }

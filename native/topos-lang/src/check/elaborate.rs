@@ -97,7 +97,12 @@ impl Checker<'_> {
     }
 
     /// Parameters as locals; patterns become a `let` before the body.
-    pub(super) fn params(&mut self, patterns: Vec<Pattern>, mut body: core::Expr, check: bool) -> (Vec<Local>, core::Expr) {
+    pub(super) fn params(
+        &mut self,
+        patterns: Vec<Pattern>,
+        mut body: core::Expr,
+        check: bool,
+    ) -> (Vec<Local>, core::Expr) {
         let mut locals = Vec::new();
         let mut lets = Vec::new();
         for pattern in patterns {
@@ -247,9 +252,7 @@ impl Checker<'_> {
             }
             ExprKind::Atomic(body) => core::ExprKind::Atomic(self.boxed(*body, check)),
             ExprKind::Abort(value) => core::ExprKind::Abort(self.boxed(*value, check)),
-            ExprKind::Leavable { label, body } => {
-                core::ExprKind::Leavable { label, body: self.boxed(*body, check) }
-            }
+            ExprKind::Leavable { label, body } => core::ExprKind::Leavable { label, body: self.boxed(*body, check) },
             ExprKind::Leave { label, value } => core::ExprKind::Leave { label, value: self.boxed(*value, check) },
             ExprKind::Error => core::ExprKind::Fail("this expression has an error".to_owned()),
         };

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use super::env::HandledBy;
 use super::interface::{
-    HandledByExport, EffectExport, FlowExport, HandlerExport, Interface, OperationExport, RecordFieldInfo, TypeBody, TypeExport,
+    EffectExport, FlowExport, HandledByExport, HandlerExport, Interface, OperationExport, RecordFieldInfo, TypeBody,
+    TypeExport,
 };
 use super::{suggest, Checker};
 use crate::codes;

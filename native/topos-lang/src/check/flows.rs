@@ -707,8 +707,14 @@ fn components(groups: &[Group<'_>], values: &HashMap<String, FlowId>) -> Vec<Vec
                 Source::Handler(handler, _) => graph::handler(handler, &mut names),
             }
             let handlers: Vec<String> = names.iter().map(|n| format!("{PREFIX}{n}")).collect();
-            let mut out: Vec<usize> =
-                names.iter().copied().chain(handlers.iter().map(String::as_str)).filter_map(|n| values.get(n)).filter_map(|id| by_id.get(id)).copied().collect();
+            let mut out: Vec<usize> = names
+                .iter()
+                .copied()
+                .chain(handlers.iter().map(String::as_str))
+                .filter_map(|n| values.get(n))
+                .filter_map(|id| by_id.get(id))
+                .copied()
+                .collect();
             out.sort_unstable();
             out
         })

@@ -331,8 +331,7 @@ impl<'a> Checker<'a> {
             Some(self.under(ambient, of, |c| {
                 c.scoped(|c| {
                     c.distinct(params.iter());
-                    let patterns =
-                        params.iter().zip(&types).map(|(p, ty)| c.pattern(p, &Want::plain(*ty))).collect();
+                    let patterns = params.iter().zip(&types).map(|(p, ty)| c.pattern(p, &Want::plain(*ty))).collect();
                     let body = c.leavable(&clause.body, &Want::plain(result));
                     let operation = name.name.as_str().into();
                     ClauseBody { operation, params: patterns, body, span: clause.span }
@@ -402,13 +401,7 @@ impl<'a> Checker<'a> {
     }
 
     /// `abort e` in a clause. `None` where `abort` is an ordinary name.
-    pub(super) fn abort(
-        &mut self,
-        function: &ast::Expr,
-        args: &[ast::Expr],
-        want: &Want,
-        span: Span,
-    ) -> Option<Expr> {
+    pub(super) fn abort(&mut self, function: &ast::Expr, args: &[ast::Expr], want: &Want, span: Span) -> Option<Expr> {
         let ast::ExprKind::Var { qualifier, name } = &function.kind else { return None };
         if name.name != "abort" || !qualifier.is_empty() || self.env.local("abort").is_some() {
             return None;
@@ -420,7 +413,9 @@ impl<'a> Checker<'a> {
                 self.subsume(ty, &Want::plain(handling.answer), span);
                 Expr { kind: ExprKind::Literal(super::tree::Literal::Unit), ty, span }
             }
-            [value] => self.expr(value, &Want::new(handling.answer, Why::Demand("`abort e` gives the `with` its value"))),
+            [value] => {
+                self.expr(value, &Want::new(handling.answer, Why::Demand("`abort e` gives the `with` its value")))
+            }
             _ => {
                 self.report(Diagnostic::new(
                     codes::ARGUMENT_COUNT,
@@ -440,9 +435,13 @@ impl<'a> Checker<'a> {
             return false;
         }
         self.report(
-            Diagnostic::new(codes::RESUMES, "a clause resumes once, when it ends: it cannot resume twice or later", name.span)
-                .primary("there is no continuation to call")
-                .help("the last expression of the clause is what the `perform` answers; `abort e` leaves the `with`"),
+            Diagnostic::new(
+                codes::RESUMES,
+                "a clause resumes once, when it ends: it cannot resume twice or later",
+                name.span,
+            )
+            .primary("there is no continuation to call")
+            .help("the last expression of the clause is what the `perform` answers; `abort e` leaves the `with`"),
         );
         true
     }
@@ -459,8 +458,7 @@ impl<'a> Checker<'a> {
             for (op, params) in info.operations.iter().zip(&info.params) {
                 let mut memo: HashMap<Ty, Ty> =
                     params.iter().map(|p| self.store.root(*p)).zip(args.iter().copied()).collect();
-                let types: Vec<Ty> =
-                    op.params.iter().map(|t| self.store.skolemise_with(*t, &mut memo, 0)).collect();
+                let types: Vec<Ty> = op.params.iter().map(|t| self.store.skolemise_with(*t, &mut memo, 0)).collect();
                 if types.into_iter().any(|ty| self.may_carry_evidence(ty)) {
                     return true;
                 }

@@ -36,8 +36,8 @@ use std::collections::{HashMap, HashSet};
 
 pub use env::PRELUDE;
 pub use interface::{
-    default_flow, EffectExport, FlowExport, HandledByExport, HandlerExport, Imports, Interface, OperationExport, RecordFieldInfo,
-    TypeBody, TypeExport,
+    default_flow, EffectExport, FlowExport, HandledByExport, HandlerExport, Imports, Interface, OperationExport,
+    RecordFieldInfo, TypeBody, TypeExport,
 };
 pub use modules::{order, show_cycle};
 

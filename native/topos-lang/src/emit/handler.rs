@@ -1,6 +1,6 @@
 //! Handlers written in Topos → functions (see [`crate::core::Handler`]).
 
-use super::forms::{At, Expr, Form, Kind};
+use super::forms::{At, Expr, Form};
 use super::lower::Lowering;
 use crate::core::{Clause, Expr as Core, ExprKind, Handler, HandlerRef, Local};
 
@@ -94,10 +94,8 @@ impl Lowering<'_> {
             };
             let (init, finally) = (part(&handler.init, "init"), part(&handler.finally, "finally"));
             let clauses = handler.clauses.iter().map(|c| this.clause_fun(at, handler, c, &instance)).collect();
-            let inner = at.expr(Kind::MapUpdate(
-                Box::new(at.var(evidence)),
-                vec![(at.atom(&handler.effect), at.tuple(clauses))],
-            ));
+            let entry = vec![at.atom(&handler.effect), at.tuple(clauses), at.var(evidence)];
+            let inner = at.remote("maps", "put", entry);
             let mut value = at.call_value(body, vec![inner, at.var(&instance)]);
             if handler.returns.is_some() {
                 value = at.call(&part_name(&handler.name, "return"), vec![at.var(&instance), value]);

@@ -1,8 +1,8 @@
 //! Flows → functions.
 
 use super::descriptor;
-use super::handler::{self, InSight, Inside};
 use super::forms::{Anno, At, Expr, Form, Type};
+use super::handler::{self, InSight, Inside};
 use super::lines::Lines;
 use super::names::Names;
 use super::{NAME_TOO_LONG, RESERVED_NAME, TOO_MANY_PARAMETERS};
