@@ -14,14 +14,21 @@
 %% A batch that the transport would not take (`refused/3') is offered again after a pause that doubles from `pause' up to
 %% `max_pause', and everything behind it waits: it was never sent, so nothing needs to be found out.
 %%
-%% An item with a key (monotonic channels) gives way to a later item of its key as long as it has not been put in a batch.
+%% An item with a key (monotonic channels) gives way to a later item of its key as long as it has not been put in a batch:
+%% the later one takes its place in the queue, so a key that changes all the time is still sent, and the queue holds one
+%% item a key.
+%%
+%% A lane that is not `reliable' (at most once) sends nothing twice: where another lane would send again, this one gives
+%% up what was not acknowledged and begins a new stream. With an `expiry', an item that waited longer in the queue is
+%% dropped; once in a batch it is not.
 %%
 %% Effects, in order:
 %% <ul>
-%% <li>`{send, Stream, Sequence, Flags, {Count, [Piece]}}': put the batch on the wire; `?TOPOS_BATCH_URGENT' if the acknowledgement is
+%% <li>`{send, Stream, Sequence, Flags, {Count, [Piece]}, {Messages, Bytes}}': put the batch on the wire; `?TOPOS_BATCH_URGENT' if the acknowledgement is
 %%     waited for, by who sent an item of it or because half of the window is used</li>
 %% <li>`{settle, Notify, Result}': the outcome of an item whose `notify' asks for it: `ok',
-%%     `superseded', `{failed, Reason}' as the receiver reported it, or `in_doubt'</li>
+%%     `superseded', `expired', `{failed, Reason}' as the receiver reported it, or `in_doubt'</li>
+%% <li>`{dropped, superseded | expired | lost, Items}': so many items ended otherwise than acknowledged or in doubt</li>
 %% <li>`{failed, Reason, Item}': the same report for an item without `notify'</li>
 %% <li>`{release, Items, Bytes}': so much room in the queue is free again</li>
 %% <li>`{in_doubt, Items}': these were given up, sent or not</li>
@@ -33,21 +40,27 @@
 
 -export([new/2, enqueue/3, opened/2, closed/1, ack/5, refused/3, tick/2, give_up/1]).
 -export([queued/1, unacknowledged/1, is_idle/1, next_timeout/1]).
--export_type([t/0, item/0, effect/0, options/0, result/0]).
+-export_type([t/0, item/0, effect/0, options/0, result/0, drop/0]).
 
 -type item() :: #topos_item{}.
--type result() :: ok | superseded | {failed, byte()} | in_doubt.
+-type result() :: ok | superseded | expired | {failed, byte()} | in_doubt.
+-type drop() :: superseded | expired | lost.
+%% What waits: an item, with the time when it expires if it does; of items with a key that key, whose newest is to be sent.
+-type entry() :: item() | {item, Expires :: integer(), item()} | {key, Expires :: integer() | infinity, Key :: term()}.
 -type effect() ::
-    {send, topos_frame:stream(), pos_integer(), Flags :: byte(), {Count :: pos_integer(), [topos_frame:piece()]}}
+    {send, topos_frame:stream(), pos_integer(), Flags :: byte(), {Count :: pos_integer(), [topos_frame:piece()]},
+        {Messages :: non_neg_integer(), Bytes :: non_neg_integer()}}
     | {settle, term(), result()}
     | {failed, byte(), item()}
     | {release, pos_integer(), non_neg_integer()}
+    | {dropped, drop(), pos_integer()}
     | {in_doubt, pos_integer()}.
 -type options() :: #{
     window => pos_integer(), max_batch => pos_integer(), max_batch_bytes => pos_integer(), max_piece => pos_integer(),
-    rto => pos_integer(), max_rto => pos_integer(), pause => pos_integer(), max_pause => pos_integer()
+    rto => pos_integer(), max_rto => pos_integer(), pause => pos_integer(), max_pause => pos_integer(),
+    reliable => boolean(), expiry => pos_integer() | infinity
 }.
--type newest() :: #{Key :: term() => Serial :: non_neg_integer()}.
+-type newest() :: #{Key :: term() => item()}.
 -record(batch, {
     sequence :: pos_integer(),
     flags :: byte(),
@@ -57,6 +70,8 @@
     items :: [item()],
     count :: non_neg_integer(),
     bytes :: non_neg_integer(),
+    %% What the pieces hold, in bytes.
+    wire :: non_neg_integer(),
     %% Nobody is to be told of an item that is delivered.
     quiet :: boolean()
 }).
@@ -66,11 +81,10 @@
     receiver = 0 :: non_neg_integer(),
     open = false :: boolean(),
     next = 1 :: pos_integer(),
-    queue = queue:new() :: queue:queue(item() | {keyed, non_neg_integer(), item()}),
+    queue = queue:new() :: queue:queue(entry()),
     %% What is left of an item that is larger than a batch and was begun.
     rest = none :: none | {[topos_frame:piece(), ...], item()},
-    %% Serial number of the next item with a key to be queued; the newest item of each key.
-    serial = 0 :: non_neg_integer(),
+    %% The newest item of each key that waits.
     newest = #{} :: newest(),
     sent = queue:new() :: queue:queue(#batch{}),
     unacknowledged = 0 :: non_neg_integer(),
@@ -90,20 +104,22 @@
 new(Stream, Options) ->
     Defaults = #{
         window => 8, max_batch => 1024, max_batch_bytes => 262144, max_piece => 262144,
-        rto => 1000, max_rto => 8000, pause => 1, max_pause => 64
+        rto => 1000, max_rto => 8000, pause => 1, max_pause => 64, reliable => true,
+        expiry => infinity
     },
     #{rto := Rto, pause := Pause} = All = maps:merge(Defaults, Options),
     #lane{stream = Stream, options = All, backoff = Rto, pause = Pause}.
 
 -spec enqueue([item()], integer(), t()) -> {t(), [effect()]}.
-enqueue(Items, Now, #lane{queue = Queue, serial = Serial, newest = Newest} = Lane) ->
-    {Longer, Next, Known} = queue_items(Items, Queue, Serial, Newest),
-    pump(Now, Lane#lane{queue = Longer, serial = Next, newest = Known}, []).
+enqueue(Items, Now, #lane{queue = Queue, newest = Newest, options = #{expiry := Expiry}} = Lane) ->
+    {Longer, Known, Replaced} = queue_items(Items, expires(Expiry, Now), Queue, Newest, []),
+    pump(Now, Lane#lane{queue = Longer, newest = Known}, dropped(superseded, lists:reverse(Replaced))).
 
 %% @doc The link carries frames (again): what is unacknowledged goes out once more, then what is queued.
 -spec opened(integer(), t()) -> {t(), [effect()]}.
 opened(Now, Lane) ->
-    pump(Now, (rearm(Now, reset_backoff(Lane)))#lane{open = true, repaired = none, refused = none}, resend(Lane)).
+    {Recovered, Effects} = recover(reset_backoff(Lane)),
+    pump(Now, (rearm(Now, Recovered))#lane{open = true, repaired = none, refused = none}, Effects).
 
 -spec closed(t()) -> t().
 closed(Lane) -> Lane#lane{open = false, deadline = infinity, refused = none}.
@@ -133,20 +149,15 @@ ack(_, _, _, _, Lane) ->
 
 %% @doc To be called when `next_timeout/1' is reached.
 -spec tick(integer(), t()) -> {t(), [effect()]}.
-tick(Now, #lane{refused = {Sequence, At}} = Lane) when Now >= At ->
-    pump(Now, rearm(Now, Lane#lane{refused = none}), resend(Sequence, Lane));
-tick(Now, #lane{open = true, refused = none, deadline = Deadline, backoff = Backoff, options = #{max_rto := Max}} = Lane) when
-    is_integer(Deadline), Now >= Deadline
-->
-    Slower = Lane#lane{backoff = min(2 * Backoff, Max)},
-    {rearm(Now, Slower), resend(Lane)};
-tick(_Now, Lane) ->
-    {Lane, []}.
+tick(Now, Lane) ->
+    {Fresh, Expired} = expire(Now, Lane, []),
+    {Resent, Effects} = retransmit(Now, Fresh),
+    pump(Now, Resent, dropped(expired, Expired) ++ Effects).
 
 %% @doc The peer's life ended: nothing will ever be acknowledged.
 -spec give_up(t()) -> [effect()].
 give_up(Lane) ->
-    doubt(unacknowledged_items(Lane) ++ [plain(I) || I <- queue:to_list(Lane#lane.queue)]).
+    doubt(unacknowledged_items(Lane) ++ [waiting(Entry, Lane#lane.newest) || Entry <- queue:to_list(Lane#lane.queue)]).
 
 %% @doc Items waiting for credit, one that is partly sent among them.
 -spec queued(t()) -> non_neg_integer().
@@ -162,30 +173,102 @@ is_idle(Lane) -> queued(Lane) =:= 0 andalso unacknowledged(Lane) =:= 0.
 
 %% @doc The time at which `tick/2' has something to do.
 -spec next_timeout(t()) -> integer() | infinity.
-next_timeout(#lane{refused = {_, At}}) -> At;
-next_timeout(#lane{deadline = Deadline}) -> Deadline.
+next_timeout(#lane{options = #{expiry := infinity}} = Lane) ->
+    next_sending(Lane);
+next_timeout(#lane{queue = Queue} = Lane) ->
+    %% The first to come is the first to expire. An atom is greater than any integer.
+    case queue:peek(Queue) of
+        {value, Entry} -> min(next_sending(Lane), expiry(Entry));
+        empty -> next_sending(Lane)
+    end.
 
 %% internal
 
--spec queue_items([item()], queue:queue(), non_neg_integer(), newest()) -> {queue:queue(), non_neg_integer(), newest()}.
-queue_items([#topos_item{key = undefined} = Item | Rest], Queue, Serial, Newest) ->
-    queue_items(Rest, queue:in(Item, Queue), Serial, Newest);
-queue_items([#topos_item{key = Key} = Item | Rest], Queue, Serial, Newest) ->
-    queue_items(Rest, queue:in({keyed, Serial, Item}, Queue), Serial + 1, Newest#{Key => Serial});
-queue_items([], Queue, Serial, Newest) ->
-    {Queue, Serial, Newest}.
+-spec next_sending(t()) -> integer() | infinity.
+next_sending(#lane{refused = {_, At}}) -> At;
+next_sending(#lane{deadline = Deadline}) -> Deadline.
 
--spec plain(item() | {keyed, non_neg_integer(), item()}) -> item().
-plain({keyed, _, Item}) -> Item;
-plain(Item) -> Item.
+-spec queue_items([item()], integer() | infinity, queue:queue(entry()), newest(), [item()]) ->
+    {queue:queue(entry()), newest(), Replaced :: [item()]}.
+queue_items([#topos_item{key = undefined} = Item | Rest], infinity, Queue, Newest, Replaced) ->
+    queue_items(Rest, infinity, queue:in(Item, Queue), Newest, Replaced);
+queue_items([#topos_item{key = undefined} = Item | Rest], Expires, Queue, Newest, Replaced) ->
+    queue_items(Rest, Expires, queue:in({item, Expires, Item}, Queue), Newest, Replaced);
+queue_items([#topos_item{key = Key} = Item | Rest], Expires, Queue, Newest, Replaced) ->
+    case Newest of
+        #{Key := Older} -> queue_items(Rest, Expires, Queue, Newest#{Key := Item}, [Older | Replaced]);
+        _ -> queue_items(Rest, Expires, queue:in({key, Expires, Key}, Queue), Newest#{Key => Item}, Replaced)
+    end;
+queue_items([], _, Queue, Newest, Replaced) ->
+    {Queue, Newest, Replaced}.
+
+-spec waiting(entry(), newest()) -> item().
+waiting({key, _, Key}, Newest) -> map_get(Key, Newest);
+waiting({item, _, Item}, _) -> Item;
+waiting(Item, _) -> Item.
+
+-spec taken(entry(), newest()) -> newest().
+taken({key, _, Key}, Newest) -> maps:remove(Key, Newest);
+taken(_, Newest) -> Newest.
+
+-spec expiry(entry()) -> integer() | infinity.
+expiry({key, Expires, _}) -> Expires;
+expiry({item, Expires, _}) -> Expires;
+expiry(_) -> infinity.
+
+-spec expires(pos_integer() | infinity, integer()) -> integer() | infinity.
+expires(infinity, _) -> infinity;
+expires(Expiry, Now) -> Now + Expiry.
+
+%% Drops what waited too long; the first in the queue waited longest.
+-spec expire(integer(), t(), [item()]) -> {t(), [item()]}.
+expire(_Now, #lane{options = #{expiry := infinity}} = Lane, Expired) ->
+    {Lane, Expired};
+expire(Now, #lane{queue = Queue, newest = Newest} = Lane, Expired) ->
+    case queue:peek(Queue) of
+        {value, Entry} ->
+            case expiry(Entry) =< Now of
+                true ->
+                    Left = Lane#lane{queue = queue:drop(Queue), newest = taken(Entry, Newest)},
+                    expire(Now, Left, [waiting(Entry, Newest) | Expired]);
+                false ->
+                    {Lane, lists:reverse(Expired)}
+            end;
+        empty ->
+            {Lane, lists:reverse(Expired)}
+    end.
+
+-spec retransmit(integer(), t()) -> {t(), [effect()]}.
+retransmit(Now, #lane{refused = {Sequence, At}} = Lane) when Now >= At ->
+    {rearm(Now, Lane#lane{refused = none}), resend(Sequence, Lane)};
+retransmit(Now, #lane{open = true, refused = none, deadline = Deadline, backoff = Backoff, options = #{max_rto := Max}} = Lane) when
+    is_integer(Deadline), Now >= Deadline
+->
+    {Recovered, Effects} = recover(Lane#lane{backoff = min(2 * Backoff, Max)}),
+    {rearm(Now, Recovered), Effects};
+retransmit(_Now, Lane) ->
+    {Lane, []}.
+
+%% What is unacknowledged goes out again, or is lost where nothing may go out twice.
+-spec recover(t()) -> {t(), [effect()]}.
+recover(#lane{options = #{reliable := true}} = Lane) ->
+    {Lane, resend(Lane)};
+recover(#lane{unacknowledged = 0} = Lane) ->
+    {Lane, []};
+recover(Lane) ->
+    case unacknowledged_items(Lane) of
+        [] -> {fresh_stream(Lane), []};
+        Items -> {fresh_stream(Lane), told(in_doubt, Items) ++ [{dropped, lost, length(Items)} | release(Items)]}
+    end.
 
 %% Sends batches while there is credit and something to send.
 -spec pump(integer(), t(), [effect()]) -> {t(), [effect()]}.
 pump(Now, #lane{open = true, refused = none, unacknowledged = Sent, options = #{window := Window}} = Lane, Effects) when
     Sent < Window
 ->
-    {Cut, Dropped, Taken} = cut(Lane),
-    All = Effects ++ superseded(Dropped),
+    {Current, Expired} = expire(Now, Lane, []),
+    {Cut, Taken} = cut(Current),
+    All = Effects ++ dropped(expired, Expired),
     case Cut of
         #batch{pieces = {0, []}} ->
             {Taken, All};
@@ -204,72 +287,63 @@ pump(_Now, Lane, Effects) ->
 urgency(Sent, Window) when Sent =:= Window; Sent rem ((Window + 1) div 2) =:= 0 -> ?TOPOS_BATCH_URGENT;
 urgency(_, _) -> 0.
 
-%% A batch under construction is {Index of the next piece, Bytes left, pieces in reverse, items in reverse, Quiet}, kept in
-%% arguments: this is done for every message.
--spec cut(t()) -> {#batch{}, Superseded :: [item()], t()}.
+%% A batch under construction is kept in arguments: index of the next piece, bytes left, pieces and items in reverse, bytes of
+%% its items, quiet. This is done for every message.
+-spec cut(t()) -> {#batch{}, t()}.
 cut(#lane{rest = {[Piece, Next | More], Item}} = Lane) ->
     %% One piece of a begun item fills a batch, but the last.
-    {batch(Lane, {1, [Piece], [], 0, true}), [], Lane#lane{rest = {[Next | More], Item}}};
+    {(batch(Lane, {1, [Piece], [], 0, true}))#batch{wire = iolist_size(Piece)}, Lane#lane{rest = {[Next | More], Item}}};
 cut(#lane{rest = {[Piece], #topos_item{bytes = Bytes, notify = Notify} = Item}} = Lane) ->
     #{max_batch_bytes := Max, max_piece := MaxPiece} = Lane#lane.options,
-    take(Lane#lane{rest = none}, 1, Max - 1 - (Bytes - 1) rem MaxPiece, {[Piece], [Item], Bytes, not is_waiting(Notify)});
-cut(#lane{rest = none, options = #{max_batch_bytes := Max}, queue = Queue} = Lane) ->
+    Size = 1 + (Bytes - 1) rem MaxPiece,
+    {Batch, Left} = take(Lane#lane{rest = none}, 1, Max - Size, {[Piece], [Item], Bytes, not is_waiting(Notify)}),
+    {Batch#batch{wire = Batch#batch.wire - Bytes + Size}, Left};
+cut(#lane{rest = none, options = #{max_batch_bytes := Max}, queue = Queue, newest = Newest} = Lane) ->
     case queue:peek(Queue) of
-        {value, {keyed, _, #topos_item{bytes = Size}}} when Size > Max -> begin_large(Lane);
-        {value, #topos_item{bytes = Size}} when Size > Max -> begin_large(Lane);
-        _ -> take(Lane, 0, Max, {[], [], 0, true})
+        {value, Entry} ->
+            case waiting(Entry, Newest) of
+                #topos_item{bytes = Size} = Item when Size > Max -> cut(begin_large(Item, Entry, Lane));
+                _ -> take(Lane, 0, Max, {[], [], 0, true})
+            end;
+        empty ->
+            {batch(Lane, {0, [], [], 0, true}), Lane}
     end.
 
--spec begin_large(t()) -> {#batch{}, Superseded :: [item()], t()}.
-begin_large(#lane{queue = Queue, newest = Newest, options = #{max_piece := Max}} = Lane) ->
-    {{value, Head}, Rest} = queue:out(Queue),
-    case is_superseded(Head, Newest) of
-        true ->
-            {Batch, Dropped, Next} = cut(Lane#lane{queue = Rest}),
-            {Batch, [plain(Head) | Dropped], Next};
-        false ->
-            #topos_item{piece = Piece, key = Key} = Item = plain(Head),
-            Parts = topos_frame:parts(Piece, Max),
-            cut(Lane#lane{queue = Rest, newest = maps:remove(Key, Newest), rest = {Parts, Item}})
-    end.
-
--spec is_superseded(item() | {keyed, non_neg_integer(), item()}, newest()) -> boolean().
-is_superseded({keyed, Serial, #topos_item{key = Key}}, Newest) -> maps:get(Key, Newest, Serial) > Serial;
-is_superseded(_, _) -> false.
+-spec begin_large(item(), entry(), t()) -> t().
+begin_large(#topos_item{piece = Piece} = Item, Entry, #lane{queue = Queue, newest = Newest, options = #{max_piece := Max}} = Lane) ->
+    Lane#lane{queue = queue:drop(Queue), newest = taken(Entry, Newest), rest = {topos_frame:parts(Piece, Max), Item}}.
 
 -spec take(t(), non_neg_integer(), integer(), {[topos_frame:piece()], [item()], non_neg_integer(), boolean()}) ->
-    {#batch{}, Superseded :: [item()], t()}.
+    {#batch{}, t()}.
 take(#lane{queue = Queue, newest = Newest, options = #{max_batch := Max}} = Lane, Index, Room, {Pieces, Items, Bytes, Quiet}) ->
-    {Cut, Dropped, Rest, Known} = take(Queue, Newest, Index, Max, Room, Pieces, Items, Bytes, Quiet, []),
-    {batch(Lane, Cut), lists:reverse(Dropped), Lane#lane{queue = Rest, newest = Known}}.
+    {Cut, Rest, Known} = take(Queue, Newest, Index, Max, Room, Pieces, Items, Bytes, Quiet),
+    {batch(Lane, Cut), Lane#lane{queue = Rest, newest = Known}}.
 
-take(Queue, Newest, Max, Max, _Room, Pieces, Items, Bytes, Quiet, Dropped) ->
-    {{Max, Pieces, Items, Bytes, Quiet}, Dropped, Queue, Newest};
-take(Queue, Newest, Index, Max, Room, Pieces, Items, Bytes, Quiet, Dropped) ->
+-spec take(
+    queue:queue(entry()), newest(), non_neg_integer(), pos_integer(), integer(), [topos_frame:piece()], [item()],
+    non_neg_integer(), boolean()
+) -> {{non_neg_integer(), [topos_frame:piece()], [item()], non_neg_integer(), boolean()}, queue:queue(entry()), newest()}.
+take(Queue, Newest, Max, Max, _Room, Pieces, Items, Bytes, Quiet) ->
+    {{Max, Pieces, Items, Bytes, Quiet}, Queue, Newest};
+take(Queue, Newest, Index, Max, Room, Pieces, Items, Bytes, Quiet) ->
     case queue:out(Queue) of
-        {{value, #topos_item{piece = Piece, bytes = Size, notify = Notify} = Item}, Rest} when Size =< Room ->
-            Still = Quiet andalso not is_waiting(Notify),
-            take(Rest, Newest, Index + 1, Max, Room - Size, [Piece | Pieces], [Item | Items], Bytes + Size, Still, Dropped);
-        {{value, {keyed, _, #topos_item{piece = Piece, bytes = Size, notify = Notify, key = Key} = Item} = Head}, Rest} ->
-            case is_superseded(Head, Newest) of
-                true ->
-                    take(Rest, Newest, Index, Max, Room, Pieces, Items, Bytes, Quiet, [Item | Dropped]);
-                false when Size =< Room ->
+        {empty, _} ->
+            {{Index, Pieces, Items, Bytes, Quiet}, Queue, Newest};
+        {{value, Entry}, Rest} ->
+            case waiting(Entry, Newest) of
+                #topos_item{piece = Piece, bytes = Size, notify = Notify} = Item when Size =< Room ->
                     Still = Quiet andalso not is_waiting(Notify),
-                    Known = maps:remove(Key, Newest),
-                    take(Rest, Known, Index + 1, Max, Room - Size, [Piece | Pieces], [Item | Items], Bytes + Size, Still, Dropped);
-                false ->
-                    {{Index, Pieces, Items, Bytes, Quiet}, Dropped, Queue, Newest}
-            end;
-        _ ->
-            %% Nothing more, or nothing that fits.
-            {{Index, Pieces, Items, Bytes, Quiet}, Dropped, Queue, Newest}
+                    Known = taken(Entry, Newest),
+                    take(Rest, Known, Index + 1, Max, Room - Size, [Piece | Pieces], [Item | Items], Bytes + Size, Still);
+                _ ->
+                    {{Index, Pieces, Items, Bytes, Quiet}, Queue, Newest}
+            end
     end.
 
 -spec batch(t(), {non_neg_integer(), [topos_frame:piece()], [item()], non_neg_integer(), boolean()}) -> #batch{}.
 batch(#lane{next = Next}, {Count, Pieces, Items, Bytes, Quiet}) ->
     #batch{
-        sequence = Next, flags = case Quiet of true -> 0; false -> ?TOPOS_BATCH_URGENT end,
+        sequence = Next, flags = case Quiet of true -> 0; false -> ?TOPOS_BATCH_URGENT end, wire = Bytes,
         pieces = {Count, lists:reverse(Pieces)}, items = Items, count = length(Items), bytes = Bytes, quiet = Quiet
     }.
 
@@ -278,12 +352,12 @@ is_waiting(undefined) -> false;
 is_waiting({failures, _}) -> false;
 is_waiting(_) -> true.
 
--spec superseded([item()]) -> [effect()].
-superseded([]) -> [];
-superseded(Items) -> told(superseded, Items) ++ release(Items).
+-spec dropped(superseded | expired, [item()]) -> [effect()].
+dropped(_Why, []) -> [];
+dropped(Why, Items) -> told(Why, Items) ++ [{dropped, Why, length(Items)} | release(Items)].
 
 %% Whoever asked for it is told an outcome other than `ok'.
--spec told(superseded | in_doubt, [item()]) -> [effect()].
+-spec told(superseded | expired | in_doubt, [item()]) -> [effect()].
 told(Result, Items) -> [{settle, N, Result} || #topos_item{notify = N} <- Items, N =/= undefined].
 
 -spec drop_acknowledged(non_neg_integer(), [topos_frame:failure()], t()) -> {t(), [effect()]}.
@@ -334,19 +408,21 @@ repair(false, _, Now, #lane{deadline = infinity, open = true} = Lane) -> {rearm(
 repair(false, _, _, Lane) -> {Lane, []};
 repair(true, Cumulative, _, #lane{repaired = Cumulative} = Lane) -> {Lane, []};
 repair(true, Cumulative, Now, #lane{open = true, next = Next, unacknowledged = N} = Lane) when Cumulative =:= Next - 1 - N ->
-    {rearm(Now, Lane#lane{repaired = Cumulative}), resend(Lane)};
+    {Recovered, Effects} = recover(Lane#lane{repaired = Cumulative}),
+    {rearm(Now, Recovered), Effects};
 repair(true, _, Now, #lane{deadline = infinity, open = true} = Lane) -> {rearm(Now, Lane), []};
 repair(true, _, _, Lane) -> {Lane, []}.
 
 -spec restart(t()) -> {t(), [effect()]}.
-restart(#lane{stream = Stream} = Lane) ->
-    %% An item of which a part was sent is in doubt like those that were sent whole.
-    Items = unacknowledged_items(Lane),
-    Fresh = reset_backoff(Lane#lane{
-        stream = Stream + 1, next = 1, sent = queue:new(), unacknowledged = 0, repaired = none, deadline = infinity,
-        rest = none, refused = none
-    }),
-    {Fresh, doubt(Items)}.
+restart(Lane) -> {reset_backoff(fresh_stream(Lane)), doubt(unacknowledged_items(Lane))}.
+
+%% An item of which a part was sent ends like those that were sent whole.
+-spec fresh_stream(t()) -> t().
+fresh_stream(#lane{stream = Stream} = Lane) ->
+    Lane#lane{
+        stream = Stream + 1, next = 1, sent = queue:new(), unacknowledged = 0, repaired = none, deadline = infinity, rest = none,
+        refused = none
+    }.
 
 -spec doubt([item()]) -> [effect()].
 doubt(Items) ->
@@ -360,8 +436,9 @@ resend(Lane) -> resend(0, Lane).
 resend(From, #lane{sent = Sent} = Lane) -> [send(B, Lane) || #batch{sequence = S} = B <- queue:to_list(Sent), S >= From].
 
 -spec send(#batch{}, t()) -> effect().
-send(#batch{sequence = Sequence, flags = Flags, pieces = Pieces}, #lane{stream = Stream, receiver = Receiver}) ->
-    {send, {Stream, Receiver}, Sequence, Flags, Pieces}.
+send(#batch{sequence = Sequence, flags = Flags, pieces = Pieces, count = Count, wire = Bytes}, Lane) ->
+    #lane{stream = Stream, receiver = Receiver} = Lane,
+    {send, {Stream, Receiver}, Sequence, Flags, Pieces, {Count, Bytes}}.
 
 -spec rearm(integer(), t()) -> t().
 rearm(_Now, #lane{unacknowledged = 0} = Lane) -> Lane#lane{deadline = infinity};

@@ -12,6 +12,7 @@
     node :: node(),
     incarnation :: topos_incarnation:t(),
     lane_id :: topos_frame:lane_id(),
+    row :: topos_channel_stats:row(),
     core :: topos_lane_in:t(),
     %% An acknowledgement that is not urgent, until its timer fires.
     pending = none :: none | topos_lane_in:ack(),
@@ -23,6 +24,7 @@
 -define(BATCHES_PER_ACK, 4).
 %% Milliseconds that an acknowledgement nobody waits for may take.
 -define(ACK_DELAY, 2).
+-define(PIECE_HEAD, 4).
 %% What a record is larger than its message: its destination.
 -define(RECORD_OVERHEAD, 257).
 
@@ -30,10 +32,14 @@
 start_link(Key) -> gen_server:start_link(?MODULE, Key, []).
 
 -spec init({node(), topos_incarnation:t(), topos_frame:lane_id()}) -> {ok, state()}.
-init({Node, Incarnation, Lane}) ->
+init({Node, Incarnation, {Name, _} = Lane}) ->
+    Channel = known_channel(Name),
+    ok = topos_lane_sender:prioritise(Channel),
     #{max_message_bytes := Max} = topos_local:config(limits),
     Core = topos_lane_in:new(erlang:unique_integer([monotonic, positive]), Max + ?RECORD_OVERHEAD),
-    {ok, #state{node = Node, incarnation = Incarnation, lane_id = Lane, core = Core}}.
+    {ok, #state{
+        node = Node, incarnation = Incarnation, lane_id = Lane, row = topos_channel_stats:row(Node, Channel), core = Core
+    }}.
 
 -spec handle_call(term(), gen_server:from(), state()) -> {reply, ok, state()}.
 handle_call(_, _From, State) -> {reply, ok, State}.
@@ -50,6 +56,15 @@ handle_info(_, State) ->
     {noreply, State}.
 
 %% internal
+
+%% A name that came in a frame becomes no atom.
+-spec known_channel(binary()) -> topos_channel_stats:channel().
+known_channel(Name) ->
+    #{channels := Channels} = topos_local:hot(),
+    case [Channel || Channel <- maps:keys(Channels), atom_to_binary(Channel) =:= Name] of
+        [Channel] -> Channel;
+        [] -> Name
+    end.
 
 -spec batches(pos_integer(), boolean(), {topos_frame:stream(), non_neg_integer(), byte(), binary()}, state()) -> state().
 batches(Left, Urgent, {Stream, Sequence, Flags, Pieces}, #state{core = Core} = State) ->
@@ -82,8 +97,10 @@ later(State) ->
     State.
 
 -spec deliver(binary(), topos_lane_in:t(), state()) -> {[{non_neg_integer(), byte()}], topos_lane_in:t()}.
-deliver(Pieces, Core, #state{node = Node, incarnation = Incarnation}) ->
+deliver(Pieces, Core, #state{node = Node, incarnation = Incarnation, row = Row}) ->
     {Failed, Count, Taken} = pieces(Pieces, {Node, Incarnation}, {<<>>, error}, 0, [], Core),
+    ok = topos_channel_stats:add(messages_in, Count, Row),
+    ok = topos_channel_stats:add(bytes_in, byte_size(Pieces) - ?PIECE_HEAD * Count, Row),
     ok = topos_local:count(delivered, Count - length(Failed)),
     {lists:reverse(Failed), Taken}.
 

@@ -1,11 +1,12 @@
 //! The `topos` command: checks, builds and runs Topos programs.
 //!
-//! The compiler is `topos_lang` and does no I/O; this crate reads the files, draws what the compiler finds, and starts the
-//! VMs. How it goes: [`args`] is the command line, [`commands`] what each command does, [`loader`] reads a program,
+//! The compiler is `topos_lang` and does no I/O; this crate reads the files, draws what the compiler finds, and starts
+//! the VMs. How it goes: [`args`] is the command line, [`commands`] what each command does, [`loader`] reads a program,
 //! [`frontend`] has it checked, [`server`] turns the generated code into beams, [`run`] runs them on nodes. What ends a
 //! command early is a [`failure::Failure`].
 
 mod args;
+mod build;
 mod commands;
 mod explain;
 mod failure;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
     let done = match &cli.command {
         Command::Check(args) => commands::check(args),
         Command::Build(args) => commands::build(args),
+        Command::Clean(args) => commands::clean(args),
         Command::Run(args) => commands::run(args, style),
         Command::Demo(args) => commands::demo(args, style),
         Command::Explain(args) => commands::explain(args),

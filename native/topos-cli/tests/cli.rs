@@ -4,6 +4,11 @@ mod common;
 
 use common::{Case, Outcome};
 
+#[test]
+fn a_program_that_needs_no_erlang_can_be_checked_without() {
+    assert_eq!(Case::new(&["check", "hello.topos"]).env("PATH", "/nowhere").input("").run().status, 0);
+}
+
 fn topos(args: &[&str]) -> Outcome {
     Case::new(args).run()
 }

@@ -109,6 +109,16 @@ codes! {
     NOT_A_HANDLER = 306, "not a handler",
         "`with` takes calls of handlers: `with counter(0) { .. }`.";
 
+    RESUMES = 307, "clause that resumes by itself",
+        "A clause of a handler answers the `perform` with its value, once, when it ends. Continuations that are kept, called \
+         twice or called later do not exist on this run time. `abort e` leaves the `with` instead.";
+    MISSING_CLAUSE = 308, "operation without a clause",
+        "A handler has a clause for every operation of its effect.";
+    UNKNOWN_CLAUSE = 309, "clause for an unknown operation",
+        "A handler has clauses for the operations of its effect, and besides them `init`, `finally` and `return`.";
+    NOT_STATE = 310, "assignment to something that is no state",
+        "`:=` and `atomic` work on `state` variables of the handler or actor around them. Everything else never changes.";
+
     PATTERN_ARITY = 400, "wrong number of fields in a pattern",
         "A constructor's pattern has a pattern for each of its fields; `_` where it does not matter.";
     NOT_EXHAUSTIVE = 401, "match that is not exhaustive",
@@ -135,10 +145,11 @@ codes! {
     NO_PROPERTY = 909, "properties are not supported yet", "They are parsed, but not checked or compiled.";
     NO_TRY = 910, "`try` is not supported yet", "Return a `Result` and match on it.";
     NO_ASSIGN = 911, "assignment with `:=` is not supported yet", "Bind a new variable with `let`.";
-    NO_FOR = 912, "`for` is not supported yet", "Use `List.each`.";
-    NO_RETURN = 913, "`return` is not supported yet",
-        "The value of a flow is that of its last statement; an early return is written with `if` or `match`.";
-    NO_LOOP = 914, "`loop` is not supported yet", "Write a flow that calls itself.";
+    NO_FOR = 912, "`for` is not supported in the prelude", "It is made with a flow of the prelude.";
+    NO_RETURN = 913, "`return` is not supported here yet",
+        "It may be the last statement of a flow, of a branch that ends the flow, or of an `if` without `else`, \
+         but not of a function written in place, of `for` or of `loop`.";
+    NO_LOOP = 914, "`loop` is not supported in the prelude", "It is made with a flow of the prelude.";
     NO_ATOMIC = 915, "`atomic` is not supported yet", "It needs handler state, which this version does not compile.";
     NO_CONSTRAINT = 916, "trait constraints are not supported yet", "Pass the functions that are needed as parameters.";
     NO_DERIVING = 917, "`deriving` is not supported yet",

@@ -4,6 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use super::annotate::takes_unit_only;
 use super::env::FlowInfo;
+use super::graph;
+use super::handler::{HandlerBody, PREFIX};
 use super::interface::default_flow;
 use super::tree::{Arm, Expr, ExprKind, FlowId, Pattern, PatternKind};
 use super::{AmbientOf, Checker, VarMode, Want, Why};
@@ -25,6 +27,7 @@ pub(super) struct Body {
 pub(super) enum BodyKind {
     Topos { params: Vec<Pattern>, body: Expr },
     Extern { module: String, function: String },
+    Handler(Box<HandlerBody>),
 }
 
 /// What is written about one flow.
@@ -43,6 +46,8 @@ enum Source<'a> {
     Clauses(Vec<&'a ast::FlowDecl>),
     Config(&'a ast::Expr),
     Default(&'a ast::Expr),
+    /// With its index.
+    Handler(&'a ast::HandlerDecl, usize),
 }
 
 impl<'a> Checker<'a> {
@@ -124,6 +129,17 @@ impl<'a> Checker<'a> {
                     let source = Source::Config(&config.value);
                     let vars = HashMap::new();
                     groups.push(Group { id, name: &config.name, source, signed, vars, signature_span });
+                }
+                ast::DeclKind::Handler(handler) => {
+                    let Some((id, index)) = self.handler_flow(handler) else { continue };
+                    groups.push(Group {
+                        id,
+                        name: &handler.name,
+                        source: Source::Handler(handler, index),
+                        signed: false,
+                        vars: HashMap::new(),
+                        signature_span: None,
+                    });
                 }
                 ast::DeclKind::Type(ty) => self.default_groups(ty, &mut groups),
                 _ => {}
@@ -298,6 +314,10 @@ impl<'a> Checker<'a> {
         self.level += 1;
         for index in component {
             let id = groups[*index].id;
+            if let Source::Handler(handler, at) = groups[*index].source {
+                groups[*index].vars = self.open_handler(at, handler);
+                continue;
+            }
             if self.store.is_error(self.env.flows[id].ty) {
                 self.env.flows[id].ty = if self.env.flows[id].config {
                     self.fresh()
@@ -324,6 +344,9 @@ impl<'a> Checker<'a> {
             let undecided = self.store.generalise(ty, self.level);
             self.undecided(&undecided, group.name.span);
             self.store.close_spine(ty);
+            if let Source::Handler(_, at) = group.source {
+                self.close_handler(at, group.name.span);
+            }
             self.rigid_names(group);
         }
         self.check_depth(groups, component);
@@ -402,6 +425,7 @@ impl<'a> Checker<'a> {
     fn body(&mut self, group: &Group<'_>, ty: Ty, vars: HashMap<String, Ty>) -> Option<Body> {
         let why = group.signature_span.map_or(Why::Plain, Why::Signature);
         let errors = self.diagnostics.len();
+        self.flow_row = None;
         let (span, kind) = match &group.source {
             Source::Config(value) | Source::Default(value) => {
                 let what =
@@ -410,6 +434,10 @@ impl<'a> Checker<'a> {
                 let body = self
                     .with_vars(VarMode::Flexible, vars, |c| c.pure(AmbientOf::Config(what), |c| c.expr(value, &want)));
                 (group.name.span.to(value.span), BodyKind::Topos { params: Vec::new(), body })
+            }
+            Source::Handler(handler, index) => {
+                let parts = self.with_vars(VarMode::Flexible, vars, |c| c.handler_body(*index, handler))?;
+                (group.name.span, BodyKind::Handler(Box::new(parts)))
             }
             Source::Clauses(clauses) => {
                 let (params, body) =
@@ -469,6 +497,7 @@ impl<'a> Checker<'a> {
         }
         let result = Want::new(at, why.clone());
         let of = AmbientOf::Flow(group.name.name.clone(), group.signature_span);
+        self.flow_row = Some((row, of.clone()));
         let first = clauses.first()?;
         if let [clause] = clauses {
             if clause.guards.is_empty() {
@@ -509,7 +538,7 @@ impl<'a> Checker<'a> {
                 }
             }
         }
-        let body = self.block(clause.body.as_ref()?, result);
+        let body = self.leavable(clause.body.as_ref()?, result);
         Some((params, body))
     }
 
@@ -546,7 +575,7 @@ impl<'a> Checker<'a> {
                     typed.push(c.pattern(pattern, &Want::plain(*ty)));
                 }
                 let guard = c.guards(&clause.guards);
-                let body = c.block(clause.body.as_ref()?, result);
+                let body = c.leavable(clause.body.as_ref()?, result);
                 let pattern = c.tuple_of(typed, types, clause.span);
                 Some(Arm { patterns: vec![pattern], guard, body, span: clause.span })
             });
@@ -661,7 +690,7 @@ fn is_clause(flow: &ast::FlowDecl) -> bool {
     matches!(flow.head, ast::FlowHead::Patterns(_))
 }
 
-/// Strongly connected components of the unsigned groups, callees first (Tarjan, without recursion).
+/// Strongly connected components of the unsigned groups, callees first.
 fn components(groups: &[Group<'_>], values: &HashMap<String, FlowId>) -> Vec<Vec<usize>> {
     let by_id: HashMap<FlowId, usize> =
         groups.iter().enumerate().filter(|(_, g)| !g.signed).map(|(i, g)| (g.id, i)).collect();
@@ -673,77 +702,22 @@ fn components(groups: &[Group<'_>], values: &HashMap<String, FlowId>) -> Vec<Vec
             }
             let mut names = HashSet::new();
             match &group.source {
-                Source::Clauses(clauses) => clauses.iter().for_each(|c| super::uses::flow(c, &mut names)),
-                Source::Config(e) | Source::Default(e) => super::uses::expr(e, &mut names),
+                Source::Clauses(clauses) => clauses.iter().for_each(|c| graph::flow(c, &mut names)),
+                Source::Config(e) | Source::Default(e) => graph::expr(e, &mut names),
+                Source::Handler(handler, _) => graph::handler(handler, &mut names),
             }
-            let mut out: Vec<usize> =
-                names.iter().filter_map(|n| values.get(*n)).filter_map(|id| by_id.get(id)).copied().collect();
+            let handlers: Vec<String> = names.iter().map(|n| format!("{PREFIX}{n}")).collect();
+            let mut out: Vec<usize> = names
+                .iter()
+                .copied()
+                .chain(handlers.iter().map(String::as_str))
+                .filter_map(|n| values.get(n))
+                .filter_map(|id| by_id.get(id))
+                .copied()
+                .collect();
             out.sort_unstable();
             out
         })
         .collect();
-    tarjan(&edges, |i| !groups[i].signed)
-}
-
-fn tarjan(edges: &[Vec<usize>], include: impl Fn(usize) -> bool) -> Vec<Vec<usize>> {
-    let n = edges.len();
-    let (mut index, mut low, mut on_stack) = (vec![usize::MAX; n], vec![0; n], vec![false; n]);
-    let (mut stack, mut out, mut counter) = (Vec::new(), Vec::new(), 0);
-    for root in (0..n).filter(|i| include(*i)) {
-        if index[root] != usize::MAX {
-            continue;
-        }
-        let mut work = vec![(root, 0)];
-        while let Some((node, edge)) = work.pop() {
-            if edge == 0 {
-                index[node] = counter;
-                low[node] = counter;
-                counter += 1;
-                stack.push(node);
-                on_stack[node] = true;
-            }
-            if let Some(next) = edges[node].get(edge) {
-                work.push((node, edge + 1));
-                if index[*next] == usize::MAX {
-                    work.push((*next, 0));
-                } else if on_stack[*next] {
-                    low[node] = low[node].min(index[*next]);
-                }
-                continue;
-            }
-            if low[node] == index[node] {
-                let mut component = Vec::new();
-                while let Some(member) = stack.pop() {
-                    on_stack[member] = false;
-                    component.push(member);
-                    if member == node {
-                        break;
-                    }
-                }
-                component.sort_unstable();
-                out.push(component);
-            }
-            if let Some((parent, _)) = work.last() {
-                low[*parent] = low[*parent].min(low[node]);
-            }
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::tarjan;
-
-    #[test]
-    fn components_come_callees_first() {
-        let edges = vec![vec![1], vec![2], vec![1, 3], vec![], vec![0]];
-        assert_eq!(tarjan(&edges, |_| true), [vec![3], vec![1, 2], vec![0], vec![4]]);
-    }
-
-    #[test]
-    fn long_chains_do_not_overflow_the_stack() {
-        let edges: Vec<Vec<usize>> = (0..200_000).map(|i| if i + 1 < 200_000 { vec![i + 1] } else { vec![] }).collect();
-        assert_eq!(tarjan(&edges, |_| true).len(), 200_000);
-    }
+    graph::tarjan(&edges, |i| !groups[i].signed)
 }

@@ -1,5 +1,6 @@
 //! Expressions: each is checked against a type that may be a variable, so that what is known is pushed inwards.
 
+use super::block::Function;
 use super::env::Lookup;
 use super::tree::{Builtin, Expr, ExprKind, FormatPart, Literal};
 use super::{unsupported, Checker, Want, Why};
@@ -12,6 +13,7 @@ impl Checker<'_> {
     /// Infers an expression's type and checks it against what is wanted.
     pub(super) fn expr(&mut self, expr: &ast::Expr, want: &Want) -> Expr {
         let span = expr.span;
+        let tail = std::mem::take(&mut self.tail);
         match &expr.kind {
             ast::ExprKind::Literal(literal) => {
                 let (literal, ty) = self.literal(literal);
@@ -30,25 +32,29 @@ impl Checker<'_> {
             ast::ExprKind::Record(fields) => self.record_literal(fields, want, span),
             ast::ExprKind::Update { record, fields } => self.update(record, fields, want, span),
             ast::ExprKind::Apply { function, args } => self.call(function, args, want, span),
-            ast::ExprKind::Thunk(block) => self.lambda(&[], block, want, span),
+            ast::ExprKind::Thunk(block) => self.lambda(&[], block, Function::Block, want, span),
             ast::ExprKind::MatchLambda(arms) => self.match_lambda(arms, want, span),
             ast::ExprKind::Field { record, field } => self.field(record, field, want, span),
             ast::ExprKind::Index { .. } => self.not_supported(unsupported::index(span), want, span),
             ast::ExprKind::Binary { op, op_span, left, right } => self.binary(*op, *op_span, left, right, want, span),
             ast::ExprKind::Negate(operand) => self.negate(operand, want, span),
-            ast::ExprKind::Match { scrutinees, arms } => self.match_(scrutinees, arms, want, span),
+            ast::ExprKind::Match { scrutinees, arms } => self.match_(scrutinees, arms, want, span, tail),
             ast::ExprKind::If { condition, then, otherwise } => {
-                self.if_(condition, then, otherwise.as_ref(), want, span)
+                let otherwise = otherwise.as_ref().map(|b| (b.stmts.as_slice(), b.span));
+                self.if_(condition, then, otherwise, want, span, tail)
             }
-            ast::ExprKind::Lambda { params, body } => self.lambda(params, body, want, span),
+            ast::ExprKind::Lambda { params, body } => self.lambda(params, body, Function::Lambda, want, span),
             ast::ExprKind::Perform { effect, operation, args } => {
                 self.perform(effect.as_ref(), operation, args, want, span)
             }
             ast::ExprKind::With { handlers, body } => self.with(handlers, body, want, span),
             ast::ExprKind::Try { .. } => self.not_supported(unsupported::try_(span), want, span),
-            ast::ExprKind::Do(block) => self.block(block, want),
-            ast::ExprKind::Loop(_) => self.not_supported(unsupported::loop_(span), want, span),
-            ast::ExprKind::Atomic(_) => self.not_supported(unsupported::atomic(span), want, span),
+            ast::ExprKind::Do(block) => {
+                self.tail = tail;
+                self.block(block, want)
+            }
+            ast::ExprKind::Loop(block) => self.loop_(block, want, span),
+            ast::ExprKind::Atomic(body) => self.atomic(body, want, span),
             ast::ExprKind::Forall { .. } => self.not_supported(unsupported::forall(span), want, span),
             ast::ExprKind::LetIn { pattern, ty, value, body } => self.scoped(|c| {
                 let stmt = c.let_(pattern, ty.as_deref(), value);
@@ -102,10 +108,11 @@ impl Checker<'_> {
     pub(super) fn variable(&mut self, qualifier: &[ast::Ident], name: &ast::Ident, span: Span) -> Expr {
         if qualifier.is_empty() {
             if let Some(info) = self.env.local(&name.name) {
-                let (local, ty) = (info.local.clone(), info.ty);
+                let (local, ty, state) = (info.local.clone(), info.ty, info.state);
                 let ty = self.store.instantiate(ty, self.level);
                 let ty = self.opened(ty, span, &format!("`{}`", name.name));
-                return Expr { kind: ExprKind::Local(local), ty, span };
+                let kind = if state { ExprKind::State(local) } else { ExprKind::Local(local) };
+                return Expr { kind, ty, span };
             }
         }
         match self.env.lookup_value(qualifier, &name.name) {
@@ -128,7 +135,9 @@ impl Checker<'_> {
                 Expr { kind: ExprKind::Builtin(b), ty, span }
             }
             other => {
-                self.unresolved_name("name", codes::UNKNOWN_NAME, &other, qualifier, name);
+                if !self.resume(name) {
+                    self.unresolved_name("name", codes::UNKNOWN_NAME, &other, qualifier, name);
+                }
                 Expr { kind: ExprKind::Error, ty: self.store.error(), span }
             }
         }

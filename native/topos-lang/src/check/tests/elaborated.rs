@@ -103,7 +103,7 @@ fn expr(e: &Expr) -> String {
                 .collect();
             format!("format[{}]", parts.join(", "))
         }
-        ExprKind::Perform { effect, operation, args, returns } => {
+        ExprKind::Perform { effect, operation, args, returns, .. } => {
             format!("perform {effect}.{operation}({}) returns {returns:?}", all(args))
         }
         ExprKind::WithExtern { effect, module, args, body } => {
@@ -250,4 +250,18 @@ fn descriptors_follow_types() {
     // A type that is not regular has no finite descriptor: it is checked to a depth.
     let nest = returns("Nest Int", "shape Nest a = Nil | Cons(a, Nest (a, a))");
     assert!(format!("{nest:?}").contains("Any"));
+}
+
+#[test]
+fn loops_and_returns_become_calls_and_branches() {
+    becomes(
+        "import Topos.Lib\nflow f : (xs : [Text]) -> () / {IO} = for x in xs { log(x) }",
+        "f",
+        "f!(xs) = call Topos.Prelude:for_each/2!(fn(x) -> call Topos.Lib:log/1!(x), xs); ()",
+    );
+    becomes(
+        "flow f(x : Int) = {\n  if x < 0 { return 1 }\n  let y = x\n  if y == 2 { return 3 }\n  y\n}",
+        "f",
+        "f(x) = if Less(x, 0) then 1 else let y = x; if Equal(y, 2) then 3 else y",
+    );
 }
