@@ -216,6 +216,7 @@ head_of_line_is_reported(Config) ->
         in(a, Config, topos_partisan, send, [b(Config), sink(Config), Message, #{channel => Channel, ack => true}])
     end,
     [ok, ok] = [Send(Channel, hello) || Channel <- [jam, data]],
+    Telemetry = in(a, Config, topos_ct_channel, watch_telemetry, []),
     1 = in(b, Config, topos_ct_channel, suspend_receivers, [<<"jam">>]),
     5_000 = in(a, Config, topos_ct_channel, fill, [b(Config), sink(Config), #{channel => jam}, 5_000]),
     {ok, Took} = in(a, Config, topos_ct_channel, await_health, [{b(Config), jam}, head_of_line, 2_000]),
@@ -225,8 +226,23 @@ head_of_line_is_reported(Config) ->
     ?assertMatch([#{blocked_lanes := [0], queue_messages := 5_000}], [C || #{channel := jam} = C <- Channels]),
     1 = in(b, Config, topos_ct_channel, resume_receivers, [<<"jam">>]),
     {ok, _} = in(a, Config, topos_ct_channel, await_health, [{b(Config), jam}, ok, 10_000]),
+    ok = told_telemetry(Telemetry, jam, Config),
     ok = channel(close, [jam, #{timeout => 10_000}], Config),
     {comment, lists:flatten(io_lib:format("reported after ~b ms", [Took]))}.
+
+%% Blocked once, then unblocked, with the lane; and samples with every counter.
+told_telemetry(false, _Channel, _Config) ->
+    ok;
+told_telemetry(true, Channel, Config) ->
+    Of = fun(Kind) ->
+        [{M, D} || {K, M, #{channel := C} = D} <- in(a, Config, topos_ct_channel, telemetry_events, []), K =:= Kind, C =:= Channel]
+    end,
+    ok = ?NODE:wait_until(unblocked, fun() -> length(Of(unblocked)) =:= 1 end, 3_000),
+    Node = b(Config),
+    ?assertMatch([{#{waiting := 5_000, blocked_for := _}, #{node := Node, lane := 0}}], Of(blocked)),
+    [{Sample, #{node := Node}} | _] = Of(sample),
+    ?assertEqual([], topos_channel_stats:names() -- maps:keys(Sample)),
+    ok.
 
 %% A channel under as much load as it takes, for longer than blocking takes to be seen, is not blocked.
 load_is_not_reported(Config) ->

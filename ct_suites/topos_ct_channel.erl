@@ -2,7 +2,7 @@
 -module(topos_ct_channel).
 
 -export([stream/5, burst/5, updates/4, in_order/2, suspend_receivers/1, resume_receivers/1, last_values/1, kill_connections/1]).
--export([fill/4, await_health/3]).
+-export([fill/4, await_health/3, watch_telemetry/0, telemetry_events/0, telemetry_event/4]).
 
 %% @doc `Senders' processes send `Count' numbered messages each, with a key of their own, while `Changes' (a fun of this VM)
 %% runs; answers when all were accepted.
@@ -80,6 +80,27 @@ await_health(Of, Status, Timeout) ->
     catch
         error:Reason -> {error, {Reason, topos_channel:health()}}
     end.
+
+%% @doc Keeps the events that the application telemetry is told; `false' where there is no such application.
+-spec watch_telemetry() -> boolean().
+watch_telemetry() ->
+    case application:ensure_all_started(telemetry) of
+        {ok, _} ->
+            _ = topos_ct_probe:start(?MODULE),
+            Events = [[topos, channel, Event] || Event <- [sample, blocked, unblocked]],
+            ok = apply(telemetry, attach_many, [?MODULE, Events, fun ?MODULE:telemetry_event/4, []]),
+            true;
+        {error, {telemetry, _}} ->
+            false
+    end.
+
+-spec telemetry_event([atom()], map(), map(), []) -> ok.
+telemetry_event([topos, channel, Event], Measurements, Metadata, []) ->
+    ?MODULE ! {Event, Measurements, Metadata},
+    ok.
+
+-spec telemetry_events() -> [{atom(), map(), map()}].
+telemetry_events() -> [Event || {_, Event} <- topos_ct_probe:messages(?MODULE)].
 
 %% internal
 
