@@ -76,11 +76,10 @@ release_room(Room, Messages, Bytes) ->
     ok = atomics:sub(Room, 1, Messages),
     atomics:sub(Room, 2, Bytes).
 
-%% @doc Whether there is room enough to wake those who wait for some: a quarter of the queue, so that they are not woken for
-%% one message each.
+%% @doc Whether there is room for a message. No more is waited for: on a monotonic channel a queue may stay almost full.
 -spec has_room(atomics:atomics_ref(), topos_local:channel()) -> boolean().
 has_room(Room, #{max_queue_messages := MaxMessages, max_queue_bytes := MaxBytes}) ->
-    4 * atomics:get(Room, 1) =< 3 * MaxMessages andalso 4 * atomics:get(Room, 2) =< 3 * MaxBytes.
+    atomics:get(Room, 1) < MaxMessages andalso atomics:get(Room, 2) < MaxBytes.
 
 %% @doc The error for a record that the peer reported as not delivered.
 -spec failure(byte(), node(), destination()) -> topos_error:t().

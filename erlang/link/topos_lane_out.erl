@@ -103,7 +103,7 @@
 -spec new(Stream :: non_neg_integer(), options()) -> t().
 new(Stream, Options) ->
     Defaults = #{
-        window => 8, max_batch => 1024, max_batch_bytes => 262144, max_piece => 262144,
+        window => 8, max_batch => 256, max_batch_bytes => 262144, max_piece => 262144,
         rto => 1000, max_rto => 8000, pause => 1, max_pause => 64, reliable => true,
         expiry => infinity
     },
