@@ -224,25 +224,34 @@ head_of_line_is_reported(Config) ->
     {ok, #{status := degraded, channels := Channels}} = channel(health, [], Config),
     ?assertEqual([jam], [C || #{channel := C, status := S} <- Channels, S =/= ok]),
     ?assertMatch([#{blocked_lanes := [0], queue_messages := 5_000}], [C || #{channel := jam} = C <- Channels]),
+    ok = told_blocked(Telemetry, jam, Config),
     1 = in(b, Config, topos_ct_channel, resume_receivers, [<<"jam">>]),
     {ok, _} = in(a, Config, topos_ct_channel, await_health, [{b(Config), jam}, ok, 10_000]),
     ok = told_telemetry(Telemetry, jam, Config),
     ok = channel(close, [jam, #{timeout => 10_000}], Config),
     {comment, lists:flatten(io_lib:format("reported after ~b ms", [Took]))}.
 
+told_blocked(false, _Channel, _Config) -> ok;
+told_blocked(true, Channel, Config) ->
+    ?NODE:wait_until(blocked, fun() -> length(telemetry(blocked, Channel, Config)) =:= 1 end, 2_000).
+
 %% Blocked once, then unblocked, with the lane; and samples with every counter.
 told_telemetry(false, _Channel, _Config) ->
     ok;
 told_telemetry(true, Channel, Config) ->
-    Of = fun(Kind) ->
-        [{M, D} || {K, M, #{channel := C} = D} <- in(a, Config, topos_ct_channel, telemetry_events, []), K =:= Kind, C =:= Channel]
-    end,
-    ok = ?NODE:wait_until(unblocked, fun() -> length(Of(unblocked)) =:= 1 end, 3_000),
+    ok = ?NODE:wait_until(unblocked, fun() -> length(telemetry(unblocked, Channel, Config)) =:= 1 end, 3_000),
     Node = b(Config),
-    ?assertMatch([{#{waiting := 5_000, blocked_for := _}, #{node := Node, lane := 0}}], Of(blocked)),
-    [{Sample, #{node := Node}} | _] = Of(sample),
+    ?assertMatch([{#{waiting := 5_000, blocked_for := _}, #{node := Node, lane := 0}}], telemetry(blocked, Channel, Config)),
+    [{Sample, #{node := Node}} | _] = telemetry(sample, Channel, Config),
     ?assertEqual([], topos_channel_stats:names() -- maps:keys(Sample)),
     ok.
+
+telemetry(Kind, Channel, Config) ->
+    [
+        {Measurements, Metadata}
+     || {K, Measurements, #{channel := C} = Metadata} <- in(a, Config, topos_ct_channel, telemetry_events, []),
+        K =:= Kind, C =:= Channel
+    ].
 
 %% A channel under as much load as it takes, for longer than blocking takes to be seen, is not blocked.
 load_is_not_reported(Config) ->
