@@ -194,6 +194,10 @@ entry(bad_exit_status) ->
     {<<"TP1066">>, "{status} is no exit status", "an exit status is from 0 to 255"};
 entry(unreadable_input) ->
     {<<"TP1067">>, "standard input cannot be read: {why}", "give it UTF-8 text"};
+entry(handler_gone) ->
+    {<<"TP1068">>, "the `with' of this handler has ended", "do not keep operations of a handler, or processes that perform them, beyond its `with'"};
+entry(abort_elsewhere) ->
+    {<<"TP1069">>, "`abort' in {process} cannot leave a `with' that {home} runs", "answer the operation, and let the process of the `with' decide"};
 entry(timeout) ->
     {<<"TP1023">>, "{operation} was not finished within {timeout} ms", "try again, or allow more time"};
 entry(no_such_process) ->

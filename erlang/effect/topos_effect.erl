@@ -141,7 +141,8 @@ standard(Arguments) ->
         {'Topos.Time.Time', topos_effect_time, []},
         {'Topos.Random.Random', topos_effect_random, []},
         {'Topos.Runner.Runner', topos_effect_runner, []},
-        {'Topos.Partisan.Distributed', topos_effect_distributed, []}
+        {'Topos.Partisan.Distributed', topos_effect_distributed, []},
+        {'Topos.Channel.Channel', topos_effect_channel, []}
     ].
 
 -spec start_handlers([{effect(), module(), [term()]}], evidence()) -> {ok, evidence()} | {error, topos_error:t()}.

@@ -30,7 +30,10 @@ portable(#process{}) -> true.
 %% @doc Starts a process. Its error goes to standard error and ends nothing else.
 -spec spawn(instance(), fun((ok, topos_effect:evidence()) -> term())) -> pid().
 spawn(#process{evidence = Ev}, Body) ->
+    %% What the `init' of a handler starts ends with the handler.
+    Owner = topos_scope:owner(),
     erlang:spawn(fun() ->
+        true = Owner =:= undefined orelse link(Owner),
         try
             Body(ok, Ev)
         catch

@@ -109,6 +109,16 @@ codes! {
     NOT_A_HANDLER = 306, "not a handler",
         "`with` takes calls of handlers: `with counter(0) { .. }`.";
 
+    RESUMES = 307, "clause that resumes by itself",
+        "A clause of a handler answers the `perform` with its value, once, when it ends. Continuations that are kept, called \
+         twice or called later do not exist on this run time. `abort e` leaves the `with` instead.";
+    MISSING_CLAUSE = 308, "operation without a clause",
+        "A handler has a clause for every operation of its effect.";
+    UNKNOWN_CLAUSE = 309, "clause for an unknown operation",
+        "A handler has clauses for the operations of its effect, and besides them `init`, `finally` and `return`.";
+    NOT_STATE = 310, "assignment to something that is no state",
+        "`:=` and `atomic` work on `state` variables of the handler or actor around them. Everything else never changes.";
+
     PATTERN_ARITY = 400, "wrong number of fields in a pattern",
         "A constructor's pattern has a pattern for each of its fields; `_` where it does not matter.";
     NOT_EXHAUSTIVE = 401, "match that is not exhaustive",

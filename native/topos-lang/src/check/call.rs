@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::env::{CtorRef, Lookup};
+use super::env::{CtorRef, HandledBy, Lookup};
 use super::interface::TypeBody;
-use super::tree::{Expr, ExprKind, Literal};
+use super::tree::{Expr, ExprKind, Literal, With};
 use super::{suggest, unsupported, Checker, Want, Why};
 use crate::codes;
 use crate::diagnostic::{Diagnostic, Span};
@@ -12,7 +12,7 @@ use crate::syntax::ast;
 use crate::types::{short, Name, Node, Ty};
 
 /// An argument: still to be checked, or checked already (the left side of `|>`, a receiver).
-enum Arg<'e> {
+pub(super) enum Arg<'e> {
     Ast(&'e ast::Expr),
     Done(Expr),
 }
@@ -27,6 +27,9 @@ enum Method {
 
 impl Checker<'_> {
     pub(super) fn call(&mut self, function: &ast::Expr, args: &[ast::Expr], want: &Want, span: Span) -> Expr {
+        if let Some(abort) = self.abort(function, args, want, span) {
+            return abort;
+        }
         let args: Vec<Arg<'_>> = args.iter().map(Arg::Ast).collect();
         self.call_with(function, args, false, want, span)
     }
@@ -158,6 +161,7 @@ impl Checker<'_> {
             return self.not_supported(unsupported::loop_(span), want, span);
         };
         let body = ast::Expr { kind: ast::ExprKind::Thunk(body.clone()), span: body.span };
+        self.loop_bodies.insert(body.span);
         self.apply_head(head, "`loop`", vec![Arg::Ast(&body)], false, want, span)
     }
 
@@ -171,6 +175,7 @@ impl Checker<'_> {
         let param = ast::Param { pattern: p.clone(), ty: None, span: p.span };
         let kind = ast::ExprKind::Lambda { params: vec![param], body: body.clone() };
         let body = ast::Expr { kind, span: body.span };
+        self.loop_bodies.insert(body.span);
         self.apply_head(head, "`for`", vec![Arg::Ast(&body), Arg::Ast(xs)], false, &want, span)
     }
 
@@ -246,7 +251,7 @@ impl Checker<'_> {
     }
 
     /// Checks arguments: functions last, when the types that others give are known.
-    fn arguments(&mut self, args: Vec<Arg<'_>>, params: &[Ty], what: &str) -> Vec<Expr> {
+    pub(super) fn arguments(&mut self, args: Vec<Arg<'_>>, params: &[Ty], what: &str) -> Vec<Expr> {
         let name = what.trim_matches('`').to_owned();
         let mut typed: Vec<Option<Expr>> = args.iter().map(|_| None).collect();
         let mut later = Vec::new();
@@ -356,6 +361,9 @@ impl Checker<'_> {
         want: &Want,
         span: Span,
     ) -> Expr {
+        if let Some(sibling) = self.sibling(path, operation, args, want, span) {
+            return sibling;
+        }
         let Some(effect) = self.effect_of(path, operation) else {
             for arg in args {
                 let ty = self.store.error();
@@ -459,7 +467,7 @@ impl Checker<'_> {
 
     /// The effect's arguments, and an operation's parameters, result and row, instantiated together.
     #[allow(clippy::type_complexity)]
-    fn operation_type(&mut self, effect: &Name, operation: &str) -> Option<(Vec<Ty>, Vec<Ty>, Ty, Ty)> {
+    pub(super) fn operation_type(&mut self, effect: &Name, operation: &str) -> Option<(Vec<Ty>, Vec<Ty>, Ty, Ty)> {
         let info = self.env.effects.get(effect)?;
         let index = info.operations.iter().position(|op| &*op.name == operation)?;
         let (effect_params, op) = (info.params[index].clone(), info.operations[index].clone());
@@ -533,9 +541,17 @@ impl Checker<'_> {
         self.require(row, first.span, &what);
         let args = self.arguments(args.iter().map(Arg::Ast).collect(), &params, &what);
         let inner = self.store.extend(info.effect.clone(), effect_args, self.ambient);
-        let body = self.under(inner, self.ambient_of.clone(), |c| c.with(rest, body, want, span));
-        let ty = body.ty;
-        let kind = ExprKind::With { effect: info.effect, module: info.target, args, body: Box::new(body) };
+        let (by, inner_want) = match info.by {
+            HandledBy::Extern(module) => (With::Extern(module), want.clone()),
+            HandledBy::Topos { module, name, body, answer } => {
+                let (body, answer) = (copy(self, body), copy(self, answer));
+                self.subsume(answer, want, span);
+                (With::Topos { module, name, row: self.ambient }, Want::plain(body))
+            }
+        };
+        let body = self.under(inner, self.ambient_of.clone(), |c| c.with(rest, body, &inner_want, span));
+        let ty = if matches!(by, With::Topos { .. }) { want.ty } else { body.ty };
+        let kind = ExprKind::With { effect: info.effect, by, args, body: Box::new(body) };
         Expr { kind, ty, span }
     }
 }

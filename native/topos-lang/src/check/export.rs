@@ -2,8 +2,10 @@
 
 use std::collections::HashSet;
 
+use super::env::HandledBy;
 use super::interface::{
-    EffectExport, FlowExport, HandlerExport, Interface, OperationExport, RecordFieldInfo, TypeBody, TypeExport,
+    EffectExport, FlowExport, HandledByExport, HandlerExport, Interface, OperationExport, RecordFieldInfo, TypeBody,
+    TypeExport,
 };
 use super::{suggest, Checker};
 use crate::codes;
@@ -128,6 +130,9 @@ impl Checker<'_> {
         ids.sort_by_key(|(_, id)| *id);
         for (name, id) in ids {
             let info = self.env.flows[id].clone();
+            if name.starts_with(super::handler::PREFIX) {
+                continue;
+            }
             let Some(scheme) = self.store.export(info.ty) else {
                 self.too_large(&name, info.span);
                 continue;
@@ -151,13 +156,23 @@ impl Checker<'_> {
             let mut tys = info.effect_args.clone();
             let args = tys.len();
             tys.extend(&info.params);
+            if let HandledBy::Topos { body, answer, .. } = &info.by {
+                tys.extend([*body, *answer]);
+            }
             tys.push(info.row);
             let Some((vars, mut trees)) = self.store.export_all(&tys, &[]) else {
                 self.too_large(short(&name), None);
                 continue;
             };
             let Some(row) = trees.pop() else { continue };
-            let params = trees.split_off(args);
+            let mut params = trees.split_off(args);
+            let by = match info.by {
+                HandledBy::Extern(target) => HandledByExport::Extern(target),
+                HandledBy::Topos { .. } => {
+                    let (Some(answer), Some(body)) = (params.pop(), params.pop()) else { continue };
+                    HandledByExport::Topos { body, answer }
+                }
+            };
             interface.handlers.push(HandlerExport {
                 visible: self.is_visible(&name),
                 name: name.into(),
@@ -166,7 +181,7 @@ impl Checker<'_> {
                 effect_args: trees,
                 params,
                 row,
-                target: info.target,
+                by,
             });
         }
     }

@@ -8,6 +8,7 @@
 //! (`elaborate`, with the checks of patterns in `exhaustive`).
 
 mod annotate;
+mod assign;
 mod block;
 mod call;
 mod declare;
@@ -18,6 +19,7 @@ mod exhaustive;
 mod export;
 mod flows;
 mod graph;
+mod handler;
 mod infer;
 mod interface;
 mod modules;
@@ -34,8 +36,8 @@ use std::collections::{HashMap, HashSet};
 
 pub use env::PRELUDE;
 pub use interface::{
-    default_flow, EffectExport, FlowExport, HandlerExport, Imports, Interface, OperationExport, RecordFieldInfo,
-    TypeBody, TypeExport,
+    default_flow, EffectExport, FlowExport, HandledByExport, HandlerExport, Imports, Interface, OperationExport,
+    RecordFieldInfo, TypeBody, TypeExport,
 };
 pub use modules::{order, show_cycle};
 
@@ -94,10 +96,10 @@ fn check_here(
         checker.main(roots, module.span);
     }
     checker.exports(module);
-    let flows = checker.elaborate(bodies);
+    let (flows, handlers) = checker.elaborate(bodies);
     let interface = checker.interface();
     if checker.diagnostics.is_empty() {
-        Ok((core::Module { name: name.to_string(), file: options.file.to_owned(), flows }, interface))
+        Ok((core::Module { name: name.to_string(), file: options.file.to_owned(), flows, handlers }, interface))
     } else {
         checker.diagnostics.sort_by_key(|d| (d.primary.span, d.code));
         checker.diagnostics.dedup();
@@ -187,6 +189,14 @@ struct Checker<'a> {
     /// The row of the flow under check, and its name and signature.
     flow_row: Option<(Ty, AmbientOf)>,
     next_local: u32,
+    /// The handler whose clauses are checked.
+    handling: Option<handler::Handling>,
+    /// Type variables of the heads of handlers, by the handlers' names.
+    handler_vars: HashMap<String, HashMap<String, Ty>>,
+    /// Bodies of `for` and `loop`: a `return` in one leaves what is around the loop.
+    loop_bodies: HashSet<Span>,
+    /// What a `return` leaves, the innermost last.
+    leaves: Vec<assign::Leave>,
     /// Whether the value of what is checked next is the value of its flow: a `return` may stand there.
     tail: bool,
     type_vars: HashMap<String, Ty>,
@@ -220,6 +230,10 @@ impl<'a> Checker<'a> {
             ambient_of: AmbientOf::Config("this"),
             flow_row: None,
             next_local: 0,
+            handling: None,
+            handler_vars: HashMap::new(),
+            loop_bodies: HashSet::new(),
+            leaves: Vec::new(),
             tail: false,
             type_vars: HashMap::new(),
             var_mode: VarMode::Declared,

@@ -85,7 +85,7 @@ impl Lowering<'_> {
                         heads.push(at.any());
                     }
                     heads.push(at.var(evidence));
-                    let body = this.body(body);
+                    let body = this.out_of_sight(|this| this.body(body));
                     at.fun(heads, body)
                 })
             }
@@ -127,31 +127,48 @@ impl Lowering<'_> {
             }
             ExprKind::Primitive { op, args } => self.primitive(at, *op, args, e.span, out),
             ExprKind::Format(parts) => self.format(at, parts),
-            ExprKind::Perform { effect, operation, args, returns } => {
+            ExprKind::Perform { effect, operation, args, returns, index, captures } => {
                 self.check_atom(effect, e.span);
                 self.check_atom(operation, e.span);
                 let mut values = Vec::with_capacity(args.len() + 1);
-                for arg in args {
+                for (arg, captured) in args.iter().zip(captures) {
                     let value = self.expr(arg);
-                    let value = if may_be_function(arg) {
+                    let value = if *captured && may_be_function(arg) {
                         at.remote("topos_rt", "capture", vec![value, self.evidence(at)])
                     } else {
                         value
                     };
                     values.push(value);
                 }
-                let (module, instance) = (self.names.fresh("Handler"), self.names.fresh("Instance"));
+                if let Some(call) = self.clause_in_sight(at, effect, operation, &values) {
+                    return call;
+                }
+                let values: Vec<Expr> = values.into_iter().map(|v| self.bound(at, v, "Arg", out)).collect();
                 let found = at.remote("erlang", "map_get", vec![at.atom(effect), self.evidence(at)]);
-                out.push(at.matches(at.tuple(vec![at.var(&module), at.var(&instance)]), found));
-                values.insert(0, at.var(&instance));
-                let answer = at.remote_value(at.var(&module), operation, values);
-                match returns {
+                let (module, instance) = (at.var(&self.names.fresh("Handler")), at.var(&self.names.fresh("Instance")));
+                let clauses = at.var(&self.names.fresh("Clauses"));
+                // A handler written in Topos: a fun an operation.
+                let place = at.integer(&(index + 1).to_string());
+                let fun = at.remote("erlang", "element", vec![place, clauses.clone()]);
+                let topos = at.call_value(fun, values.clone());
+                let mut given = vec![instance.clone()];
+                given.extend(values);
+                let answer = at.remote_value(module.clone(), operation, given);
+                let answer = match returns {
                     Some(descriptor) => {
                         let variable = self.names.fresh("Answer");
                         checked(at, descriptor, answer, &variable, &format!("{effect}.{operation}"))
                     }
                     None => answer,
-                }
+                };
+                let is_extern = at.remote("erlang", "is_atom", vec![module.clone()]);
+                at.case(
+                    found,
+                    vec![
+                        at.clause(vec![at.tuple(vec![module, instance])], Some(is_extern), vec![answer]),
+                        at.clause(vec![clauses], None, vec![topos]),
+                    ],
+                )
             }
             ExprKind::WithExtern { effect, module, args, body } => {
                 self.check_atom(effect, e.span);
@@ -159,11 +176,23 @@ impl Lowering<'_> {
                 let args = at.list(self.exprs(args), None);
                 let outer = self.evidence(at);
                 let body = self.with_evidence(|this, evidence| {
-                    let body = this.body(body);
-                    at.fun(vec![at.var(evidence)], body)
+                    this.under_extern(effect, |this| {
+                        let body = this.body(body);
+                        at.fun(vec![at.var(evidence)], body)
+                    })
                 });
                 at.remote("topos_effect", "with_handler", vec![at.atom(effect), at.atom(module), args, outer, body])
             }
+            ExprKind::With { effect, handler, args, shared, body } => {
+                self.with(at, effect, handler, args, *shared, body)
+            }
+            ExprKind::Sibling { .. }
+            | ExprKind::StateValue(_)
+            | ExprKind::Assign { .. }
+            | ExprKind::Atomic(_)
+            | ExprKind::Abort(_)
+            | ExprKind::Leavable { .. }
+            | ExprKind::Leave { .. } => self.handling(at, e),
             ExprKind::Fail(message) => self.fail(at, message),
         }
     }
