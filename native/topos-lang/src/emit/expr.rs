@@ -73,22 +73,19 @@ impl Lowering<'_> {
                 at.fun(params, body)
             }
             ExprKind::Call { flow, args } => {
-                let args = self.exprs(args);
+                let args = match args.split_first() {
+                    // A loop runs its body with the handlers around it, so these stay in sight.
+                    Some((body, rest)) if is_loop(flow) => {
+                        let mut all = vec![self.lambda(body)];
+                        all.extend(self.exprs(rest));
+                        all
+                    }
+                    _ => self.exprs(args),
+                };
                 self.call(at, flow, args)
             }
             ExprKind::Apply { function, args } => self.apply(at, function, args, out),
-            ExprKind::Lambda { params, body } => {
-                self.check_parameters(params.len(), "this function", e.span);
-                self.with_evidence(|this, evidence| {
-                    let mut heads = this.bind_all(at, params);
-                    if heads.is_empty() {
-                        heads.push(at.any());
-                    }
-                    heads.push(at.var(evidence));
-                    let body = this.out_of_sight(|this| this.body(body));
-                    at.fun(heads, body)
-                })
-            }
+            ExprKind::Lambda { .. } => self.out_of_sight(|this| this.lambda(e)),
             ExprKind::If { condition, then, otherwise } => {
                 let condition = self.expr(condition);
                 let then = self.body(then);
@@ -195,6 +192,22 @@ impl Lowering<'_> {
             | ExprKind::Leave { .. } => self.handling(at, e),
             ExprKind::Fail(message) => self.fail(at, message),
         }
+    }
+
+    /// A function in place; other expressions as they are.
+    fn lambda(&mut self, e: &Core) -> Expr {
+        let ExprKind::Lambda { params, body } = &e.kind else { return self.expr(e) };
+        let at = self.at(e.span);
+        self.check_parameters(params.len(), "this function", e.span);
+        self.with_evidence(|this, evidence| {
+            let mut heads = this.bind_all(at, params);
+            if heads.is_empty() {
+                heads.push(at.any());
+            }
+            heads.push(at.var(evidence));
+            let body = this.body(body);
+            at.fun(heads, body)
+        })
     }
 
     /// `erlang:error({program_failed, #{..}})`, a `topos_error:t()` that knows its place even without a stack trace.
@@ -447,6 +460,11 @@ pub(super) fn operator(op: Primitive) -> Option<&'static str> {
         Primitive::AppendList => "++",
         Primitive::AppendText | Primitive::Negate | Primitive::Not => return None,
     })
+}
+
+/// Whether a flow is what `for` or `loop` becomes: it calls its first argument with the evidence that it was given.
+fn is_loop(flow: &FlowRef) -> bool {
+    flow.module.as_deref() == Some("Topos.Prelude") && matches!(flow.name.as_str(), "for_each" | "forever")
 }
 
 fn is_unit(args: &[Core]) -> bool {
