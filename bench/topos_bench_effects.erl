@@ -12,6 +12,7 @@
 -define(N, 1_000_000).
 %% Operations that take microseconds.
 -define(FEW, 50_000).
+-define(LIST, 1_000).
 
 %% @doc What the direct call calls.
 -spec add(integer()) -> integer().
@@ -24,21 +25,22 @@ main(Args) ->
     io:format("~b scheduler(s), Erlang/OTP ~s, ~s; median of ~b rounds~n~n",
               [erlang:system_info(schedulers_online), erlang:system_info(otp_release),
                erlang:system_info(emu_flavor), Rounds]),
-    Xs = lists:seq(1, ?N),
-    Few = lists:seq(1, ?FEW),
+    %% A short list, gone through often: a long one would make the garbage collector a part of the figures.
+    Xs = lists:seq(1, ?LIST),
+    Often = fun(N, Run) -> fun() -> repeat(N div ?LIST, fun() -> Run(Xs) end) end end,
     Server = spawn_link(fun() -> server(0) end),
     Contestants = [
         {empty, ?N, fun() -> 'Micro':empty(?N, 0) end},
         {empty_with_row, ?N, fun() -> 'Micro':empty_with_row(?N) end},
-        {empty_for, ?N, fun() -> 'Micro':empty_for(Xs) end},
+        {empty_for, ?N, Often(?N, fun 'Micro':empty_for/1)},
         {direct, ?N, fun() -> 'Micro':direct(?N, 0) end},
         {passed, ?N, fun() -> 'Micro':passed(?N) end},
-        {direct_for, ?N, fun() -> 'Micro':direct_for(Xs) end},
-        {in_sight, ?N, fun() -> 'Micro':in_sight(Xs) end},
-        {local_reads, ?N, fun() -> 'Micro':local_reads(Xs) end},
-        {local_writes, ?N, fun() -> 'Micro':local_writes(Xs) end},
-        {shared_reads, ?N, fun() -> 'Micro':shared_reads(Xs) end},
-        {shared_writes, ?FEW, fun() -> 'Micro':shared_writes(Few) end},
+        {direct_for, ?N, Often(?N, fun 'Micro':direct_for/1)},
+        {in_sight, ?N, Often(?N, fun 'Micro':in_sight/1)},
+        {local_reads, ?N, Often(?N, fun 'Micro':local_reads/1)},
+        {local_writes, ?N, Often(?N, fun 'Micro':local_writes/1)},
+        {shared_reads, ?N, Often(?N, fun 'Micro':shared_reads/1)},
+        {shared_writes, ?FEW, Often(?FEW, fun 'Micro':shared_writes/1)},
         {process, ?FEW, fun() -> ask_all(Server, ?FEW) end}
     ],
     Samples = [{Name, time(Run) / N} || _ <- lists:seq(1, Rounds), {Name, N, Run} <- Contestants],
@@ -102,6 +104,12 @@ time(Run) ->
         {'DOWN', Monitor, process, Pid, Reason} ->
             exit(Reason)
     end.
+
+repeat(0, _) ->
+    ok;
+repeat(N, Run) ->
+    _ = Run(),
+    repeat(N - 1, Run).
 
 median(List) -> lists:nth((length(List) + 1) div 2, lists:sort(List)).
 

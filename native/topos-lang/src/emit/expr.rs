@@ -124,49 +124,7 @@ impl Lowering<'_> {
             }
             ExprKind::Primitive { op, args } => self.primitive(at, *op, args, e.span, out),
             ExprKind::Format(parts) => self.format(at, parts),
-            ExprKind::Perform { effect, operation, args, returns, index, captures } => {
-                self.check_atom(effect, e.span);
-                self.check_atom(operation, e.span);
-                let mut values = Vec::with_capacity(args.len() + 1);
-                for (arg, captured) in args.iter().zip(captures) {
-                    let value = self.expr(arg);
-                    let value = if *captured && may_be_function(arg) {
-                        at.remote("topos_rt", "capture", vec![value, self.evidence(at)])
-                    } else {
-                        value
-                    };
-                    values.push(value);
-                }
-                if let Some(call) = self.clause_in_sight(at, effect, operation, &values) {
-                    return call;
-                }
-                let values: Vec<Expr> = values.into_iter().map(|v| self.bound(at, v, "Arg", out)).collect();
-                let found = at.remote("erlang", "map_get", vec![at.atom(effect), self.evidence(at)]);
-                let (module, instance) = (at.var(&self.names.fresh("Handler")), at.var(&self.names.fresh("Instance")));
-                let clauses = at.var(&self.names.fresh("Clauses"));
-                // A handler written in Topos: a fun an operation.
-                let place = at.integer(&(index + 1).to_string());
-                let fun = at.remote("erlang", "element", vec![place, clauses.clone()]);
-                let topos = at.call_value(fun, values.clone());
-                let mut given = vec![instance.clone()];
-                given.extend(values);
-                let answer = at.remote_value(module.clone(), operation, given);
-                let answer = match returns {
-                    Some(descriptor) => {
-                        let variable = self.names.fresh("Answer");
-                        checked(at, descriptor, answer, &variable, &format!("{effect}.{operation}"))
-                    }
-                    None => answer,
-                };
-                let is_extern = at.remote("erlang", "is_atom", vec![module.clone()]);
-                at.case(
-                    found,
-                    vec![
-                        at.clause(vec![at.tuple(vec![module, instance])], Some(is_extern), vec![answer]),
-                        at.clause(vec![clauses], None, vec![topos]),
-                    ],
-                )
-            }
+            ExprKind::Perform { .. } => self.perform(e, out),
             ExprKind::WithExtern { effect, module, args, body } => {
                 self.check_atom(effect, e.span);
                 self.check_atom(module, e.span);
@@ -192,6 +150,57 @@ impl Lowering<'_> {
             | ExprKind::Leave { .. } => self.handling(at, e),
             ExprKind::Fail(message) => self.fail(at, message),
         }
+    }
+
+    /// `perform E.op(args)`.
+    fn perform(&mut self, e: &Core, out: &mut Vec<Expr>) -> Expr {
+        let at = self.at(e.span);
+        let ExprKind::Perform { effect, operation, args, returns, index, captures } = &e.kind else {
+            return self.fail(at, "the compiler took this for a `perform`");
+        };
+        self.check_atom(effect, e.span);
+        self.check_atom(operation, e.span);
+        let mut values = Vec::with_capacity(args.len() + 1);
+        for (arg, captured) in args.iter().zip(captures) {
+            let value = self.expr(arg);
+            let value = if *captured && may_be_function(arg) {
+                at.remote("topos_rt", "capture", vec![value, self.evidence(at)])
+            } else {
+                value
+            };
+            values.push(value);
+        }
+        if let Some(call) = self.clause_in_sight(at, effect, operation, &values) {
+            return call;
+        }
+        let values: Vec<Expr> = values.into_iter().map(|v| self.bound(at, v, "Arg", out)).collect();
+        let found = at.remote("erlang", "map_get", vec![at.atom(effect), self.evidence(at)]);
+        let (module, instance) = (at.var(&self.names.fresh("Handler")), at.var(&self.names.fresh("Instance")));
+        let clauses = at.var(&self.names.fresh("Clauses"));
+        // A handler written in Topos: its instance and a fun an operation.
+        let element =
+            |place: usize| at.remote("erlang", "element", vec![at.integer(&place.to_string()), clauses.clone()]);
+        let mut topos = vec![element(1)];
+        topos.extend(values.iter().cloned());
+        let topos = at.call_value(element(index + 2), topos);
+        let mut given = vec![instance.clone()];
+        given.extend(values);
+        let answer = at.remote_value(module.clone(), operation, given);
+        let answer = match returns {
+            Some(descriptor) => {
+                let variable = self.names.fresh("Answer");
+                checked(at, descriptor, answer, &variable, &format!("{effect}.{operation}"))
+            }
+            None => answer,
+        };
+        let is_extern = at.remote("erlang", "is_atom", vec![module.clone()]);
+        at.case(
+            found,
+            vec![
+                at.clause(vec![at.tuple(vec![module, instance])], Some(is_extern), vec![answer]),
+                at.clause(vec![clauses], None, vec![topos]),
+            ],
+        )
     }
 
     /// A function in place; other expressions as they are.
