@@ -21,7 +21,10 @@
 serve(Handle) ->
     case erlang:get('$ancestors') of
         undefined -> receive_all(Handle);
-        _ -> gen_server:enter_loop(?MODULE, [], Handle)
+        _ ->
+            %% So that the end comes between two messages, and leaves the `with's around: their `finally' clauses run.
+            _ = process_flag(trap_exit, true),
+            gen_server:enter_loop(?MODULE, [], Handle)
     end.
 
 %% @doc Sends what `Make' makes of the place for an answer, and waits for it.
@@ -70,13 +73,15 @@ init(Handle) -> {ok, Handle}.
 handle_call(Request, _From, Handle) ->
     {reply, {error, topos_error:new(no_such_call, #{request => Request})}, Handle}.
 
--spec handle_cast(term(), state()) -> {noreply, state()}.
+-spec handle_cast(term(), state()) -> {noreply, state()} | {stop, term(), state()}.
 handle_cast(Message, Handle) -> handle_info(Message, Handle).
 
--spec handle_info(term(), state()) -> {noreply, state()}.
+-spec handle_info(term(), state()) -> {noreply, state()} | {stop, term(), state()}.
 handle_info({'$topos', Message}, Handle) ->
     _ = Handle(Message),
     {noreply, Handle};
+handle_info({'EXIT', _, Reason}, Handle) when Reason =/= normal ->
+    {stop, Reason, Handle};
 handle_info(_, Handle) ->
     %% Not for an actor: what libraries send to the process.
     {noreply, Handle}.
