@@ -52,20 +52,23 @@ pub(super) fn expand(module: &ast::Module) -> Option<(ast::Module, Vec<Diagnosti
 
 impl Checker<'_> {
     /// Actors and supervisors are made of operations of `Topos.Process`.
-    pub(super) fn needs_process(&mut self, module: &ast::Module) {
+    /// Answers whether they are there.
+    pub(super) fn needs_process(&mut self, module: &ast::Module) -> bool {
         let first = module.decls.iter().find_map(|d| match &d.kind {
             DeclKind::Actor(a) => Some(&a.name),
             DeclKind::Supervisor(s) => Some(&s.name),
             _ => None,
         });
-        let Some(name) = first else { return };
+        let Some(name) = first else { return false };
         if self.env.has_module("Topos.Process") {
             self.env.add_qualifier("Topos.Process".to_owned(), "Topos.Process".into());
+            true
         } else {
             self.report(
                 Diagnostic::new(codes::UNKNOWN_MODULE, "actors and supervisors need `Topos.Process`", name.span)
                     .help("add `import Topos.Process (Process)`"),
             );
+            false
         }
     }
 }

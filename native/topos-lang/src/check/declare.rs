@@ -114,6 +114,9 @@ impl<'a> Checker<'a> {
             ast::DeclKind::Impl(i) => i.members.iter().map(|m| &m.name).collect(),
             ast::DeclKind::Session(s) => vec![&s.name],
             ast::DeclKind::Protocol(p) => vec![&p.name],
+            // Left only where they could not be compiled, which was reported.
+            ast::DeclKind::Actor(a) => vec![&a.name],
+            ast::DeclKind::Supervisor(s) => vec![&s.name],
             _ => Vec::new(),
         };
         self.unsupported_names.extend(names.into_iter().map(|n| n.name.clone()));

@@ -89,10 +89,12 @@ fn check_here(
     options: &Options<'_>,
 ) -> Result<(core::Module, Interface), Vec<Diagnostic>> {
     let name: Name = module.name.as_ref().map_or_else(|| options.default_name.to_owned(), ast::Path::dotted).into();
-    let expanded = actor::expand(module);
+    let mut expanded = actor::expand(module);
     let mut checker = Checker::new(name.clone(), imports);
     checker.imports(module);
-    checker.needs_process(module);
+    if !checker.needs_process(module) {
+        expanded = None;
+    }
     let module = match &expanded {
         Some((expanded, diagnostics)) => {
             checker.diagnostics.extend(diagnostics.iter().cloned());

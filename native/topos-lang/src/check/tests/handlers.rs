@@ -1,6 +1,6 @@
 //! Handlers written in Topos, their state, `return`, actors and supervisors.
 
-use super::{accepted, errors, types};
+use super::{accepted, check_with, errors, imports, render, types};
 use crate::core::{Expr, ExprKind};
 
 macro_rules! rejected {
@@ -41,15 +41,41 @@ rejected! {
     the_row_of_a_handler_counts = "handler h : Handler(State Int) / {IO} = { get() => { log(\"x\")\n 1 }\n put(x) => () }\nflow f : Int = with h { perform State.get() }";
     return_in_a_block_that_is_an_argument = "flow run : (f : () -> ()) -> () = f()\nflow g : Int = { run { return 1 }\n 2 }";
     return_of_another_type = "flow g : (xs : [Int]) -> Int = { for x in xs { return \"a\" }\n 2 }";
-    an_actor_without_a_message_type = "actor A = { | x -> () }";
-    a_message_that_no_arm_matches = "import Topos.Process\nshape M = On | Off\nactor A : M = { | On -> () }";
-    a_supervisor_that_is_no_record = "supervisor S = 1";
 }
 
 #[test]
 fn actors_need_the_module_of_processes() {
     let message = errors("shape M = On\nactor A : M = { | On -> () }");
     assert!(message.contains("actors and supervisors need `Topos.Process`"), "{message}");
+}
+
+/// With the module of processes, which actors are made of.
+fn actor_errors(source: &str) -> String {
+    let mut imports = imports();
+    let process = include_str!("../../../../../topos_stdlib/Topos/Process.topos");
+    let (_, interface) = check_with(process, &imports, None).unwrap_or_else(|e| panic!("{}", render(process, &e)));
+    imports.insert("Topos.Process".into(), interface);
+    match check_with(source, &imports, None) {
+        Ok(_) => panic!("accepted:\n{source}"),
+        Err(errors) => format!("{source}\n----\n{}", render(source, &errors)),
+    }
+}
+
+#[test]
+fn mistakes_in_actors_and_supervisors() {
+    let head = "import Topos.Process (Process)\nshape M = On | Off(Int)\nactor A(n : Int) : M = { state x = n\n | On -> x := 1\n | Off(k) -> x := k }\n";
+    for (name, source) in [
+        ("no_message_type", "actor B = { | x -> () }"),
+        ("a_message_that_no_arm_matches", "actor B : M = { | On -> () }"),
+        ("an_arm_does_more_than_the_row", "actor B : M = { | _ -> Process.sleep(1s) }"),
+        ("an_actor_with_a_wrong_argument", "flow f = A(\"x\")"),
+        ("an_actor_is_told_something_else", "flow f = Process.tell(1, A(1))"),
+        ("a_supervisor_that_is_no_record", "supervisor S = 1"),
+        ("a_supervisor_with_an_unknown_field", "supervisor S = { strategies = 1, children = [A(1)] }"),
+        ("a_child_that_is_no_process", "supervisor S = { children = [A(1), 2] }"),
+    ] {
+        insta::assert_snapshot!(name, actor_errors(&format!("{head}{source}")));
+    }
 }
 
 const COUNTER: &str = "effect Counter { operation next() : Int }\n\
