@@ -54,7 +54,7 @@ fn actor_errors(source: &str) -> String {
     let mut imports = imports();
     let process = include_str!("../../../../../topos_stdlib/Topos/Process.topos");
     let (_, interface) = check_with(process, &imports, None).unwrap_or_else(|e| panic!("{}", render(process, &e)));
-    imports.insert("Topos.Process".into(), interface);
+    imports.insert("Topos.Process".into(), interface.into());
     match check_with(source, &imports, None) {
         Ok(_) => panic!("accepted:\n{source}"),
         Err(errors) => format!("{source}\n----\n{}", render(source, &errors)),
