@@ -57,6 +57,18 @@ finally_runs_when_an_actor_is_stopped_test() ->
     ok = topos_effect_process:stop(Process, Pid),
     ?assertEqual(finally, receive finally -> finally after 0 -> never end).
 
+an_abort_leaves_the_loop_test() ->
+    Process = process(),
+    Self = self(),
+    Pid = topos_effect_process:spawn(Process, fun(ok, _) ->
+        Serve = fun(Scope) ->
+            topos_effect_process:serve(Process, fun(_, _) -> topos_scope:abort(Scope, left) end)
+        end,
+        Self ! {self(), topos_scope:run(false, fun(Scope) -> Scope end, none, Serve, none)}
+    end),
+    ok = topos_effect_process:send(Process, Pid, go),
+    ?assertEqual(left, receive {Pid, Value} -> Value after 5000 -> timeout end).
+
 restarts_test_() ->
     [
         {atom_to_list(Strategy), fun() -> restarted(Strategy, Expected) end}

@@ -15,6 +15,7 @@
 
 %% How long a process may take to end when it is told to, in milliseconds.
 -define(SHUTDOWN, 5000).
+-define(THROWN, '$topos_thrown').
 
 %% @doc Makes the calling process a `gen_server', for ever. One that was not started by `proc_lib' receives plainly.
 -spec serve(fun((term()) -> term())) -> no_return().
@@ -24,7 +25,11 @@ serve(Handle) ->
         _ ->
             %% So that the end comes between two messages, and leaves the `with's around: their `finally' clauses run.
             _ = process_flag(trap_exit, true),
-            gen_server:enter_loop(?MODULE, [], Handle)
+            try
+                gen_server:enter_loop(?MODULE, [], Handle)
+            catch
+                exit:{shutdown, {?THROWN, Thrown}} -> throw(Thrown)
+            end
     end.
 
 %% @doc Sends what `Make' makes of the place for an answer, and waits for it.
@@ -78,8 +83,12 @@ handle_cast(Message, Handle) -> handle_info(Message, Handle).
 
 -spec handle_info(term(), state()) -> {noreply, state()} | {stop, term(), state()}.
 handle_info({'$topos', Message}, Handle) ->
-    _ = Handle(Message),
-    {noreply, Handle};
+    try Handle(Message) of
+        _ -> {noreply, Handle}
+    catch
+        %% An `abort' of a handler around the loop. To `gen_server' a throw is an answer, so it goes round it.
+        throw:Thrown -> {stop, {shutdown, {?THROWN, Thrown}}, Handle}
+    end;
 handle_info({'EXIT', _, Reason}, Handle) when Reason =/= normal ->
     {stop, Reason, Handle};
 handle_info(_, Handle) ->
