@@ -86,7 +86,8 @@ main() ->
             %% Whatever the locale: a Text is UTF-8 for everybody who reads it.
             ok = io:setopts(user, [{encoding, unicode}]),
             ok = io:setopts(standard_error, [{encoding, unicode}]),
-            _ = spawn(?MODULE, run_main, [list_to_atom(Module), Texts]),
+            %% By proc_lib, so that the program's first process can become a server.
+            _ = proc_lib:spawn(?MODULE, run_main, [list_to_atom(Module), Texts]),
             ok;
         [] ->
             io:format(standard_error, "usage: erl -noinput -s topos_effect main -extra MODULE ARGUMENT..~n", []),

@@ -347,6 +347,18 @@ fn the_standard_library_answers() {
 }
 
 #[test]
+fn handlers_and_their_state_work() {
+    let Some(_turn) = turn() else { return };
+    insta::assert_snapshot!(run(&["run", "handlers.topos"]).show());
+}
+
+#[test]
+fn actors_and_supervisors_work() {
+    let Some(_turn) = turn() else { return };
+    insta::assert_snapshot!(run(&["run", "actors.topos"]).show());
+}
+
+#[test]
 fn input_belongs_to_a_single_node() {
     let Some(_turn) = turn() else { return };
     let ask = |nodes| Case::new(&["run", "--nodes", nodes, "ask.topos"]).input("Ada\n").run();
