@@ -21,6 +21,8 @@
 
 -define(ABORT, '$topos_abort').
 -define(OWNER, '$topos_owner').
+%% The value `undefined' of a local cell: the process dictionary says `undefined' of a cell that is gone.
+-define(UNDEFINED, '$topos_undefined').
 
 %% @doc Runs a `with'. `Setup' makes the instance, with the cells of its state; `Init' and `Finally' are clauses, or `none'.
 %% `Finally' runs once the setup is done, however the rest ends; then the state is gone, and so are the processes that `Init'
@@ -51,7 +53,7 @@ run(true, Setup, Init, Body, Finally) ->
 cell({_, Ref}, Value) ->
     Cell = make_ref(),
     _ = erlang:put(Ref, [Cell | erlang:get(Ref)]),
-    _ = erlang:put(Cell, [Value]),
+    _ = erlang:put(Cell, boxed(Value)),
     Cell;
 cell({_, _, Owner, Table}, Value) ->
     Key = ets:info(Table, size) + 1,
@@ -61,10 +63,10 @@ cell({_, _, Owner, Table}, Value) ->
 %% @doc The value of a cell.
 -spec get(cell()) -> term().
 get(Cell) when is_reference(Cell) ->
-    %% A value is boxed in a list: every term but `undefined' would do without.
     case erlang:get(Cell) of
-        [Value] -> Value;
-        undefined -> gone()
+        undefined -> gone();
+        ?UNDEFINED -> undefined;
+        Value -> Value
     end;
 get({Table, Key, _}) ->
     case erlang:get(Table) of
@@ -75,7 +77,7 @@ get({Table, Key, _}) ->
 %% @doc Assigns a value that does not depend on the cell.
 -spec put(cell(), term()) -> ok.
 put(Cell, Value) when is_reference(Cell) ->
-    case erlang:put(Cell, [Value]) of
+    case erlang:put(Cell, boxed(Value)) of
         undefined ->
             _ = erlang:erase(Cell),
             gone();
@@ -159,6 +161,9 @@ finish(none, _) ->
 finish(Finally, Instance) ->
     _ = Finally(Instance),
     ok.
+
+boxed(undefined) -> ?UNDEFINED;
+boxed(Value) -> Value.
 
 cells(Ref) ->
     case erlang:get(Ref) of

@@ -6,7 +6,8 @@
 -include("topos_frame.hrl").
 -include("topos_lane.hrl").
 
--export([send/4, new_room/0, close_room/1, release_room/3, has_room/2, left/2, queue/1, outcome/3, failure/3]).
+-export([send/4, new_room/0, close_room/1, finish_room/1, release_room/3, has_room/2, left/2, queue/1, outcome/3]).
+-export([failure/3]).
 -export_type([destination/0, options/0]).
 
 %% A kind of destination (`topos_frame.hrl') and what it means to its kind.
@@ -44,20 +45,30 @@ close_room(Room) ->
         N -> max(N, 0)
     end.
 
-%% @doc A room: messages and bytes in the queue, and what `topos_lane_meter' shows.
+%% @doc A room: messages and bytes in the queue, what `topos_lane_meter' shows (slots 3 to 5), and how many messages were in
+%% it when its lane began to be finished.
 -spec new_room() -> atomics:atomics_ref().
-new_room() -> atomics:new(5, []).
+new_room() -> atomics:new(6, []).
 
 %% @doc How many of the messages that were in a room when it was closed have not been released since. Never too few.
 -spec left(atomics:atomics_ref(), non_neg_integer()) -> integer().
 left(Room, AtClosing) -> AtClosing + atomics:get(Room, 1) - ?CLOSED.
 
-%% @doc Messages and bytes in a room that is open.
--spec queue(atomics:atomics_ref()) -> {non_neg_integer(), non_neg_integer()} | closed.
+%% @doc Messages and bytes in a room; of one that is closed, those that are still to be finished.
+-spec queue(atomics:atomics_ref()) -> {non_neg_integer(), non_neg_integer()}.
 queue(Room) ->
-    case atomics:get(Room, 1) of
-        N when ?IS_CLOSED(N) -> closed;
-        N -> {max(0, N), max(0, atomics:get(Room, 2))}
+    Messages = case atomics:get(Room, 1) of
+        N when ?IS_CLOSED(N) -> left(Room, atomics:get(Room, 6));
+        N -> N
+    end,
+    {max(0, Messages), max(0, atomics:get(Room, 2))}.
+
+%% @doc Closes the room of a lane that finishes what it has: as {@link close_room/1}.
+-spec finish_room(atomics:atomics_ref()) -> closed | non_neg_integer().
+finish_room(Room) ->
+    case close_room(Room) of
+        closed -> closed;
+        Count -> ok = atomics:put(Room, 6, Count), Count
     end.
 
 -spec release_room(atomics:atomics_ref(), non_neg_integer(), non_neg_integer()) -> ok.

@@ -91,7 +91,7 @@ handle_info({topos_lane, registered}, #state{key = {Node, _, _}, core = Core} = 
 handle_info({topos_lane, retire}, #state{room = Room, retiring = false, waiting = Waiting} = State) ->
     %% Who waits for room takes the new lane.
     _ = [Ref ! {Ref, room} || Ref <- lists:reverse(Waiting)],
-    case topos_lane:close_room(Room) of
+    case topos_lane:finish_room(Room) of
         closed -> {stop, normal, State};
         Count -> next(State#state{retiring = Count, waiting = []})
     end;

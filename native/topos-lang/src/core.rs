@@ -13,8 +13,8 @@
 //! - [`ExprKind::Apply`] calls a function value whose arity is not known statically: the back end tests the arity and calls
 //!   directly when it fits; otherwise `topos_rt:apply/3` makes a partial application, or calls and applies the rest.
 //! - Evidence is a map from effect name (the atom `'Topos.IO.IO'`) to `{Module, Instance}` for a handler written in Erlang,
-//!   and `perform E.op(a, b)` becomes `Module:op(Instance, a, b)`; for one written in Topos it is a tuple of funs, one an
-//!   operation in the effect's order (`E` being its only handler in sight, the clause is called directly). Where a callee has no evidence of its own to give (a pure flow), `Ev` is `#{}`.
+//!   and `perform E.op(a, b)` becomes `Module:op(Instance, a, b)`; for one written in Topos it is a tuple of the
+//!   instance and a fun an operation, in the effect's order; where its `with` is in sight the clause is called directly. Where a callee has no evidence of its own to give (a pure flow), `Ev` is `#{}`.
 //! - A function value that is an argument of a `perform` is tied to the performer's evidence (`topos_rt:capture/2`): its row
 //!   belongs to the performer, while the handler runs with an outer evidence and may call it later, in another process.
 //!   This is how `spawn` passes the spawner's evidence on.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::actor::{ACTOR, SUPERVISOR};
 use super::env::{CtorRef, HandledBy, Lookup};
 use super::interface::TypeBody;
 use super::tree::{Expr, ExprKind, Literal, With};
@@ -57,10 +58,10 @@ impl Checker<'_> {
     ) -> Expr {
         let what = Self::callee_name(function);
         let head = match &function.kind {
-            ast::ExprKind::Constructor(path) => {
-                let args: Vec<Arg<'_>> = args;
-                return self.construct(path, args, last_first, want, span);
-            }
+            ast::ExprKind::Constructor(path) => match self.starter(path) {
+                Some(head) => head,
+                None => return self.construct(path, args, last_first, want, span),
+            },
             ast::ExprKind::Var { qualifier, name } => self.variable(qualifier, name, function.span),
             ast::ExprKind::Field { record, field } => {
                 let ty = self.fresh();
@@ -290,6 +291,24 @@ impl Checker<'_> {
         self.report(diagnostic);
     }
 
+    /// The flow that starts the actor or supervisor of a name.
+    pub(super) fn starter(&mut self, path: &ast::Path) -> Option<Expr> {
+        let last = path.last()?;
+        if matches!(self.env.lookup_ctor(path.qualifier(), &last.name), Lookup::Found(_)) {
+            return None;
+        }
+        [ACTOR, SUPERVISOR].iter().find_map(|kind| {
+            let name = format!("{kind}{}", last.name);
+            match self.env.lookup_value(path.qualifier(), &name) {
+                Lookup::Found(_) => {
+                    let name = ast::Ident { name, span: last.span };
+                    Some(self.variable(path.qualifier(), &name, path.span))
+                }
+                _ => None,
+            }
+        })
+    }
+
     /// A constructor's fields and type, instantiated.
     pub(super) fn constructor_type(&mut self, ctor: &CtorRef) -> Option<(Name, Vec<Ty>, Ty)> {
         let info = self.env.types.get(&ctor.ty)?.clone();
@@ -302,6 +321,10 @@ impl Checker<'_> {
     }
 
     pub(super) fn constructor(&mut self, path: &ast::Path, args: &[ast::Expr], want: &Want, span: Span) -> Expr {
+        if let Some(head) = self.starter(path) {
+            self.subsume(head.ty, want, span);
+            return head;
+        }
         let args = args.iter().map(Arg::Ast).collect();
         self.construct(path, args, false, want, span)
     }

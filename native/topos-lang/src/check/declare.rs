@@ -78,8 +78,6 @@ impl<'a> Checker<'a> {
                 ast::DeclKind::Impl(i) => self.report(unsupported::impl_(i.name.span)),
                 ast::DeclKind::Session(s) => self.report(unsupported::session(s.name.span)),
                 ast::DeclKind::Protocol(p) => self.report(unsupported::protocol(p.name.span)),
-                ast::DeclKind::Actor(a) => self.report(unsupported::actor(a.name.span)),
-                ast::DeclKind::Supervisor(s) => self.report(unsupported::supervisor(s.name.span)),
                 ast::DeclKind::Test(t) => self.report(unsupported::test(t.name.span)),
                 ast::DeclKind::Property(t) => self.report(unsupported::property(t.name.span)),
                 ast::DeclKind::Flow(_)
@@ -87,6 +85,9 @@ impl<'a> Checker<'a> {
                 | ast::DeclKind::ExternFlow(_)
                 | ast::DeclKind::ExternHandler(_)
                 | ast::DeclKind::Handler(_)
+                // Replaced by what they mean.
+                | ast::DeclKind::Actor(_)
+                | ast::DeclKind::Supervisor(_)
                 | ast::DeclKind::Error => {}
             }
             self.note_unsupported(&decl.kind);
@@ -113,6 +114,7 @@ impl<'a> Checker<'a> {
             ast::DeclKind::Impl(i) => i.members.iter().map(|m| &m.name).collect(),
             ast::DeclKind::Session(s) => vec![&s.name],
             ast::DeclKind::Protocol(p) => vec![&p.name],
+            // Left only where they could not be compiled, which was reported.
             ast::DeclKind::Actor(a) => vec![&a.name],
             ast::DeclKind::Supervisor(s) => vec![&s.name],
             _ => Vec::new(),

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::actor::{ACTOR, SUPERVISOR};
 use super::env::HandledBy;
 use super::interface::{
     EffectExport, FlowExport, HandledByExport, HandlerExport, Interface, OperationExport, RecordFieldInfo, TypeBody,
@@ -16,6 +17,7 @@ use crate::types::{short, Ty};
 impl Checker<'_> {
     /// Whether other modules may name something.
     pub(super) fn is_visible(&self, name: &str) -> bool {
+        let name = name.strip_prefix(ACTOR).or_else(|| name.strip_prefix(SUPERVISOR)).unwrap_or(name);
         !self.private.contains(name) && self.export_list.as_ref().is_none_or(|list| list.contains(name))
     }
 
@@ -28,6 +30,8 @@ impl Checker<'_> {
         for name in module.exports.iter().flat_map(|e| &e.names) {
             let own = &self.env.own;
             let known = own.values.contains_key(&name.name)
+                || own.values.contains_key(&format!("{ACTOR}{}", name.name))
+                || own.values.contains_key(&format!("{SUPERVISOR}{}", name.name))
                 || own.types.contains_key(&name.name)
                 || own.effects.contains_key(&name.name)
                 || own.handlers.contains_key(&name.name)

@@ -495,11 +495,12 @@ impl<'a> Checker<'a> {
                 args: self.all(args, check),
                 body: self.boxed(body, check),
             },
+            // The state of an actor is its process's own, whatever its arms start.
             super::tree::With::Topos { module, name, row } => core::ExprKind::With {
+                shared: !name.starts_with(super::actor::ACTOR) && self.can_spawn(row),
                 effect,
                 handler: core::HandlerRef { module: module.map(|m| m.to_string()), name: name.to_string() },
                 args: self.all(args, check),
-                shared: self.can_spawn(row),
                 body: self.boxed(body, check),
             },
         }

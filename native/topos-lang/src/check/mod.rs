@@ -7,6 +7,7 @@
 //! (`flows`, `infer` and its neighbours) into a typed tree (`tree`), and, once every type is known, the core
 //! (`elaborate`, with the checks of patterns in `exhaustive`).
 
+mod actor;
 mod annotate;
 mod assign;
 mod block;
@@ -88,8 +89,19 @@ fn check_here(
     options: &Options<'_>,
 ) -> Result<(core::Module, Interface), Vec<Diagnostic>> {
     let name: Name = module.name.as_ref().map_or_else(|| options.default_name.to_owned(), ast::Path::dotted).into();
+    let mut expanded = actor::expand(module);
     let mut checker = Checker::new(name.clone(), imports);
     checker.imports(module);
+    if !checker.needs_process(module) {
+        expanded = None;
+    }
+    let module = match &expanded {
+        Some((expanded, diagnostics)) => {
+            checker.diagnostics.extend(diagnostics.iter().cloned());
+            expanded
+        }
+        None => module,
+    };
     checker.declarations(module);
     let bodies = checker.flows(module);
     if let Some(roots) = options.root_effects {

@@ -2,8 +2,8 @@
 //!
 //! A handler is run by `topos_scope:run/5`. Each clause is a function of its own, `'h.op'(Instance, A1, .., An)`, where the
 //! instance is the tuple `{Scope, Ev, P1, .., C1, ..}` of the scope of the `with`, the evidence around it, the handler's
-//! parameters and the cells of its state. Where the `with` is in sight a `perform` calls that function; elsewhere it finds a
-//! fun for each operation, tied to the instance, in a tuple under the effect's name in the evidence.
+//! parameters and the cells of its state. Where the `with` is in sight a `perform` calls that function; elsewhere it finds
+//! under the effect's name in the evidence a tuple of the instance and a fun for each operation, which takes the instance.
 
 use super::{Expr, Local};
 use crate::diagnostic::Span;

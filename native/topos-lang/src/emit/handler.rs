@@ -1,6 +1,6 @@
 //! Handlers written in Topos → functions (see [`crate::core::Handler`]).
 
-use super::forms::{At, Expr, Form};
+use super::forms::{At, Expr, Form, Kind};
 use super::lower::Lowering;
 use crate::core::{Clause, Expr as Core, ExprKind, Handler, HandlerRef, Local};
 
@@ -93,8 +93,14 @@ impl Lowering<'_> {
                 None => at.atom("none"),
             };
             let (init, finally) = (part(&handler.init, "init"), part(&handler.finally, "finally"));
-            let clauses = handler.clauses.iter().map(|c| this.clause_fun(at, handler, c, &instance)).collect();
-            let entry = vec![at.atom(&handler.effect), at.tuple(clauses), at.var(evidence)];
+            // The instance, then a fun an operation that takes it.
+            let mut entry = vec![at.var(&instance)];
+            entry.extend(handler.clauses.iter().map(|c| {
+                let name = clause_name(&handler.name, &c.operation);
+                at.expr(Kind::LocalFun(name, c.params.len() + 1))
+            }));
+            let clauses = at.tuple(entry);
+            let entry = vec![at.atom(&handler.effect), clauses, at.var(evidence)];
             let inner = at.remote("maps", "put", entry);
             let mut value = at.call_value(body, vec![inner, at.var(&instance)]);
             if handler.returns.is_some() {
@@ -119,14 +125,6 @@ impl Lowering<'_> {
         }
         body.push(at.tuple(elements));
         at.fun(vec![at.var(scope)], body)
-    }
-
-    fn clause_fun(&mut self, at: At, handler: &Handler, clause: &Clause, instance: &str) -> Expr {
-        let params: Vec<Expr> = clause.params.iter().map(|_| at.var(&self.names.fresh("Arg"))).collect();
-        let mut args = vec![at.var(instance)];
-        args.extend(params.iter().cloned());
-        let call = at.call(&clause_name(&handler.name, &clause.operation), args);
-        at.fun(params, vec![call])
     }
 
     /// All functions of a handler but [`Lowering::handler_with`].
