@@ -82,16 +82,20 @@ impl Drop for Pair {
     }
 }
 
-/// Namespaces carry the process id of their router.
 fn remove_stale() -> Result<(), Error> {
     for line in ip(&["netns", "list"])?.lines() {
         let name = line.split_whitespace().next().unwrap_or_default();
-        let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.trim_matches(['-', 'a', 'b']).parse::<u32>().ok());
-        if owner.is_some_and(|id| !Path::new(&format!("/proc/{id}")).exists()) {
+        if owner(name).is_some_and(|id| !Path::new(&format!("/proc/{id}")).exists()) {
             ip(&["netns", "del", name])?;
         }
     }
     Ok(())
+}
+
+/// The process id that a router's namespace carries in its name; of anything else none.
+fn owner(name: &str) -> Option<u32> {
+    let rest = name.strip_prefix(PREFIX)?.strip_prefix('-')?;
+    rest.strip_suffix("-a").or_else(|| rest.strip_suffix("-b"))?.parse().ok()
 }
 
 fn ip(args: &[&str]) -> Result<String, Error> {
@@ -101,5 +105,19 @@ fn ip(args: &[&str]) -> Result<String, Error> {
     } else {
         let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         Err(Error::Ip { args: args.join(" "), why })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::owner;
+
+    #[test]
+    fn only_names_of_routers_have_an_owner() {
+        assert_eq!(owner("topos-router-4711-a"), Some(4711));
+        assert_eq!(owner("topos-router-4711-b"), Some(4711));
+        for other in ["topos-router-4711", "topos-router--a", "topos-router-x-a", "topos-router-1-c", "mine-1-a", ""] {
+            assert_eq!(owner(other), None, "{other}");
+        }
     }
 }
