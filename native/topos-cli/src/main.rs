@@ -19,6 +19,7 @@ mod server;
 mod source;
 mod stdlib;
 mod terminal;
+mod testing;
 
 use std::{
     io::{self, Write},
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         Command::Check(args) => commands::check(args),
         Command::Build(args) => commands::build(args),
         Command::Clean(args) => commands::clean(args),
+        Command::Test(args) => testing::test(args, style),
         Command::Run(args) => commands::run(args, style),
         Command::Demo(args) => commands::demo(args, style),
         Command::Explain(args) => commands::explain(args),

@@ -63,6 +63,8 @@ pub(super) struct Entry {
     pub(super) interface: Hash,
     /// Its beam; `None` if it was only checked.
     pub(super) beam: Option<Stamp>,
+    /// Lines and flows of its tests, if it was built with them.
+    pub(super) tests: Vec<(usize, String)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -234,6 +236,7 @@ mod tests {
             key: [2; 32],
             interface: hash([b"shape".as_slice()]),
             beam: None,
+            tests: Vec::new(),
         };
         let mut cache = open();
         cache.store("M", b"shape").unwrap();

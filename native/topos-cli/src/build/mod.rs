@@ -51,6 +51,8 @@ pub(crate) struct Job<'a> {
     pub(crate) output: &'a Path,
     /// Whether those of the standard library too.
     pub(crate) with_stdlib: bool,
+    /// Whether tests and properties become part of the beams.
+    pub(crate) tests: bool,
 }
 
 /// What a build did.
@@ -60,8 +62,23 @@ pub(crate) struct Done {
     pub(crate) written: Vec<PathBuf>,
     /// How many modules were as they should be.
     pub(crate) fresh: usize,
+    /// The tests of the modules that were asked for, if the job has tests.
+    pub(crate) tests: Vec<Test>,
     /// How long it took.
     pub(crate) timings: Timings,
+}
+
+/// A test or a property in a beam.
+#[derive(Debug)]
+pub(crate) struct Test {
+    /// Its module.
+    pub(crate) module: String,
+    /// The file it stands in.
+    pub(crate) path: String,
+    /// From 1.
+    pub(crate) line: usize,
+    /// The name of its flow: `test` or `property`, a blank, and its title.
+    pub(crate) flow: String,
 }
 
 /// A module that goes to the Erlang compiler.
@@ -70,6 +87,7 @@ struct Pending {
     forms: Vec<u8>,
     key: Hash,
     interface: Hash,
+    tests: Vec<(usize, String)>,
 }
 
 /// Builds what has changed.
@@ -86,13 +104,14 @@ pub(crate) fn build(job: &Job<'_>, home: &Home) -> Result<Done, Failure> {
     let mut done = Done { fresh: fresh.len(), ..Done::default() };
     for (index, entry) in fresh {
         let unit = &units[index];
+        done.tests.extend(tests_of(unit, &entry));
         cache.keep(&unit.source.path, &unit.name, entry);
     }
     timings.restart();
     let beams = compile(home, &pending)?;
     timings.phase("OTP compiler");
     fs::create_dir_all(job.output).map_err(|why| unwritable(job.output, &why))?;
-    for (Pending { unit, key, interface, .. }, beam) in pending.into_iter().zip(beams) {
+    for (Pending { unit, key, interface, tests, .. }, beam) in pending.into_iter().zip(beams) {
         let unit = &units[unit];
         let mut stamp = None;
         if let Some(beam) = beam {
@@ -103,20 +122,20 @@ pub(crate) fn build(job: &Job<'_>, home: &Home) -> Result<Done, Failure> {
             stamp = Stamp::of(&path);
             done.written.push(path);
         }
-        cache.keep(
-            &unit.source.path,
-            &unit.name,
-            Entry {
-                source: unit.hash,
-                declared: unit.declared.clone(),
-                imports: unit.imports.clone(),
-                main: unit.main,
-                key,
-                interface,
-                beam: stamp,
-            },
-        );
+        let entry = Entry {
+            source: unit.hash,
+            declared: unit.declared.clone(),
+            imports: unit.imports.clone(),
+            main: unit.main,
+            key,
+            interface,
+            beam: stamp,
+            tests,
+        };
+        done.tests.extend(tests_of(unit, &entry));
+        cache.keep(&unit.source.path, &unit.name, entry);
     }
+    done.tests.sort_by(|a, b| (&a.path, a.line).cmp(&(&b.path, b.line)));
     for name in cache.finish().map_err(|why| unwritable(job.cache, &why))? {
         let path = beam_path(job.output, &name);
         if path.is_file() {
@@ -126,6 +145,16 @@ pub(crate) fn build(job: &Job<'_>, home: &Home) -> Result<Done, Failure> {
     timings.phase("write");
     done.timings = timings;
     Ok(done)
+}
+
+fn tests_of(unit: &Unit, entry: &Entry) -> Vec<Test> {
+    let test = |(line, flow): &(usize, String)| Test {
+        module: unit.name.clone(),
+        path: unit.source.path.clone(),
+        line: *line,
+        flow: flow.clone(),
+    };
+    entry.tests.iter().filter(|_| unit.own).map(test).collect()
 }
 
 /// Removes what builds into `output` left: their beams, and what is remembered of them.
@@ -149,7 +178,7 @@ pub(crate) fn check(path: &PathBuf, stdlib: Option<&Path>) -> Result<(usize, Tim
     let files = if path.is_dir() { units.iter().filter(|unit| unit.own).count() } else { 1 };
     timings.lines = units.iter().filter(|unit| unit.own).map(|unit| unit.source.text.lines().count()).sum();
     timings.phase("read and parse");
-    let job = Job { paths, stdlib, cache: Path::new(""), output: Path::new(""), with_stdlib: false };
+    let job = Job { paths, stdlib, cache: Path::new(""), output: Path::new(""), with_stdlib: false, tests: false };
     let mut front = Front::new(&mut units, &job, &cache)?;
     front.emits = false;
     front.run()?;
@@ -242,7 +271,7 @@ impl<'a> Front<'a> {
 
     fn key(&self, unit: &Unit, reached: &BTreeSet<String>) -> Hash {
         let mut parts: Vec<&[u8]> =
-            vec![self.cache.compiler(), unit.name.as_bytes(), unit.source.path.as_bytes(), &unit.hash];
+            vec![self.cache.compiler(), if self.job.tests { b"tests" } else { b"" }, unit.name.as_bytes(), unit.source.path.as_bytes(), &unit.hash];
         for name in reached {
             if let Some((hash, _)) = self.interfaces.get(name) {
                 parts.extend([name.as_bytes(), hash]);
@@ -274,15 +303,19 @@ impl<'a> Front<'a> {
         }
         let unit = &mut self.units[index];
         let (name, path) = (unit.name.clone(), unit.source.path.clone());
-        let options =
-            Options { file: &path, default_name: &name, root_effects: unit.main.then_some(ROOT_EFFECTS) };
+        let options = Options {
+            file: &path,
+            default_name: &name,
+            root_effects: unit.main.then_some(ROOT_EFFECTS),
+            test_effects: ROOT_EFFECTS,
+        };
         self.timings.restart();
         let module = unit.module();
         self.timings.phase("read and parse");
         let checked = check::check_module(module, &imports, &options);
         self.timings.phase("check");
         match checked {
-            Ok((core, interface)) => self.checked(index, key, &core, interface),
+            Ok((core, interface)) => self.checked(index, key, core, interface),
             Err(mut diagnostics) => {
                 let source = unit.source.clone();
                 diagnostics.iter_mut().for_each(|found| frontend::say_where_modules_are(found, &source));
@@ -297,10 +330,17 @@ impl<'a> Front<'a> {
         &mut self,
         index: usize,
         key: Hash,
-        core: &core::Module,
+        mut core: core::Module,
         interface: Interface,
     ) -> Result<(), Failure> {
         let unit = &self.units[index];
+        let mut tests = Vec::new();
+        if self.job.tests && unit.own {
+            let flows = core.flows.iter().filter(|flow| check::is_test(&flow.name));
+            tests = flows.map(|flow| (unit.source.position(flow.span.start).0, flow.name.clone())).collect();
+        } else {
+            core.flows.retain(|flow| !check::is_test(&flow.name));
+        }
         let cannot = |why: &io::Error| unwritable(self.job.cache, why);
         let mut hash = Hash::default();
         if self.emits {
@@ -310,7 +350,7 @@ impl<'a> Front<'a> {
             self.timings.phase("interfaces");
             let mut forms = Vec::new();
             if unit.own || self.job.with_stdlib {
-                match emit::emit(core, &unit.source.text) {
+                match emit::emit(&core, &unit.source.text) {
                     Ok(emitted) => forms = emitted.to_etf(),
                     Err(diagnostics) => {
                         self.wrong.insert(unit.name.clone());
@@ -320,7 +360,7 @@ impl<'a> Front<'a> {
                 }
             }
             self.timings.phase("emit");
-            self.pending.push(Pending { unit: index, forms, key, interface: hash });
+            self.pending.push(Pending { unit: index, forms, key, interface: hash, tests });
         }
         self.interfaces.insert(unit.name.clone(), (hash, Shown::Whole(Arc::new(interface))));
         Ok(())

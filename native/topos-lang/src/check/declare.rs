@@ -81,12 +81,13 @@ impl<'a> Checker<'a> {
                 ast::DeclKind::Protocol(p) => self.report(unsupported::protocol(p.name.span)),
                 ast::DeclKind::Actor(a) => self.report(unsupported::actor(a.name.span)),
                 ast::DeclKind::Supervisor(s) => self.report(unsupported::supervisor(s.name.span)),
-                ast::DeclKind::Test(t) => self.report(unsupported::test(t.name.span)),
-                ast::DeclKind::Property(t) => self.report(unsupported::property(t.name.span)),
                 ast::DeclKind::Flow(_)
                 | ast::DeclKind::Config(_)
                 | ast::DeclKind::ExternFlow(_)
                 | ast::DeclKind::ExternHandler(_)
+                // Flows by now.
+                | ast::DeclKind::Test(_)
+                | ast::DeclKind::Property(_)
                 | ast::DeclKind::Error => {}
             }
             self.note_unsupported(&decl.kind);

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::interface::{
     EffectExport, FlowExport, HandlerExport, Interface, OperationExport, RecordFieldInfo, TypeBody, TypeExport,
 };
-use super::{suggest, Checker};
+use super::{suggest, testing, Checker};
 use crate::codes;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::syntax::ast;
@@ -127,6 +127,9 @@ impl Checker<'_> {
         let mut ids: Vec<_> = self.env.own.values.clone().into_iter().collect();
         ids.sort_by_key(|(_, id)| *id);
         for (name, id) in ids {
+            if testing::is_test(&name) {
+                continue;
+            }
             let info = self.env.flows[id].clone();
             let Some(scheme) = self.store.export(info.ty) else {
                 self.too_large(&name, info.span);

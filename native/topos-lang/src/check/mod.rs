@@ -25,6 +25,7 @@ mod pattern;
 mod record;
 mod report;
 mod suggest;
+mod testing;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -38,6 +39,7 @@ pub use interface::{
     TypeBody, TypeExport,
 };
 pub use modules::{order, show_cycle};
+pub use testing::is_test;
 
 use crate::core;
 use crate::diagnostic::{Diagnostic, Span};
@@ -55,6 +57,8 @@ pub struct Options<'a> {
     /// Full names of the effects that have handlers at the start of a program. `None` for a module that is not the
     /// program's: its `main`, if it has one, is a flow like others.
     pub root_effects: Option<&'a [&'a str]>,
+    /// Full names of the effects that have handlers in tests and properties.
+    pub test_effects: &'a [&'a str],
 }
 
 /// Checks a module: its core and its interface, or everything that is wrong with it, in source order.
@@ -86,6 +90,7 @@ fn check_here(
     options: &Options<'_>,
 ) -> Result<(core::Module, Interface), Vec<Diagnostic>> {
     let name: Name = module.name.as_ref().map_or_else(|| options.default_name.to_owned(), ast::Path::dotted).into();
+    let module = &*testing::as_flows(module);
     let mut checker = Checker::new(name.clone(), imports);
     checker.imports(module);
     checker.declarations(module);
@@ -93,6 +98,7 @@ fn check_here(
     if let Some(roots) = options.root_effects {
         checker.main(roots, module.span);
     }
+    checker.tests(options.test_effects);
     checker.exports(module);
     let flows = checker.elaborate(bodies);
     let interface = checker.interface();

@@ -73,6 +73,9 @@ impl Lowering<'_> {
                 at.fun(params, body)
             }
             ExprKind::Call { flow, args } => {
+                if let Some(assertion) = self.assertion(at, flow, args) {
+                    return assertion;
+                }
                 let args = self.exprs(args);
                 self.call(at, flow, args)
             }
@@ -88,6 +91,15 @@ impl Lowering<'_> {
                     let body = this.body(body);
                     at.fun(heads, body)
                 })
+            }
+            ExprKind::ForAll { generated, body } => {
+                let term = |(name, descriptor): &(String, _)| {
+                    at.tuple(vec![at.text(name), super::descriptor::term(at, descriptor)])
+                };
+                let generated = at.list(generated.iter().map(term).collect(), None);
+                let body = self.expr(body);
+                let evidence = self.evidence(at);
+                at.remote("topos_test", "for_all", vec![generated, body, evidence])
             }
             ExprKind::If { condition, then, otherwise } => {
                 let condition = self.expr(condition);

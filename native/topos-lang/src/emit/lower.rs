@@ -51,7 +51,7 @@ pub(super) struct Lowering<'a> {
     pub(super) names: Names,
     /// The variable that holds the evidence here; `None` in a pure flow.
     pub(super) evidence: Option<String>,
-    lines: &'a Lines<'a>,
+    pub(super) lines: &'a Lines<'a>,
     diagnostics: &'a mut Vec<Diagnostic>,
 }
 

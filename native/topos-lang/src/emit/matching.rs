@@ -273,6 +273,7 @@ fn is_small(es: &[&Core]) -> bool {
             | ExprKind::Record(_)
             | ExprKind::Update { .. }
             | ExprKind::Format(_)
+            | ExprKind::ForAll { .. }
             | ExprKind::WithExtern { .. } => return false,
         }
     }
