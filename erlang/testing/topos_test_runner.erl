@@ -26,7 +26,7 @@ main() ->
 -spec run([test()], settings()) -> non_neg_integer().
 run(Tests, #{seed := Seed} = Settings) ->
     Began = erlang:monotonic_time(millisecond),
-    io:format("~b tests, seed ~b~n", [length(Tests), Seed]),
+    io:format("~ts, seed ~b~n", [counted(length(Tests)), Seed]),
     Failed = length([failed || Test <- Tests, run_one(Test, Settings) =:= failed]),
     Took = erlang:monotonic_time(millisecond) - Began,
     io:format("~n~b passed, ~b failed (~.2f s)~n", [length(Tests) - Failed, Failed, Took / 1000]),
@@ -105,3 +105,7 @@ tell(#{what := What, about := About}, Module, Title, Place, Settings) ->
 -spec mark(string(), 31 | 32, settings()) -> iolist().
 mark(Text, Color, #{color := true}) -> io_lib:format("\e[~bm~s\e[0m", [Color, Text]);
 mark(Text, _, _) -> Text.
+
+-spec counted(non_neg_integer()) -> iolist().
+counted(1) -> "1 test";
+counted(N) -> io_lib:format("~b tests", [N]).

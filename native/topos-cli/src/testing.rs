@@ -2,7 +2,6 @@
 
 use std::{
     collections::hash_map::RandomState,
-    fmt::Write,
     fs,
     hash::{BuildHasher, Hasher},
     process::{Command, Stdio},
@@ -36,7 +35,8 @@ pub(crate) fn test(args: &Test, style: Style) -> Result<i32, Failure> {
     for test in chosen {
         // Names of modules and titles are on one line; so are paths that a build accepts.
         let path = test.path.replace(['\n', '\t'], " ");
-        drop(writeln!(list, "{}\t{}\t{path}:{}", test.module, test.flow.replace(['\n', '\t'], " "), test.line));
+        let flow = test.flow.replace(['\n', '\t'], " ");
+        list.push_str(&format!("{}\t{flow}\t{path}:{}\n", test.module, test.line));
     }
     if list.is_empty() {
         return Err(none(tests.len(), args).into());

@@ -61,6 +61,8 @@ pub(super) struct Entry {
     pub(super) key: Hash,
     /// Of its interface.
     pub(super) interface: Hash,
+    /// The modules whose types stand in its interface.
+    pub(super) mentions: BTreeSet<String>,
     /// Its beam; `None` if it was only checked.
     pub(super) beam: Option<Stamp>,
     /// Lines and flows of its tests, if it was built with them.
@@ -235,6 +237,7 @@ mod tests {
             main: false,
             key: [2; 32],
             interface: hash([b"shape".as_slice()]),
+            mentions: BTreeSet::new(),
             beam: None,
             tests: Vec::new(),
         };

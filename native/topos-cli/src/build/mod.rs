@@ -87,6 +87,7 @@ struct Pending {
     forms: Vec<u8>,
     key: Hash,
     interface: Hash,
+    mentions: BTreeSet<String>,
     tests: Vec<(usize, String)>,
 }
 
@@ -111,7 +112,7 @@ pub(crate) fn build(job: &Job<'_>, home: &Home) -> Result<Done, Failure> {
     let beams = compile(home, &pending)?;
     timings.phase("OTP compiler");
     fs::create_dir_all(job.output).map_err(|why| unwritable(job.output, &why))?;
-    for (Pending { unit, key, interface, tests, .. }, beam) in pending.into_iter().zip(beams) {
+    for (Pending { unit, key, interface, mentions, tests, .. }, beam) in pending.into_iter().zip(beams) {
         let unit = &units[unit];
         let mut stamp = None;
         if let Some(beam) = beam {
@@ -129,6 +130,7 @@ pub(crate) fn build(job: &Job<'_>, home: &Home) -> Result<Done, Failure> {
             main: unit.main,
             key,
             interface,
+            mentions,
             beam: stamp,
             tests,
         };
@@ -192,8 +194,10 @@ struct Front<'a> {
     job: &'a Job<'a>,
     cache: &'a Cache,
     order: Vec<usize>,
-    /// For each module the modules it reaches by imports.
-    reached: BTreeMap<String, BTreeSet<String>>,
+    /// For each module those whose types stand in its interface.
+    mentions: BTreeMap<String, BTreeSet<String>>,
+    /// For each module those of the standard library that it reaches by imports.
+    library: BTreeMap<String, BTreeSet<String>>,
     interfaces: BTreeMap<String, (Hash, Shown)>,
     wrong: BTreeSet<String>,
     mistakes: Vec<Findings>,
@@ -229,7 +233,8 @@ impl<'a> Front<'a> {
             job,
             cache,
             order,
-            reached: BTreeMap::new(),
+            mentions: BTreeMap::new(),
+            library: BTreeMap::new(),
             interfaces: BTreeMap::new(),
             wrong: BTreeSet::new(),
             mistakes: Vec::new(),
@@ -253,26 +258,41 @@ impl<'a> Front<'a> {
 
     fn module(&mut self, index: usize) -> Result<(), Failure> {
         let unit = &self.units[index];
-        let name = unit.name.clone();
-        let mut reached: BTreeSet<String> = unit.imports.clone();
-        for import in &unit.imports {
-            reached.extend(self.reached.get(import).into_iter().flatten().cloned());
-        }
-        let blocked = reached.iter().any(|import| self.wrong.contains(import));
-        let key = self.key(unit, &reached);
+        let known = unit.imports.iter().flat_map(|import| self.library.get(import).into_iter().flatten());
+        let own = unit.imports.iter().filter(|import| import.starts_with("Topos."));
+        let library: BTreeSet<String> = known.chain(own).cloned().collect();
+        self.library.insert(unit.name.clone(), library);
+        let seen = self.seen(index);
+        let unit = &self.units[index];
+        let blocked = unit.imports.iter().any(|import| self.wrong.contains(import));
+        let key = self.key(unit, &seen);
         if blocked {
-            self.wrong.insert(name);
+            self.wrong.insert(unit.name.clone());
         } else if !self.is_fresh(index, &key) {
-            self.check(index, key, &reached)?;
+            self.check(index, key, &seen)?;
         }
-        self.reached.insert(self.units[index].name.clone(), reached);
         Ok(())
     }
 
-    fn key(&self, unit: &Unit, reached: &BTreeSet<String>) -> Hash {
+    /// The modules whose interfaces decide about a module. Those of the standard library that it reaches through its imports are
+    /// among them: `xs.map(f)` on a list finds `Topos.List`.
+    fn seen(&self, index: usize) -> BTreeSet<String> {
+        let unit = &self.units[index];
+        let library = self.library.get(&unit.name).into_iter().flatten();
+        let mut waiting: Vec<&str> = unit.imports.iter().chain(library).map(String::as_str).collect();
+        let mut seen = BTreeSet::new();
+        while let Some(name) = waiting.pop() {
+            if seen.insert(name.to_owned()) {
+                waiting.extend(self.mentions.get(name).into_iter().flatten().map(String::as_str));
+            }
+        }
+        seen
+    }
+
+    fn key(&self, unit: &Unit, seen: &BTreeSet<String>) -> Hash {
         let mut parts: Vec<&[u8]> =
             vec![self.cache.compiler(), if self.job.tests { b"tests" } else { b"" }, unit.name.as_bytes(), unit.source.path.as_bytes(), &unit.hash];
-        for name in reached {
+        for name in seen {
             if let Some((hash, _)) = self.interfaces.get(name) {
                 parts.extend([name.as_bytes(), hash]);
             }
@@ -290,13 +310,14 @@ impl<'a> Front<'a> {
         }
         let Some(bytes) = self.cache.interface(&unit.name, &entry.interface) else { return false };
         self.interfaces.insert(unit.name.clone(), (entry.interface, Shown::Bytes(bytes)));
+        self.mentions.insert(unit.name.clone(), entry.mentions.clone());
         self.fresh.push((index, entry));
         true
     }
 
-    fn check(&mut self, index: usize, key: Hash, reached: &BTreeSet<String>) -> Result<(), Failure> {
+    fn check(&mut self, index: usize, key: Hash, seen: &BTreeSet<String>) -> Result<(), Failure> {
         let mut imports = Imports::new();
-        for name in reached {
+        for name in seen {
             if let Some(interface) = self.interface(name)? {
                 imports.insert(name.as_str().into(), interface);
             }
@@ -360,8 +381,9 @@ impl<'a> Front<'a> {
                 }
             }
             self.timings.phase("emit");
-            self.pending.push(Pending { unit: index, forms, key, interface: hash, tests });
+            self.pending.push(Pending { unit: index, forms, key, interface: hash, mentions: interface.mentions(), tests });
         }
+        self.mentions.insert(unit.name.clone(), interface.mentions());
         self.interfaces.insert(unit.name.clone(), (hash, Shown::Whole(Arc::new(interface))));
         Ok(())
     }

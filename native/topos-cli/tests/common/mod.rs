@@ -44,6 +44,13 @@ impl Case {
         Self { args: args.iter().map(|&arg| arg.to_owned()).collect(), command }
     }
 
+    /// Runs it elsewhere than among the cases.
+    #[allow(dead_code, reason = "not every suite does")]
+    pub(crate) fn directory(mut self, directory: &Path) -> Self {
+        self.command.current_dir(directory);
+        self
+    }
+
     /// Sets a variable.
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.command.env(name, value);
