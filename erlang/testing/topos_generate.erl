@@ -8,8 +8,9 @@
 %% Integers are about that large at most, lists about that long.
 -type size() :: non_neg_integer().
 
-%% Candidates for one value; more would make a step of shrinking slow.
--define(MAX_CANDIDATES, 64).
+%% Candidates for one value, and for one part of it; more would make a step of shrinking slow.
+-define(MAX_CANDIDATES, 1000).
+-define(MAX_OF_PART, 12).
 
 %% @doc A random value of about that size. Fails with `{topos_test, no_value}' for a type without finite values.
 -spec value(topos_rt:descriptor(), size(), rand:state()) -> {term(), rand:state()}.
@@ -111,7 +112,7 @@ smaller(bool, Value, _) ->
 smaller(unit, _, _) ->
     [];
 smaller({list, Element}, List, Scope) ->
-    fewer(List, fun(E) -> smaller(Element, E, Scope) end);
+    fewer(List, fun(E) -> of_part(Element, E, Scope) end);
 smaller({tuple, Elements}, Tuple, Scope) ->
     [list_to_tuple(Values) || Values <- each(Elements, tuple_to_list(Tuple), Scope)];
 smaller({map, Key, Value}, Map, Scope) ->
@@ -142,7 +143,10 @@ taken(Value) -> {element(1, Value), tl(tuple_to_list(Value))}.
 each(Descriptors, Values, Scope) ->
     Count = length(Values),
     [lists:sublist(Values, I - 1) ++ [S] ++ lists:nthtail(I, Values)
-     || {I, D, V} <- lists:zip3(lists:seq(1, Count), Descriptors, Values), S <- smaller(D, V, Scope)].
+     || {I, D, V} <- lists:zip3(lists:seq(1, Count), Descriptors, Values), S <- of_part(D, V, Scope)].
+
+-spec of_part(topos_rt:descriptor(), term(), scope()) -> [term()].
+of_part(D, V, Scope) -> lists:sublist(smaller(D, V, Scope), ?MAX_OF_PART).
 
 %% Without all, a half, a quarter .., one element; then with one element made smaller.
 -spec fewer([term()], fun((term()) -> [term()])) -> [[term()]].

@@ -172,7 +172,7 @@ fn tests_are_run_and_failures_shown() {
         "4 tests, seed 5\n",
         "said by good\n",
         "ok   Tests: good\n",
-        "FAIL Tests: bad\n     src/Tests.topos:20\n     assert(1 + 1 == 3)\n       left:  2\n       right: 3\n",
+        "FAIL Tests: bad\n     src/Tests.topos:21\n     assert(1 + 1 == 3)\n       left:  2\n       right: 3\n",
         "on purpose",
         "1 passed, 3 failed",
         "topos test --seed 5",

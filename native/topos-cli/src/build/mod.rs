@@ -156,7 +156,7 @@ fn tests_of(unit: &Unit, entry: &Entry) -> Vec<Test> {
         line: *line,
         flow: flow.clone(),
     };
-    entry.tests.iter().filter(|_| unit.own).map(test).collect()
+    entry.tests.iter().filter(|_| unit.asked).map(test).collect()
 }
 
 /// Removes what builds into `output` left: their beams, and what is remembered of them.
