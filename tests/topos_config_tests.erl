@@ -96,6 +96,8 @@ violations_test_() ->
             {#{listen => "nowhere:4000"}, <<"listen">>, "127.0.0.1:4000"},
             {#{listen => "127.0.0.1:65536"}, <<"listen">>, "127.0.0.1:4000"},
             {#{listen => []}, <<"listen">>, "1..16 addresses"},
+            {#{metrics => #{listen => "0.0.0.0:9100"}}, <<"metrics.listen">>, "insecure = true"},
+            {#{metrics => #{port => 9100}}, <<"metrics.port">>, "listen"},
             {#{tls => #{}}, <<"tls.certfile">>, "a file"},
             {#{tls => #{keyfile => "/nonexistent/key.pem"}}, <<"tls.keyfile">>, "can be read"},
             {#{tls => #{cacertfile => "/"}}, <<"tls.cacertfile">>, "can be read"},
@@ -194,7 +196,7 @@ errors_read_well_test() ->
         <<"error[TP1001]: the configuration has mistakes (3):\n"
           "  channels.data.parallelism: expected an integer in 1..64, got 0\n"
           "  chanels: is not a key: expected one of node, cluster, engine, topology, listen, cookie, channels, compression, "
-          "fault_detection, tls, insecure, contacts, metadata, limits, timeouts, forget_after (did you mean channels?)\n"
+          "fault_detection, tls, insecure, contacts, metadata, limits, timeouts, metrics, forget_after (did you mean channels?)\n"
           "  listen: expected a loopback address, or tls, or insecure = true (anyone who reaches it could enter), "
           "got \"0.0.0.0:4000\"\n"
           "  help: mend the fields named above; see docs/configuration.md">>,

@@ -33,6 +33,7 @@
     fault_detection := #{echo_interval := ms(), suspect_after := ms(), down_after := ms()},
     tls := undefined | #{certfile := file:filename(), keyfile := file:filename(), cacertfile := file:filename()},
     insecure := boolean(),
+    metrics := undefined | #{listen := [topos_engine:address(), ...]},
     contacts := #{node() => [topos_engine:address()]},
     metadata := topos_node_spec:metadata(),
     limits := #{
@@ -97,12 +98,16 @@ from_environment() ->
 
 %% @doc The text of a file that `from_file/1' reads back to the same configuration. It shows the cookie.
 -spec print(t()) -> unicode:chardata().
-print(#{listen := Listen, contacts := Contacts, tls := Tls} = Config) ->
+print(#{listen := Listen, contacts := Contacts, tls := Tls, metrics := Metrics} = Config) ->
     Printable = Config#{
         listen := [print_address(Address) || Address <- Listen],
         contacts := maps:map(fun(_, Addresses) -> [print_address(Address) || Address <- Addresses] end, Contacts)
     },
-    Whole = case Tls of undefined -> maps:remove(tls, Printable); _ -> Printable end,
+    Plain = case Tls of undefined -> maps:remove(tls, Printable); _ -> Printable end,
+    Whole = case Metrics of
+        undefined -> maps:remove(metrics, Plain);
+        #{listen := Where} -> Plain#{metrics := #{listen => [print_address(Address) || Address <- Where]}}
+    end,
     ["%% -*- coding: utf-8 -*-\n", io_lib:format("~tp.~n", [Whole])].
 
 %% @doc Walks a table of fields over a map or a property list: what was parsed, and the violations in the table's order.

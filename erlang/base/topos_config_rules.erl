@@ -32,6 +32,7 @@ rules() ->
         fun down_after_suspect/1,
         fun queue_holds_a_message/1,
         fun no_open_door/1,
+        fun metrics_are_private/1,
         fun own_cookie/1,
         fun no_contact_to_self/1
     ].
@@ -148,6 +149,16 @@ no_open_door(#{listen := Listen, tls := undefined, insecure := false}) when is_l
      || Address <- Listen, not topos_config_value:is_loopback(Address)
     ];
 no_open_door(_) -> [].
+
+%% The endpoint knows no users and no encryption.
+-spec metrics_are_private(#{atom() => term()}) -> [topos_config_value:violation()].
+metrics_are_private(#{metrics := #{listen := Listen}, insecure := false}) when is_list(Listen) ->
+    [
+        violation(<<"metrics.listen">>, <<"a loopback address, or insecure = true (anyone who reaches it could read)">>,
+            unicode:characters_to_binary(topos_config_value:print_address(Address)))
+     || Address <- Listen, not topos_config_value:is_loopback(Address)
+    ];
+metrics_are_private(_) -> [].
 
 %% `{default, _}' marks a cookie that was not given. The default is public: it keeps nobody out.
 -spec own_cookie(#{atom() => term()}) -> [topos_config_value:violation()].

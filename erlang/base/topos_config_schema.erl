@@ -84,6 +84,8 @@ fields() ->
           meaning => <<"what this node tells its peers about itself">>},
         #{key => limits, kind => {section, limits()}, meaning => <<"bounds of queues, tables and sizes">>},
         #{key => timeouts, kind => {section, timeouts()}, meaning => <<"how long operations wait by default">>},
+        #{key => metrics, kind => {optional_section, metrics()},
+          meaning => <<"where statistics are served over HTTP: `/metrics` (Prometheus), `/stats` and `/health` (JSON)">>},
         #{key => forget_after, kind => {integer, 1_000, 30 * ?DAY}, default => ?DAY, unit => <<"ms">>,
           meaning => <<"how long a member that is `down` or `left` is remembered">>}
     ].
@@ -154,6 +156,13 @@ tls() ->
         #{key => certfile, kind => file, meaning => <<"this node's certificate (PEM)">>},
         #{key => keyfile, kind => file, meaning => <<"the key of that certificate (PEM)">>},
         #{key => cacertfile, kind => file, meaning => <<"the authorities that sign peers' certificates (PEM)">>}
+    ].
+
+-spec metrics() -> [field()].
+metrics() ->
+    [
+        #{key => listen, kind => addresses, default => [{{127, 0, 0, 1}, 0}],
+          meaning => <<"port 0 takes any free port; off loopback only with `insecure`: anyone who reaches it may read">>}
     ].
 
 -spec limits() -> [field()].

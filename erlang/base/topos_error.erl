@@ -222,6 +222,8 @@ entry(expired) ->
     {<<"TP1035">>, "the message to {node} waited longer than its channel allows and was not sent", "send it again if it still matters, or raise the channel's expiry"};
 entry(standard_channel) ->
     {<<"TP1036">>, "the channel {channel} cannot be closed: the bridge needs it", "close a channel that was created"};
+entry(channel_exists) ->
+    {<<"TP1037">>, "there is a channel called {channel} already", "choose another name, or reconfigure that channel"};
 entry(inbox_full) ->
     {<<"TP1070">>, "the inbox of {node} holds {limit} messages already", "take messages with recv, or raise limits.max_inbox_messages there"};
 entry(no_such_function) ->

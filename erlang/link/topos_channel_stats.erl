@@ -5,7 +5,7 @@
 %% Counting is not atomic over several counters: a reading may be a message ahead in one of them.
 -module(topos_channel_stats).
 
--export([row/2, add/3, bump/4, connected/1, forget/1, rows/0, read/1, empty/0, names/0, connects/1]).
+-export([row/2, add/3, bump/4, connected/1, forget/1, rows/0, read/1, counts/1, empty/0, names/0, connects/1]).
 -export_type([row/0, name/0, channel/0, counts/0]).
 
 -type row() :: {counters:counters_ref(), topos_histogram:t()}.
@@ -67,8 +67,10 @@ forget(Node) ->
 rows() -> [{Key, {Counters, Histogram}} || {Key, Counters, Histogram} <- ets:tab2list(?TABLE)].
 
 -spec read(row()) -> {counts(), topos_histogram:snapshot()}.
-read({Counters, Histogram}) ->
-    {maps:from_list([{Name, counters:get(Counters, index(Name))} || Name <- names()]), topos_histogram:snapshot(Histogram)}.
+read({_, Histogram} = Row) -> {counts(Row), topos_histogram:snapshot(Histogram)}.
+
+-spec counts(row()) -> counts().
+counts({Counters, _}) -> maps:from_list([{Name, counters:get(Counters, index(Name))} || Name <- names()]).
 
 -spec empty() -> counts().
 empty() -> maps:from_list([{Name, 0} || Name <- names()]).

@@ -43,7 +43,7 @@ close_room(Room) ->
 
 %% @doc A room: messages and bytes in the queue, and what `topos_lane_meter' shows.
 -spec new_room() -> atomics:atomics_ref().
-new_room() -> atomics:new(4, []).
+new_room() -> atomics:new(5, []).
 
 %% @doc How many of the messages that were in a room when it was closed have not been released since. Never too few.
 -spec left(atomics:atomics_ref(), non_neg_integer()) -> integer().
@@ -143,7 +143,7 @@ on_channel(#{channels := Channels}, Node, {_, Name} = Destination, Record, Optio
 -spec index(key | pair | none, term(), binary(), pos_integer()) -> topos_engine:lane().
 index(key, Key, Name, Lanes) -> erlang:phash2({Key, Name}, Lanes);
 index(pair, _, Name, Lanes) -> erlang:phash2({self(), Name}, Lanes);
-index(none, _, _, Lanes) -> erlang:unique_integer([positive]) rem Lanes.
+index(none, _, _, Lanes) -> erlang:phash2(erlang:unique_integer(), Lanes).
 
 -spec in_lane(topos_local:channel(), topos_lanes:key(), {binary(), term(), destination()}, integer() | none, options()) ->
     ok | {error, topos_error:t()}.

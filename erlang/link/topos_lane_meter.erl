@@ -4,7 +4,7 @@
 %% Improving round-trip time estimates in reliable transport protocols, 1987).
 %%
 %% The lane's room shows others what is in flight: slot 3 holds the number of unacknowledged batches, slot 4 since when (ms,
-%% monotonic) nothing was acknowledged while some were.
+%% monotonic) nothing was acknowledged while some were, slot 5 how many messages they hold.
 -module(topos_lane_meter).
 
 -export([new/2, effects/2, acknowledged/3, publish/2, in_flight/1]).
@@ -36,14 +36,16 @@ acknowledged(_, _, Meter) -> Meter.
 -spec publish(atomics:atomics_ref(), t()) -> ok.
 publish(Room, #meter{flight = Flight, progress = Progress}) ->
     ok = atomics:put(Room, 3, queue:len(Flight)),
+    ok = atomics:put(Room, 5, queue:fold(fun({_, _, Count, _}, Sum) -> Sum + Count end, 0, Flight)),
     atomics:put(Room, 4, Progress).
 
-%% @doc Batches in flight, and since when (ms) nothing was acknowledged; `none' when nothing is in flight.
--spec in_flight(atomics:atomics_ref()) -> {pos_integer(), integer()} | none.
+%% @doc Batches in flight, how many messages are in them, and since when (ms) nothing was acknowledged; `none' when nothing
+%% is in flight.
+-spec in_flight(atomics:atomics_ref()) -> {pos_integer(), non_neg_integer(), integer()} | none.
 in_flight(Room) ->
     case atomics:get(Room, 3) of
         0 -> none;
-        N -> {N, atomics:get(Room, 4)}
+        N -> {N, atomics:get(Room, 5), atomics:get(Room, 4)}
     end.
 
 %% internal

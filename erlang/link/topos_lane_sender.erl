@@ -4,7 +4,7 @@
 
 -include("topos_frame.hrl").
 
--export([start_link/3, prioritise/1]).
+-export([start_link/3, prioritise/1, window/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 -record(state, {
@@ -40,6 +40,12 @@ prioritise(Channel) ->
             ok
     end.
 
+%% @doc Batches that a lane of a channel has in flight at most.
+-spec window(topos_local:channel()) -> pos_integer().
+window(#{priority := high}) -> 16;
+window(#{priority := normal}) -> 8;
+window(#{priority := low}) -> 2.
+
 -spec init({topos_lanes:key(), atomics:atomics_ref(), topos_local:channel()}) -> {ok, state()}.
 init({{Node, Channel, Index} = Key, Room, #{priority := Priority} = Settings}) ->
     _ = process_flag(message_queue_data, off_heap),
@@ -68,6 +74,8 @@ handle_info({topos_item, Record, Key, Notify, Destination}, #state{core = Core} 
 handle_info({topos_ack, Stream, Cumulative, Flags, Failures}, #state{core = Core, meter = Meter} = State) ->
     Answer = topos_lane_out:ack(Stream, Cumulative, Flags band ?TOPOS_ACK_GAP =/= 0, {Failures, now_ms()}, Core),
     next(carry_out(Answer, State#state{meter = topos_lane_meter:acknowledged(Stream, Cumulative, Meter)}));
+handle_info({topos_lane, registered}, #state{held = false} = State) ->
+    {noreply, State};
 handle_info({topos_lane, registered}, #state{key = {Node, _, _}, core = Core} = State) ->
     Free = State#state{held = false},
     case topos_link:status(Node) of
@@ -110,9 +118,9 @@ handle_info(_, State) ->
 -define(RETIRED_CHECK, 10).
 
 -spec options(topos_local:channel()) -> topos_lane_out:options().
-options(#{priority := Priority, delivery := Delivery, expiry := Expiry}) ->
+options(#{delivery := Delivery, expiry := Expiry} = Settings) ->
     #{
-        window => case Priority of high -> 16; normal -> 8; low -> 2 end,
+        window => window(Settings),
         reliable => Delivery =:= at_least_once,
         expiry => case Expiry of 0 -> infinity; _ -> Expiry end
     }.

@@ -14,6 +14,7 @@
 -include("topos_frame.hrl").
 -include_lib("kernel/include/logger.hrl").
 
+-export([announced/2, silenced/1]).
 -export([start_link/0, sender/2, peer/2, is_genuine/1, retire/2, abandon/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 -export_type([key/0]).
@@ -23,10 +24,11 @@
 -record(state, {
     senders = #{} :: #{reference() => {key(), atomics:atomics_ref()}},
     %% Senders of earlier generations, by the monitor that tells their end, and how much was in their room.
-    retiring = #{} :: #{reference() => {node(), topos_engine:channel()}},
+    retiring = #{} :: #{reference() => {node(), topos_engine:channel(), Generation :: integer()}},
     %% Who waits until a channel has no sender of an earlier generation.
     waiting = [] :: [{gen_server:from(), topos_engine:channel()}],
-    receivers = #{} :: #{reference() => receiver_key()}
+    receivers = #{} :: #{reference() => receiver_key()},
+    gate :: topos_gate:t(binary())
 }).
 -type state() :: #state{}.
 
@@ -68,6 +70,14 @@ peer(Node, gone) ->
 peer(Node, opened) -> topos_channel_stats:connected(Node);
 peer(_, closed) -> ok.
 
+%% @doc Subscribers were told that this life of the node is up: what it sends is delivered from now on.
+-spec announced(node(), topos_incarnation:t()) -> ok.
+announced(Node, Incarnation) -> gen_server:cast(?MODULE, {announced, Node, Incarnation}).
+
+%% @doc Subscribers were told that the node is down.
+-spec silenced(node()) -> ok.
+silenced(Node) -> gen_server:cast(?MODULE, {silenced, Node}).
+
 %% @doc Whether a frame belongs to the open session of its source and is meant for this life of this node.
 -spec is_genuine(topos_frame:t()) -> {true, {node(), topos_incarnation:t()}} | false.
 is_genuine(#{source := Source, incarnation := Incarnation, destination := Destination, token := Token}) ->
@@ -90,7 +100,10 @@ is_genuine(#{source := Source, incarnation := Incarnation, destination := Destin
 init([]) ->
     true = ets:delete_all_objects(topos_lane_senders),
     true = ets:delete_all_objects(topos_lane_receivers),
-    {ok, #state{}}.
+    %% After a restart of this process: those that are up were announced before.
+    Up = [{Node, Incarnation} || {Node, Status} <- topos_link:peers(), Status =:= up orelse Status =:= suspect,
+                                 {_, Incarnation} <- [topos_link:status(Node)]],
+    {ok, #state{gate = topos_gate:new(Up)}}.
 
 -spec handle_call(term(), gen_server:from(), state()) ->
     {reply, {pid(), atomics:atomics_ref()} | stale | ok, state()} | {noreply, state()}.
@@ -102,8 +115,14 @@ handle_call({sender, {_, Channel, _} = Key, Generation}, _From, State) ->
 handle_call({retire, Channel}, From, State) ->
     {noreply, finished(retired(Channel, State#state{waiting = [{From, Channel} | State#state.waiting]}))}.
 
--spec handle_cast({gone, node()}, state()) -> {noreply, state()}.
-handle_cast({gone, Node}, State) ->
+-spec handle_cast({gone | silenced, node()} | {announced, node(), topos_incarnation:t()}, state()) -> {noreply, state()}.
+handle_cast({announced, Node, Incarnation}, #state{gate = Gate} = State) ->
+    {Waited, Open} = topos_gate:open(Node, Incarnation, Gate),
+    {noreply, lists:foldl(fun(Frame, Acc) -> on_batch({Node, Incarnation}, Frame, Acc) end, State#state{gate = Open}, Waited)};
+handle_cast({silenced, Node}, #state{gate = Gate} = State) ->
+    {noreply, State#state{gate = topos_gate:close(Node, Gate)}};
+handle_cast({gone, Node}, #state{gate = Gate} = Before) ->
+    State = Before#state{gate = topos_gate:close(Node, Gate)},
     Gone = ets:match(topos_lane_receivers, {{Node, '_', '_'}, '$1'}),
     ok = lists:foreach(fun([Pid]) -> topos_lane_sup:stop(Pid) end, Gone),
     true = ets:match_delete(topos_lane_receivers, {{Node, '_', '_'}, '_'}),
@@ -150,12 +169,14 @@ current_sender({Node, Channel, _} = Key, #{generation := Generation} = Settings,
             {ok, Pid} = topos_lane_sup:start_sender(Key, Room, Settings),
             true = ets:insert(topos_lane_senders, {Key, Pid, Room, Generation}),
             %% The row is there before the sender looks at the peer's status, so it misses no change.
-            _ = is_free({Node, Channel}, State) andalso (Pid ! {topos_lane, registered}),
+            _ = is_free({Node, Channel, Generation}, State) andalso (Pid ! {topos_lane, registered}),
             {reply, {Pid, Room}, State#state{senders = Senders#{monitor(process, Pid) => {Key, Room}}}}
     end.
 
--spec is_free({node(), topos_engine:channel()}, state()) -> boolean().
-is_free(Of, #state{retiring = Retiring}) -> not lists:member(Of, maps:values(Retiring)).
+%% Whether no lane of a generation before is being finished. There may be several generations, if changes follow close.
+-spec is_free({node(), topos_engine:channel(), Generation :: integer()}, state()) -> boolean().
+is_free({Node, Channel, Generation}, #state{retiring = Retiring}) ->
+    [] =:= [G || {N, C, G} <- maps:values(Retiring), N =:= Node, C =:= Channel, G < Generation].
 
 %% Moves the lanes of earlier generations aside: their keys are for the lanes to come.
 -spec retired(topos_engine:channel(), state()) -> state().
@@ -171,43 +192,35 @@ retired(Channel, State) ->
                 true = ets:delete(topos_lane_senders, Key),
                 Pid ! {topos_lane, retire},
                 [Ref] = [R || {R, {K, Of}} <- maps:to_list(Senders), K =:= Key, Of =:= Room],
-                Acc#state{senders = Senders#{Ref := {Aside, Room}}, retiring = Retiring#{Ref => {Node, Channel}}};
+                Acc#state{senders = Senders#{Ref := {Aside, Room}}, retiring = Retiring#{Ref => {Node, Channel, Generation}}};
            (_, Acc) ->
                 Acc
         end, State, Rows).
 
-%% The last lane of earlier generations has ended: those that wait may send.
--spec released({node(), topos_engine:channel()}, state()) -> state().
-released({Node, Channel} = Of, State) ->
-    case is_free(Of, State) of
-        true ->
-            Rows = ets:match_object(topos_lane_senders, {{Node, Channel, '_'}, '_', '_', '_'}),
-            ok = lists:foreach(fun({_, Pid, _, _}) -> Pid ! {topos_lane, registered} end, Rows),
-            State;
-        false ->
-            State
-    end.
+%% A lane of an earlier generation has ended: those that waited for it alone may send.
+-spec released({node(), topos_engine:channel(), integer()}, state()) -> state().
+released({Node, Channel, _}, State) ->
+    Rows = ets:match_object(topos_lane_senders, {{Node, Channel, '_'}, '_', '_', '_'}),
+    Free = [Pid || {_, Pid, _, Generation} <- Rows, is_free({Node, Channel, Generation}, State)],
+    ok = lists:foreach(fun(Pid) -> Pid ! {topos_lane, registered} end, Free),
+    State.
 
 -spec finished(state()) -> state().
 finished(#state{waiting = Waiting, retiring = Retiring} = State) ->
-    Busy = [Channel || {_, Channel} <- maps:values(Retiring)],
+    Busy = [Channel || {_, Channel, _} <- maps:values(Retiring)],
     {Wait, Done} = lists:partition(fun({_, Channel}) -> lists:member(Channel, Busy) end, Waiting),
     ok = lists:foreach(fun({From, _}) -> gen_server:reply(From, ok) end, Done),
     State#state{waiting = Wait}.
 
 -spec on_frame({node(), topos_incarnation:t()}, topos_frame:t(), state()) -> state().
-on_frame({Node, Incarnation}, #{kind := ?TOPOS_FRAME_BATCH, payload := Payload}, State) ->
-    case topos_frame:decode_batch(Payload) of
-        {ok, {Lane, Stream, Sequence, Records}} ->
-            case receiver({Node, Incarnation, Lane}, State) of
-                {ok, Pid, Next} ->
-                    Pid ! {topos_batch, Stream, Sequence, Records},
-                    Next;
-                {error, too_many} ->
-                    malformed(State)
-            end;
-        {error, malformed} ->
-            malformed(State)
+on_frame(From, #{kind := ?TOPOS_FRAME_BATCH, payload := Payload}, #state{gate = Gate} = State) ->
+    case topos_gate:pass(From, Payload, Gate) of
+        pass ->
+            on_batch(From, Payload, State);
+        {hold, Held} ->
+            State#state{gate = Held};
+        drop ->
+            State
     end;
 on_frame({Node, _}, #{kind := ?TOPOS_FRAME_ACK, payload := Payload}, State) ->
     case topos_frame:decode_ack(Payload) of
@@ -219,6 +232,21 @@ on_frame({Node, _}, #{kind := ?TOPOS_FRAME_ACK, payload := Payload}, State) ->
     end;
 on_frame(_, _, State) ->
     malformed(State).
+
+-spec on_batch({node(), topos_incarnation:t()}, binary(), state()) -> state().
+on_batch({Node, Incarnation}, Payload, State) ->
+    case topos_frame:decode_batch(Payload) of
+        {ok, {Lane, Stream, Sequence, Records}} ->
+            case receiver({Node, Incarnation, Lane}, State) of
+                {ok, Pid, Next} ->
+                    Pid ! {topos_batch, Stream, Sequence, Records},
+                    Next;
+                {error, too_many} ->
+                    malformed(State)
+            end;
+        {error, malformed} ->
+            malformed(State)
+    end.
 
 %% A lane that is being finished and the one that takes its place tell by the stream which of them is meant.
 -spec senders_of(node(), binary(), non_neg_integer(), state()) -> [pid()].

@@ -11,6 +11,7 @@
 %% <li>`topos_lane_senders' (writer: `topos_lanes'): `{{Node, Channel, Index | {retiring, Pid}}, Pid, Room :: atomics:ref(),
 %%     Generation}'</li>
 %% <li>`topos_channel_counts' (writers: lanes): see `topos_channel_stats'</li>
+%% <li>`topos_channel_rates' (writer: `topos_channel_monitor'): `{{Node, Channel}, topos_channel_monitor:rates()}'</li>
 %% <li>`topos_lane_receivers' (writer: `topos_lanes'): `{{Node, Incarnation, LaneId}, Pid}'</li>
 %% <li>`topos_requests' (writer: each caller its row): `{Id, Node, Alias}'</li>
 %% <li>`topos_members' (writer: `topos_cluster'): `{Node, Status, topos_membership:entry(), Since}'</li>
@@ -31,7 +32,8 @@
 -define(STOPPING, {?MODULE, stopping}).
 -define(TABLE, topos_local).
 -define(TABLES, [topos_peers, topos_sessions, topos_lane_senders, topos_lane_receivers, topos_requests,
-                 topos_services, topos_destinations, topos_members, topos_channel_counts]).
+                 topos_services, topos_destinations, topos_members, topos_channel_counts,
+                 topos_channel_rates]).
 
 %% The configuration and the engine's module, in a function because a configuration holds the cookie.
 -type given() :: fun(() -> {topos_config:t(), module()}).
