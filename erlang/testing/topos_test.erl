@@ -7,6 +7,8 @@
 %% Why a test failed. `about' are lines that say more.
 -type failure() :: #{what := binary(), about := [binary()]}.
 
+-type attempt() :: fun((tuple()) -> ok | {failed, failure()}).
+
 -define(SETTINGS, {?MODULE, settings}).
 %% Sizes grow with the runs up to this.
 -define(MAX_SIZE, 40).
@@ -27,7 +29,9 @@ assert(false, Text) -> failed(<<"assert(", Text/binary, ")">>, []).
 compare(Op, Left, Right, Text) ->
     case holds(Op, Left, Right) of
         true -> ok;
-        false -> failed(<<"assert(", Text/binary, ")">>, [<<"left:  ", (shown(Left))/binary>>, <<"right: ", (shown(Right))/binary>>])
+        false ->
+            Sides = [<<"left:  ", (shown(Left))/binary>>, <<"right: ", (shown(Right))/binary>>],
+            failed(<<"assert(", Text/binary, ")">>, Sides)
     end.
 
 %% @doc Fails.
@@ -59,8 +63,7 @@ get_settings() ->
         Settings -> Settings
     end.
 
--spec run(pos_integer(), pos_integer(), rand:state(), [binary()], topos_rt:descriptor(), fun((tuple()) -> ok | {failed, term()})) ->
-    ok.
+-spec run(pos_integer(), pos_integer(), rand:state(), [binary()], topos_rt:descriptor(), attempt()) -> ok.
 run(N, Runs, _, _, _, _) when N > Runs ->
     ok;
 run(N, Runs, Random, Names, Descriptor, Try) ->
@@ -71,14 +74,15 @@ run(N, Runs, Random, Names, Descriptor, Try) ->
             run(N + 1, Runs, Next, Names, Descriptor, Try);
         {failed, Failure} ->
             {Smallest, Why, Steps} = shrink(Descriptor, Values, Failure, Try, 0, ?MAX_SHRINKS),
-            Shown = [<<Name/binary, " = ", (shown(V))/binary>> || {Name, V} <- lists:zip(Names, tuple_to_list(Smallest))],
+            Named = lists:zip(Names, tuple_to_list(Smallest)),
+            Shown = [<<Name/binary, " = ", (shown(V))/binary>> || {Name, V} <- Named],
             About = unicode:characters_to_binary(
                 io_lib:format("counterexample, made smaller ~b times, in run ~b of ~b:", [Steps, N, Runs])),
             #{what := What, about := More} = Why,
             failed(What, More ++ [About | [<<"  ", S/binary>> || S <- Shown]])
     end.
 
--spec shrink(topos_rt:descriptor(), tuple(), failure(), fun((tuple()) -> ok | {failed, failure()}), non_neg_integer(), integer()) ->
+-spec shrink(topos_rt:descriptor(), tuple(), failure(), attempt(), non_neg_integer(), integer()) ->
     {tuple(), failure(), non_neg_integer()}.
 shrink(Descriptor, Values, Failure, Try, Steps, Budget) ->
     case first_failing(topos_generate:smaller(Descriptor, Values), Try, Budget) of
@@ -86,7 +90,7 @@ shrink(Descriptor, Values, Failure, Try, Steps, Budget) ->
         {Smaller, Why, Left} -> shrink(Descriptor, Smaller, Why, Try, Steps + 1, Left)
     end.
 
--spec first_failing([tuple()], fun((tuple()) -> ok | {failed, failure()}), integer()) ->
+-spec first_failing([tuple()], attempt(), integer()) ->
     {none, integer()} | {tuple(), failure(), integer()}.
 first_failing([], _, Budget) -> {none, Budget};
 first_failing(_, _, Budget) when Budget =< 0 -> {none, Budget};

@@ -1,12 +1,14 @@
 //! How fast `topos check` and `topos build` are on a project of 50,000 lines: `make bench-compiler`.
 //!
 //! The project is generated: 250 modules of 200 lines, each importing two earlier ones, with types, records, matches,
-//! recursion, lambdas and effects. Each phase is timed by the program itself (`--timings`); the best of several runs counts.
+//! recursion, lambdas and effects. Each phase is timed by the program itself (`--timings`), the front end
+//! by the CPU seconds it takes, so that a busy machine does not count; the best of several runs does.
 //! `TOPOS_BENCH_MODULES` chooses another size.
 
 use std::{
-    env, fs,
+    env,
     fmt::Write,
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -23,7 +25,8 @@ fn main() {
     say(&format!("{modules} modules, {lines} lines"));
     let run = |title: &str, args: &[&str]| {
         let phases = topos(place.path(), args);
-        let front: f64 = ["read and parse", "check", "interfaces", "emit"].iter().filter_map(|name| phase(&phases, name)).sum();
+        let front: f64 =
+            ["read and parse", "check", "interfaces", "emit"].iter().filter_map(|name| phase(&phases, name)).sum();
         say(&format!("\n{title}"));
         for (name, seconds) in &phases {
             say(&format!("  {name:<16}{seconds:>9.3} s{:>12.0} lines/s", rate(lines, *seconds)));
@@ -44,7 +47,7 @@ fn main() {
     let best = fronts.into_iter().chain([cold]).fold(f64::INFINITY, f64::min);
     let reached = rate(lines, best);
     let verdict = if reached >= GOAL { "reached" } else { "MISSED" };
-    say(&format!("\nfront end {reached:.0} lines/s, goal {GOAL:.0} lines/s: {verdict}"));
+    say(&format!("\nfront end {reached:.0} lines a CPU second, goal {GOAL:.0}: {verdict}"));
 }
 
 #[allow(clippy::print_stdout)] // What a benchmark is for.
@@ -74,7 +77,11 @@ fn topos(directory: &Path, args: &[&str]) -> Vec<(String, f64)> {
     let table = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{args:?} failed:\n{table}");
     let row = |line: &str| {
-        let (name, seconds) = line.split_once(" s ")?.0.rsplit_once(' ')?;
+        // The OTP compiler works in VMs of its own: of it and of the whole only the wall's clock says something.
+        let (before, after) = line.split_once(" s cpu")?;
+        let (name, cpu) = before.rsplit_once(' ')?;
+        let wall = after.split_once(" s wall")?.0.trim();
+        let seconds = if matches!(name.trim(), "OTP compiler" | "total") { wall } else { cpu };
         Some((name.trim().to_owned(), seconds.parse().ok()?))
     };
     table.lines().filter_map(row).collect()

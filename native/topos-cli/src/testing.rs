@@ -61,9 +61,8 @@ pub(crate) fn test(args: &Test, style: Style) -> Result<i32, Failure> {
         .env("ERL_CRASH_DUMP_SECONDS", "0")
         .stdin(Stdio::null())
         .status();
-    let status = status.map_err(|why| {
-        Error::new("TP0808", format!("the tests cannot be run: {why}"), "check that `erl` starts")
-    })?;
+    let status = status
+        .map_err(|why| Error::new("TP0808", format!("the tests cannot be run: {why}"), "check that `erl` starts"))?;
     Ok(status.code().unwrap_or(1))
 }
 

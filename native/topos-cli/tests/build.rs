@@ -12,7 +12,8 @@ use std::{
 
 use common::{root, Case, Outcome};
 
-const CART: &str = "module Shop.Cart\n\n--- Sums up.\nflow total : (xs : [Int]) -> Int =\n  match xs {\n    | [] -> 0\n    \
+const CART: &str =
+    "module Shop.Cart\n\n--- Sums up.\nflow total : (xs : [Int]) -> Int =\n  match xs {\n    | [] -> 0\n    \
                     | x :: rest -> x + total(rest)\n  }\n";
 const APP: &str = "module App\n\nimport Shop.Cart (total)\nimport Topos.IO (IO, print)\n\nflow main : () / {IO} =\n  \
                    print(f\"{total([1, 2])}\")\n";
@@ -208,7 +209,11 @@ fn a_test_that_hangs_is_ended() {
     let Some(project) = Project::new(&[("Hangs.topos", hangs)]) else { return };
     let done = project.topos(&["test", "--timeout", "1", "Hangs.topos"]);
     assert_eq!(done.status, 1);
-    assert!(done.stdout.contains("not done after 1000 ms") && done.stdout.contains("ok   Hangs: goes on"), "{}", done.show());
+    assert!(
+        done.stdout.contains("not done after 1000 ms") && done.stdout.contains("ok   Hangs: goes on"),
+        "{}",
+        done.show()
+    );
 }
 
 #[test]

@@ -246,6 +246,10 @@ impl<'a> Front<'a> {
     }
 
     fn run(&mut self) -> Result<(), Failure> {
+        check::on_large_stack(|| self.modules())
+    }
+
+    fn modules(&mut self) -> Result<(), Failure> {
         for index in std::mem::take(&mut self.order) {
             self.module(index)?;
         }
@@ -290,8 +294,13 @@ impl<'a> Front<'a> {
     }
 
     fn key(&self, unit: &Unit, seen: &BTreeSet<String>) -> Hash {
-        let mut parts: Vec<&[u8]> =
-            vec![self.cache.compiler(), if self.job.tests { b"tests" } else { b"" }, unit.name.as_bytes(), unit.source.path.as_bytes(), &unit.hash];
+        let mut parts: Vec<&[u8]> = vec![
+            self.cache.compiler(),
+            if self.job.tests { b"tests" } else { b"" },
+            unit.name.as_bytes(),
+            unit.source.path.as_bytes(),
+            &unit.hash,
+        ];
         for name in seen {
             if let Some((hash, _)) = self.interfaces.get(name) {
                 parts.extend([name.as_bytes(), hash]);
@@ -381,7 +390,14 @@ impl<'a> Front<'a> {
                 }
             }
             self.timings.phase("emit");
-            self.pending.push(Pending { unit: index, forms, key, interface: hash, mentions: interface.mentions(), tests });
+            self.pending.push(Pending {
+                unit: index,
+                forms,
+                key,
+                interface: hash,
+                mentions: interface.mentions(),
+                tests,
+            });
         }
         self.mentions.insert(unit.name.clone(), interface.mentions());
         self.interfaces.insert(unit.name.clone(), (hash, Shown::Whole(Arc::new(interface))));

@@ -1,5 +1,7 @@
 //! Runs the command as a user would.
 
+#![allow(dead_code, reason = "each suite uses a part of it")]
+
 use std::{
     io::{Seek, Write},
     path::{Path, PathBuf},
@@ -45,7 +47,6 @@ impl Case {
     }
 
     /// Runs it elsewhere than among the cases.
-    #[allow(dead_code, reason = "not every suite does")]
     pub(crate) fn directory(mut self, directory: &Path) -> Self {
         self.command.current_dir(directory);
         self

@@ -78,7 +78,10 @@ impl Checker<'_> {
         };
         let name = info.name.to_string();
         core::Flow {
-            exported: self.is_visible(&name) || name == "main" || testing::is_test(&name) || name.starts_with("default "),
+            exported: self.is_visible(&name)
+                || name == "main"
+                || testing::is_test(&name)
+                || name.starts_with("default "),
             name,
             params,
             evidence: self.evidence.get(&body.flow).copied().unwrap_or(false),

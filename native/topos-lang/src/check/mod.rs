@@ -31,7 +31,11 @@ mod tests;
 mod tree;
 mod unsupported;
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    cell::Cell,
+    collections::{HashMap, HashSet},
+    sync::{Mutex, PoisonError},
+};
 
 pub use env::PRELUDE;
 pub use interface::{
@@ -72,13 +76,36 @@ pub fn check_module(
     imports: &Imports,
     options: &Options<'_>,
 ) -> Result<(core::Module, Interface), Vec<Diagnostic>> {
-    // The passes recurse as deeply as the parser let the tree become: on a stack of their own, so that the caller's may be
-    // small. Nothing but the stack differs; where no thread can be had, the caller's stack has to do.
-    let run = || check_here(module, imports, options);
-    std::thread::scope(|scope| match std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, run) {
-        Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-        Err(_) => run(),
-    })
+    on_large_stack(|| check_here(module, imports, options))
+}
+
+thread_local! {
+    static LARGE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `work` where the checker has room: its passes recurse as deeply as the parser let the tree become. That is a thread with a
+/// large stack, so that the caller's may be small; inside of `work` no other one is made. Nothing but the stack differs: where no
+/// thread can be had, the caller's has to do.
+pub fn on_large_stack<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    if LARGE.get() {
+        return work();
+    }
+    let work = Mutex::new(Some(work));
+    let once = || {
+        let work = work.lock().unwrap_or_else(PoisonError::into_inner).take();
+        work.map(|work| work())
+    };
+    let done = std::thread::scope(|scope| {
+        let there = || {
+            LARGE.set(true);
+            once()
+        };
+        match std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, there) {
+            Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            Err(_) => once(),
+        }
+    });
+    done.unwrap_or_else(|| unreachable!("the work was taken once"))
 }
 
 /// Only the part that is used becomes memory.

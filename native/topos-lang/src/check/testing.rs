@@ -48,7 +48,8 @@ pub(super) fn as_flows(module: &ast::Module) -> Cow<'_, ast::Module> {
 impl Checker<'_> {
     /// Tests end in `()` and have no effects but those with handlers.
     pub(super) fn tests(&mut self, effects: &[&str]) {
-        let mut tests: Vec<_> = self.env.own.values.iter().filter(|(name, _)| is_test(name)).map(|(_, id)| *id).collect();
+        let mut tests: Vec<_> =
+            self.env.own.values.iter().filter(|(name, _)| is_test(name)).map(|(_, id)| *id).collect();
         tests.sort_unstable();
         for id in tests {
             let info = self.env.flows[id].clone();
@@ -122,8 +123,9 @@ impl Checker<'_> {
             if !can_be_made(&descriptor) {
                 let shown = self.store.show(ty);
                 self.report(
-                    Diagnostic::new(codes::NO_GENERATOR, format!("values of `{shown}` cannot be generated"), at)
-                        .help("write its type, `forall (x : T)`; a function, a process or an opaque type cannot be made"),
+                    Diagnostic::new(codes::NO_GENERATOR, format!("values of `{shown}` cannot be generated"), at).help(
+                        "write its type, `forall (x : T)`; a function, a process or an opaque type cannot be made",
+                    ),
                 );
             }
             generated.push((name, descriptor));
