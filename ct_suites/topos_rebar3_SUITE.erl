@@ -8,7 +8,7 @@
 
 -include_lib("stdlib/include/assert.hrl").
 
-suite() -> [{timetrap, {minutes, 10}}].
+suite() -> [{timetrap, {minutes, 20}}].
 
 %% In this order: each begins where the one before it ends.
 all() ->
@@ -134,7 +134,7 @@ collect(Port, Output) ->
     receive
         {Port, {data, Data}} -> collect(Port, [Output, Data]);
         {Port, {exit_status, Status}} -> {Status, unicode:characters_to_list(iolist_to_binary(Output))}
-    after 300_000 ->
+    after 900_000 ->
         {os_pid, Pid} = erlang:port_info(Port, os_pid),
         _ = os:cmd("kill " ++ integer_to_list(Pid)),
         error({no_end, unicode:characters_to_list(iolist_to_binary(Output))})

@@ -20,6 +20,7 @@ mod source;
 mod stdlib;
 mod terminal;
 mod testing;
+mod top;
 
 use std::{
     io::{self, Write},
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         Command::Test(args) => testing::test(args, style),
         Command::Run(args) => commands::run(args, style),
         Command::Demo(args) => commands::demo(args, style),
+        Command::Top(args) => top::top(args, style),
         Command::Explain(args) => commands::explain(args),
     };
     let status = done.unwrap_or_else(|failure| {

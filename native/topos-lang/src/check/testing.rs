@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use super::block::Function;
 use super::tree::{Expr, ExprKind, PatternKind};
 use super::{AmbientOf, Checker, Want};
 use crate::codes;
@@ -96,7 +97,7 @@ impl Checker<'_> {
         let types: Vec<_> = params.iter().map(|_| self.fresh()).collect();
         let unit = self.store.unit();
         let ty = self.store.function(&types, self.ambient, unit);
-        let body = self.lambda(params, body, &Want::plain(ty), span);
+        let body = self.lambda(params, body, Function::Block, &Want::plain(ty), span);
         self.subsume(unit, want, span);
         Expr { kind: ExprKind::Forall(Box::new(body)), ty: unit, span }
     }
