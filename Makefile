@@ -1,7 +1,7 @@
 # `make` alone lists the targets. Every target does its own set-up.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup ready build demo test rust eunit properties ct bench bench-link bench-effects lint docs clean
+.PHONY: help setup ready build demo test rust eunit properties ct bench bench-link bench-effects bench-compiler lint docs clean
 
 # partisan or otp; empty chooses the best that is installed.
 ENGINE ?=
@@ -10,7 +10,7 @@ TOPOS = $(or $(CARGO_TARGET_DIR),target)/release/topos
 
 help: ## list the targets
 	@printf 'usage: make TARGET [ENGINE=partisan|otp]\n\n'
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
 
 setup: ## install what is missing; ask again where Partisan comes from
 	@scripts/setup.sh --again
@@ -40,6 +40,9 @@ bench-link: build ## every ratio of the link in one run: make bench-link ARGS="-
 
 bench-effects: build ## what an effect, a state variable and a handler cost, against a direct call
 	@scripts/bench-effects.sh
+
+bench-compiler: build ## lines a second of check and build, on a generated project of 50,000 lines
+	cargo bench --locked -p topos-cli --bench compiler
 
 lint: ready ## clippy, rustfmt, xref, Dialyzer and the house rules, without a warning
 	@scripts/lint.sh

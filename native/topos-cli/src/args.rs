@@ -61,6 +61,11 @@ pub(crate) enum Command {
         after_help = "Examples:\n  topos build app.topos\n  topos build -o ebin src\n  topos build --emit erl -o generated app.topos"
     )]
     Build(Build),
+    /// Run the tests and properties of modules.
+    #[command(after_help = "Examples:\n  topos test\n  topos test --filter \"a cart\" src\n  \
+                            topos test --seed 42 --runs 1000 src\n\n\
+                            Exit status: 0 if all passed, 1 if one failed.")]
+    Test(Test),
     /// Remove the beams of the last build and what it remembers.
     Clean(Clean),
     /// Compile a program and run it on one node or on several.
@@ -143,6 +148,32 @@ pub(crate) struct Build {
     pub(crate) places: Places,
     /// Programs or modules; of a directory all `.topos` files in it.
     #[arg(required = true, value_name = "PATH")]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+/// `topos test`.
+#[derive(Args, Debug)]
+pub(crate) struct Test {
+    /// Only tests with this text in their module or title.
+    #[arg(short, long, value_name = "TEXT")]
+    pub(crate) filter: Option<String>,
+    /// The seed of generated values: the same one gives the same values. Default: another one in each run; it is shown.
+    #[arg(short, long, value_name = "N")]
+    pub(crate) seed: Option<u32>,
+    /// How many values each `forall` tries.
+    #[arg(short, long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) runs: u32,
+    /// How many seconds a test may take.
+    #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub(crate) timeout: u32,
+    /// Where interfaces, hashes and beams are kept.
+    #[arg(long, default_value = "_build/topos", value_name = "DIR")]
+    pub(crate) cache: PathBuf,
+    /// Where to find things.
+    #[command(flatten)]
+    pub(crate) places: Places,
+    /// Modules; of a directory all `.topos` files in it.
+    #[arg(default_value = ".", value_name = "PATH")]
     pub(crate) files: Vec<PathBuf>,
 }
 

@@ -80,6 +80,7 @@ pub(crate) fn build(args: &Build) -> Result<i32, Failure> {
             cache: &args.cache,
             output: &args.output,
             with_stdlib: !args.without_stdlib,
+            tests: false,
         };
         let done = build::build(&job, &Home::find(&args.places)?)?;
         for path in &done.written {

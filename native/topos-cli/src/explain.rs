@@ -95,6 +95,12 @@ const OWN: &[(u16, &str, &str)] = &[
         "The directory that `topos build --cache` names holds files of this program alone. It can be removed at any \
          time: the next build makes it again.",
     ),
+    (
+        815,
+        "there are no tests to run",
+        "`topos test` runs the `test` and `property` declarations of the modules it is given, those whose module or \
+         title contains the text of `--filter`.",
+    ),
 ];
 
 /// The explanation of a code, given as `TP0201`, `tp201` or `201`.

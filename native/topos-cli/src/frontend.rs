@@ -65,9 +65,11 @@ pub(crate) fn check(program: Vec<Loaded>, role: Role) -> Result<Vec<Compiled>, F
             file: &loaded.source.path,
             default_name: name,
             root_effects: (Some(name) == main.as_ref()).then_some(ROOT_EFFECTS),
+            test_effects: ROOT_EFFECTS,
         };
         match check::check_module(&loaded.module, &interfaces, &options) {
-            Ok((core, interface)) => {
+            Ok((mut core, interface)) => {
+                core.flows.retain(|flow| !check::is_test(&flow.name));
                 interfaces.insert(name.as_str().into(), interface.into());
                 cores.insert(name.clone(), core);
             }

@@ -9,7 +9,8 @@ macro_rules! modules {
 }
 
 modules![
-    "Channel", "IO", "List", "Map", "Maybe", "Partisan", "Prelude", "Process", "Random", "Result", "Runner", "Time"
+    "Channel", "IO", "List", "Map", "Maybe", "Partisan", "Prelude", "Process", "Random", "Result", "Runner", "Test",
+    "Time"
 ];
 
 /// The program of `topos demo`.

@@ -289,7 +289,8 @@ fn beams_are_built() {
     let Some(_turn) = turn() else { return };
     let directory = tempfile::tempdir().unwrap();
     let output = directory.path().display().to_string();
-    let built = run(&["build", "-o", &output, "hello.topos"]);
+    let built =
+        run(&["build", "--cache", &directory.path().join("cache").display().to_string(), "-o", &output, "hello.topos"]);
     assert_eq!(built.status, 0, "{}", built.show());
     for module in ["Hello", "Topos.IO", "Topos.Prelude"] {
         assert!(directory.path().join(format!("{module}.beam")).is_file(), "{module}: {}", built.show());

@@ -122,6 +122,14 @@ codes! {
         "A supervisor is a record literal: `strategy` (`OneForOne`, `OneForAll` or `RestForOne`), `intensity` restarts within \
          `period`, and `children`, a list of what starts them, or of records with `id`, `restart` and `start`.";
 
+    BAD_TEST = 350, "unusable test",
+        "A test or property ends in `()`, and its effects have handlers: those that are installed at start, or a `with` in it.";
+    NO_GENERATOR = 351, "type without a generator",
+        "`forall` makes values of Int, Float, Text, Bool, Duration, (), lists, maps, tuples, records and shapes of such. \
+         Functions, processes, nodes and opaque types cannot be made: generate what they are made of.";
+    FORALL_OUTSIDE = 352, "`forall` outside of a test",
+        "`forall (x : T) { .. }` belongs into `property \"..\" { .. }` or `test \"..\" { .. }`.";
+
     PATTERN_ARITY = 400, "wrong number of fields in a pattern",
         "A constructor's pattern has a pattern for each of its fields; `_` where it does not matter.";
     NOT_EXHAUSTIVE = 401, "match that is not exhaustive",

@@ -287,6 +287,13 @@ pub enum ExprKind {
         /// Runs with the evidence extended by this handler.
         body: Box<Expr>,
     },
+    /// `forall (x : T) { .. }` in a property: calls the body with generated values, in the order of its parameters.
+    ForAll {
+        /// What the parameters are called, and what is generated for them.
+        generated: Vec<(String, Descriptor)>,
+        /// A [`ExprKind::Lambda`] with as many parameters, at least 1.
+        body: Box<Expr>,
+    },
     /// Ends the process with an error that shows the source line: a match that nothing matched.
     Fail(String),
 }

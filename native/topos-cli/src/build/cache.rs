@@ -61,8 +61,12 @@ pub(super) struct Entry {
     pub(super) key: Hash,
     /// Of its interface.
     pub(super) interface: Hash,
+    /// The modules whose types stand in its interface.
+    pub(super) mentions: BTreeSet<String>,
     /// Its beam; `None` if it was only checked.
     pub(super) beam: Option<Stamp>,
+    /// Lines and flows of its tests, if it was built with them.
+    pub(super) tests: Vec<(usize, String)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -228,7 +232,9 @@ mod tests {
             main: false,
             key: [2; 32],
             interface: hash([b"shape".as_slice()]),
+            mentions: BTreeSet::new(),
             beam: None,
+            tests: Vec::new(),
         };
         let mut cache = open();
         cache.store("M", b"shape").unwrap();

@@ -51,6 +51,8 @@ pub(crate) struct Job<'a> {
     pub(crate) output: &'a Path,
     /// Whether those of the standard library too.
     pub(crate) with_stdlib: bool,
+    /// Whether tests and properties become part of the beams.
+    pub(crate) tests: bool,
 }
 
 /// What a build did.
@@ -60,8 +62,23 @@ pub(crate) struct Done {
     pub(crate) written: Vec<PathBuf>,
     /// How many modules were as they should be.
     pub(crate) fresh: usize,
+    /// The tests of the modules that were asked for, if the job has tests.
+    pub(crate) tests: Vec<Test>,
     /// How long it took.
     pub(crate) timings: Timings,
+}
+
+/// A test or a property in a beam.
+#[derive(Debug)]
+pub(crate) struct Test {
+    /// Its module.
+    pub(crate) module: String,
+    /// The file it stands in.
+    pub(crate) path: String,
+    /// From 1.
+    pub(crate) line: usize,
+    /// The name of its flow: `test` or `property`, a blank, and its title.
+    pub(crate) flow: String,
 }
 
 /// A module that goes to the Erlang compiler.
@@ -70,6 +87,8 @@ struct Pending {
     forms: Vec<u8>,
     key: Hash,
     interface: Hash,
+    mentions: BTreeSet<String>,
+    tests: Vec<(usize, String)>,
 }
 
 /// Builds what has changed.
@@ -86,13 +105,14 @@ pub(crate) fn build(job: &Job<'_>, home: &Home) -> Result<Done, Failure> {
     let mut done = Done { fresh: fresh.len(), ..Done::default() };
     for (index, entry) in fresh {
         let unit = &units[index];
+        done.tests.extend(tests_of(unit, &entry));
         cache.keep(&unit.source.path, &unit.name, entry);
     }
     timings.restart();
     let beams = compile(home, &pending)?;
     timings.phase("OTP compiler");
     fs::create_dir_all(job.output).map_err(|why| unwritable(job.output, &why))?;
-    for (Pending { unit, key, interface, .. }, beam) in pending.into_iter().zip(beams) {
+    for (Pending { unit, key, interface, mentions, tests, .. }, beam) in pending.into_iter().zip(beams) {
         let unit = &units[unit];
         let mut stamp = None;
         if let Some(beam) = beam {
@@ -103,20 +123,21 @@ pub(crate) fn build(job: &Job<'_>, home: &Home) -> Result<Done, Failure> {
             stamp = Stamp::of(&path);
             done.written.push(path);
         }
-        cache.keep(
-            &unit.source.path,
-            &unit.name,
-            Entry {
-                source: unit.hash,
-                declared: unit.declared.clone(),
-                imports: unit.imports.clone(),
-                main: unit.main,
-                key,
-                interface,
-                beam: stamp,
-            },
-        );
+        let entry = Entry {
+            source: unit.hash,
+            declared: unit.declared.clone(),
+            imports: unit.imports.clone(),
+            main: unit.main,
+            key,
+            interface,
+            mentions,
+            beam: stamp,
+            tests,
+        };
+        done.tests.extend(tests_of(unit, &entry));
+        cache.keep(&unit.source.path, &unit.name, entry);
     }
+    done.tests.sort_by(|a, b| (&a.path, a.line).cmp(&(&b.path, b.line)));
     for name in cache.finish().map_err(|why| unwritable(job.cache, &why))? {
         let path = beam_path(job.output, &name);
         if path.is_file() {
@@ -126,6 +147,16 @@ pub(crate) fn build(job: &Job<'_>, home: &Home) -> Result<Done, Failure> {
     timings.phase("write");
     done.timings = timings;
     Ok(done)
+}
+
+fn tests_of(unit: &Unit, entry: &Entry) -> Vec<Test> {
+    let test = |(line, flow): &(usize, String)| Test {
+        module: unit.name.clone(),
+        path: unit.source.path.clone(),
+        line: *line,
+        flow: flow.clone(),
+    };
+    entry.tests.iter().filter(|_| unit.asked).map(test).collect()
 }
 
 /// Removes what builds into `output` left: their beams, and what is remembered of them.
@@ -149,7 +180,7 @@ pub(crate) fn check(path: &PathBuf, stdlib: Option<&Path>) -> Result<(usize, Tim
     let files = if path.is_dir() { units.iter().filter(|unit| unit.own).count() } else { 1 };
     timings.lines = units.iter().filter(|unit| unit.own).map(|unit| unit.source.text.lines().count()).sum();
     timings.phase("read and parse");
-    let job = Job { paths, stdlib, cache: Path::new(""), output: Path::new(""), with_stdlib: false };
+    let job = Job { paths, stdlib, cache: Path::new(""), output: Path::new(""), with_stdlib: false, tests: false };
     let mut front = Front::new(&mut units, &job, &cache)?;
     front.emits = false;
     front.run()?;
@@ -163,8 +194,10 @@ struct Front<'a> {
     job: &'a Job<'a>,
     cache: &'a Cache,
     order: Vec<usize>,
-    /// For each module the modules it reaches by imports.
-    reached: BTreeMap<String, BTreeSet<String>>,
+    /// For each module those whose types stand in its interface.
+    mentions: BTreeMap<String, BTreeSet<String>>,
+    /// For each module those of the standard library that it reaches by imports.
+    library: BTreeMap<String, BTreeSet<String>>,
     interfaces: BTreeMap<String, (Hash, Shown)>,
     wrong: BTreeSet<String>,
     mistakes: Vec<Findings>,
@@ -200,7 +233,8 @@ impl<'a> Front<'a> {
             job,
             cache,
             order,
-            reached: BTreeMap::new(),
+            mentions: BTreeMap::new(),
+            library: BTreeMap::new(),
             interfaces: BTreeMap::new(),
             wrong: BTreeSet::new(),
             mistakes: Vec::new(),
@@ -212,6 +246,10 @@ impl<'a> Front<'a> {
     }
 
     fn run(&mut self) -> Result<(), Failure> {
+        check::on_large_stack(|| self.modules())
+    }
+
+    fn modules(&mut self) -> Result<(), Failure> {
         for index in std::mem::take(&mut self.order) {
             self.module(index)?;
         }
@@ -224,26 +262,46 @@ impl<'a> Front<'a> {
 
     fn module(&mut self, index: usize) -> Result<(), Failure> {
         let unit = &self.units[index];
-        let name = unit.name.clone();
-        let mut reached: BTreeSet<String> = unit.imports.clone();
-        for import in &unit.imports {
-            reached.extend(self.reached.get(import).into_iter().flatten().cloned());
-        }
-        let blocked = reached.iter().any(|import| self.wrong.contains(import));
-        let key = self.key(unit, &reached);
+        let known = unit.imports.iter().flat_map(|import| self.library.get(import).into_iter().flatten());
+        let own = unit.imports.iter().filter(|import| import.starts_with("Topos."));
+        let library: BTreeSet<String> = known.chain(own).cloned().collect();
+        self.library.insert(unit.name.clone(), library);
+        let seen = self.seen(index);
+        let unit = &self.units[index];
+        let blocked = unit.imports.iter().any(|import| self.wrong.contains(import));
+        let key = self.key(unit, &seen);
         if blocked {
-            self.wrong.insert(name);
+            self.wrong.insert(unit.name.clone());
         } else if !self.is_fresh(index, &key) {
-            self.check(index, key, &reached)?;
+            self.check(index, key, &seen)?;
         }
-        self.reached.insert(self.units[index].name.clone(), reached);
         Ok(())
     }
 
-    fn key(&self, unit: &Unit, reached: &BTreeSet<String>) -> Hash {
-        let mut parts: Vec<&[u8]> =
-            vec![self.cache.compiler(), unit.name.as_bytes(), unit.source.path.as_bytes(), &unit.hash];
-        for name in reached {
+    /// The modules whose interfaces decide about a module. Those of the standard library that it reaches through its imports are
+    /// among them: `xs.map(f)` on a list finds `Topos.List`.
+    fn seen(&self, index: usize) -> BTreeSet<String> {
+        let unit = &self.units[index];
+        let library = self.library.get(&unit.name).into_iter().flatten();
+        let mut waiting: Vec<&str> = unit.imports.iter().chain(library).map(String::as_str).collect();
+        let mut seen = BTreeSet::new();
+        while let Some(name) = waiting.pop() {
+            if seen.insert(name.to_owned()) {
+                waiting.extend(self.mentions.get(name).into_iter().flatten().map(String::as_str));
+            }
+        }
+        seen
+    }
+
+    fn key(&self, unit: &Unit, seen: &BTreeSet<String>) -> Hash {
+        let mut parts: Vec<&[u8]> = vec![
+            self.cache.compiler(),
+            if self.job.tests { b"tests" } else { b"" },
+            unit.name.as_bytes(),
+            unit.source.path.as_bytes(),
+            &unit.hash,
+        ];
+        for name in seen {
             if let Some((hash, _)) = self.interfaces.get(name) {
                 parts.extend([name.as_bytes(), hash]);
             }
@@ -261,27 +319,33 @@ impl<'a> Front<'a> {
         }
         let Some(bytes) = self.cache.interface(&unit.name, &entry.interface) else { return false };
         self.interfaces.insert(unit.name.clone(), (entry.interface, Shown::Bytes(bytes)));
+        self.mentions.insert(unit.name.clone(), entry.mentions.clone());
         self.fresh.push((index, entry));
         true
     }
 
-    fn check(&mut self, index: usize, key: Hash, reached: &BTreeSet<String>) -> Result<(), Failure> {
+    fn check(&mut self, index: usize, key: Hash, seen: &BTreeSet<String>) -> Result<(), Failure> {
         let mut imports = Imports::new();
-        for name in reached {
+        for name in seen {
             if let Some(interface) = self.interface(name)? {
                 imports.insert(name.as_str().into(), interface);
             }
         }
         let unit = &mut self.units[index];
         let (name, path) = (unit.name.clone(), unit.source.path.clone());
-        let options = Options { file: &path, default_name: &name, root_effects: unit.main.then_some(ROOT_EFFECTS) };
+        let options = Options {
+            file: &path,
+            default_name: &name,
+            root_effects: unit.main.then_some(ROOT_EFFECTS),
+            test_effects: ROOT_EFFECTS,
+        };
         self.timings.restart();
         let module = unit.module();
         self.timings.phase("read and parse");
         let checked = check::check_module(module, &imports, &options);
         self.timings.phase("check");
         match checked {
-            Ok((core, interface)) => self.checked(index, key, &core, interface),
+            Ok((core, interface)) => self.checked(index, key, core, interface),
             Err(mut diagnostics) => {
                 let source = unit.source.clone();
                 diagnostics.iter_mut().for_each(|found| frontend::say_where_modules_are(found, &source));
@@ -292,8 +356,21 @@ impl<'a> Front<'a> {
         }
     }
 
-    fn checked(&mut self, index: usize, key: Hash, core: &core::Module, interface: Interface) -> Result<(), Failure> {
+    fn checked(
+        &mut self,
+        index: usize,
+        key: Hash,
+        mut core: core::Module,
+        interface: Interface,
+    ) -> Result<(), Failure> {
         let unit = &self.units[index];
+        let mut tests = Vec::new();
+        if self.job.tests && unit.own {
+            let flows = core.flows.iter().filter(|flow| check::is_test(&flow.name));
+            tests = flows.map(|flow| (unit.source.position(flow.span.start).0, flow.name.clone())).collect();
+        } else {
+            core.flows.retain(|flow| !check::is_test(&flow.name));
+        }
         let cannot = |why: &io::Error| unwritable(self.job.cache, why);
         let mut hash = Hash::default();
         if self.emits {
@@ -303,7 +380,7 @@ impl<'a> Front<'a> {
             self.timings.phase("interfaces");
             let mut forms = Vec::new();
             if unit.own || self.job.with_stdlib {
-                match emit::emit(core, &unit.source.text) {
+                match emit::emit(&core, &unit.source.text) {
                     Ok(emitted) => forms = emitted.to_etf(),
                     Err(diagnostics) => {
                         self.wrong.insert(unit.name.clone());
@@ -313,8 +390,16 @@ impl<'a> Front<'a> {
                 }
             }
             self.timings.phase("emit");
-            self.pending.push(Pending { unit: index, forms, key, interface: hash });
+            self.pending.push(Pending {
+                unit: index,
+                forms,
+                key,
+                interface: hash,
+                mentions: interface.mentions(),
+                tests,
+            });
         }
+        self.mentions.insert(unit.name.clone(), interface.mentions());
         self.interfaces.insert(unit.name.clone(), (hash, Shown::Whole(Arc::new(interface))));
         Ok(())
     }

@@ -28,6 +28,8 @@ pub(super) struct Unit {
     pub(super) hash: Hash,
     /// Whether it was asked for, or is imported from beside what was; not of the standard library.
     pub(super) own: bool,
+    /// Whether it was asked for.
+    pub(super) asked: bool,
     /// What it calls itself, if it does.
     pub(super) declared: Option<String>,
     /// What it imports, the prelude included.
@@ -119,6 +121,7 @@ fn unit(
             bytes,
             hash,
             own,
+            asked: !imported,
             declared: known.declared.clone(),
             imports: known.imports.clone(),
             main: known.main,
@@ -137,7 +140,8 @@ fn unit(
     let name = declared.clone().unwrap_or_else(|| name.to_owned());
     let imports = frontend::imports(&name, &module);
     let main = frontend::has_main(&module);
-    Ok(Unit { name, source, bytes, hash, own, declared, imports, main, entry: None, module: Some(module) })
+    let asked = !imported;
+    Ok(Unit { name, source, bytes, hash, own, asked, declared, imports, main, entry: None, module: Some(module) })
 }
 
 impl Unit {

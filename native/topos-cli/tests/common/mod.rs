@@ -1,5 +1,7 @@
 //! Runs the command as a user would.
 
+#![allow(dead_code, reason = "each suite uses a part of it")]
+
 use std::{
     io::{Seek, Write},
     path::{Path, PathBuf},
@@ -42,6 +44,12 @@ impl Case {
             command.env_remove(name);
         }
         Self { args: args.iter().map(|&arg| arg.to_owned()).collect(), command }
+    }
+
+    /// Runs it elsewhere than among the cases.
+    pub(crate) fn directory(mut self, directory: &Path) -> Self {
+        self.command.current_dir(directory);
+        self
     }
 
     /// Sets a variable.

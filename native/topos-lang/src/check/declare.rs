@@ -78,13 +78,14 @@ impl<'a> Checker<'a> {
                 ast::DeclKind::Impl(i) => self.report(unsupported::impl_(i.name.span)),
                 ast::DeclKind::Session(s) => self.report(unsupported::session(s.name.span)),
                 ast::DeclKind::Protocol(p) => self.report(unsupported::protocol(p.name.span)),
-                ast::DeclKind::Test(t) => self.report(unsupported::test(t.name.span)),
-                ast::DeclKind::Property(t) => self.report(unsupported::property(t.name.span)),
                 ast::DeclKind::Flow(_)
                 | ast::DeclKind::Config(_)
                 | ast::DeclKind::ExternFlow(_)
                 | ast::DeclKind::ExternHandler(_)
                 | ast::DeclKind::Handler(_)
+                // Flows by now.
+                | ast::DeclKind::Test(_)
+                | ast::DeclKind::Property(_)
                 // Replaced by what they mean.
                 | ast::DeclKind::Actor(_)
                 | ast::DeclKind::Supervisor(_)

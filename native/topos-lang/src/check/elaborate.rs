@@ -4,7 +4,7 @@
 use super::exhaustive::Useful;
 use super::flows::{Body, BodyKind};
 use super::tree::{self, Builtin, Expr, ExprKind, FlowId, Literal, Pattern, PatternKind, Stmt};
-use super::Checker;
+use super::{testing, Checker};
 use crate::codes;
 use crate::core::{self, Descriptor, FlowRef, Local, Primitive};
 use crate::diagnostic::{Diagnostic, Span};
@@ -86,7 +86,10 @@ impl Checker<'_> {
         };
         let name = info.name.to_string();
         Some(core::Flow {
-            exported: self.is_visible(&name) || name == "main" || name.starts_with("default "),
+            exported: self.is_visible(&name)
+                || name == "main"
+                || testing::is_test(&name)
+                || name.starts_with("default "),
             name,
             params,
             evidence: self.evidence.get(&body.flow).copied().unwrap_or(false),
@@ -183,6 +186,10 @@ impl Checker<'_> {
                 let body = self.core(*body, check);
                 let (params, body) = self.params(params, body, check);
                 core::ExprKind::Lambda { params, body: Box::new(body) }
+            }
+            ExprKind::Forall(body) => {
+                let generated = self.generated(&body, span);
+                core::ExprKind::ForAll { generated, body: self.boxed(*body, check) }
             }
             ExprKind::Block(stmts, last) => return self.core_block(stmts, *last, check),
             ExprKind::Drop(value) => {

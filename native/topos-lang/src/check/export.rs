@@ -8,7 +8,7 @@ use super::interface::{
     EffectExport, FlowExport, HandledByExport, HandlerExport, Interface, OperationExport, RecordFieldInfo, TypeBody,
     TypeExport,
 };
-use super::{suggest, Checker};
+use super::{suggest, testing, Checker};
 use crate::codes;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::syntax::ast;
@@ -133,6 +133,9 @@ impl Checker<'_> {
         let mut ids: Vec<_> = self.env.own.values.clone().into_iter().collect();
         ids.sort_by_key(|(_, id)| *id);
         for (name, id) in ids {
+            if testing::is_test(&name) {
+                continue;
+            }
             let info = self.env.flows[id].clone();
             if name.starts_with(super::handler::PREFIX) {
                 continue;

@@ -55,7 +55,7 @@ impl Checker<'_> {
             }
             ast::ExprKind::Loop(block) => self.loop_(block, want, span),
             ast::ExprKind::Atomic(body) => self.atomic(body, want, span),
-            ast::ExprKind::Forall { .. } => self.not_supported(unsupported::forall(span), want, span),
+            ast::ExprKind::Forall { params, body } => self.forall(params, body, want, span),
             ast::ExprKind::LetIn { pattern, ty, value, body } => self.scoped(|c| {
                 let stmt = c.let_(pattern, ty.as_deref(), value);
                 let body = c.expr(body, want);

@@ -1,14 +1,18 @@
 //! What a module shows to others: a value without ties to the store it was made in.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
 use crate::types::{Name, Scheme, Tree, Vars};
 
-/// The interfaces of all modules that a module's imports reach, by their names.
+/// The interfaces of the modules that a module imports, by their names.
 ///
-/// A module that is only reached through another one must be here too: a type of it may stand in a signature.
+/// A module that is only reached through another one must be here too if a type of it may come out of a signature
+/// ([`Interface::mentions`], again and again).
 pub type Imports = BTreeMap<Name, Arc<Interface>>;
 
 /// A module as others see it.
@@ -24,6 +28,50 @@ pub struct Interface {
     pub flows: Vec<FlowExport>,
     /// Handlers.
     pub handlers: Vec<HandlerExport>,
+}
+
+impl Interface {
+    /// The modules whose types and effects stand in this interface: who imports this module needs theirs too.
+    pub fn mentions(&self) -> BTreeSet<String> {
+        let mut trees: Vec<&Tree> = Vec::new();
+        let mut names: BTreeSet<&str> = BTreeSet::new();
+        for ty in &self.types {
+            match &ty.body {
+                TypeBody::Opaque => {}
+                TypeBody::Alias(tree) => trees.push(tree),
+                TypeBody::Shape(constructors) => trees.extend(constructors.iter().flat_map(|(_, fields)| fields)),
+                TypeBody::Record(fields) => trees.extend(fields.iter().map(|field| &field.ty)),
+            }
+        }
+        for operation in self.effects.iter().flat_map(|effect| &effect.operations) {
+            trees.extend(operation.params.iter().chain([&operation.result, &operation.row]));
+        }
+        trees.extend(self.flows.iter().map(|flow| &flow.scheme.body));
+        for handler in &self.handlers {
+            names.insert(&handler.effect);
+            trees.extend(handler.effect_args.iter().chain(&handler.params).chain([&handler.row]));
+        }
+        while let Some(tree) = trees.pop() {
+            match tree {
+                Tree::Generic(_) | Tree::Empty | Tree::Error => {}
+                Tree::Con(name, args) => {
+                    names.insert(name);
+                    trees.extend(args);
+                }
+                Tree::Arrow(parts) => trees.extend(parts.iter()),
+                Tree::Tuple(parts) => trees.extend(parts),
+                Tree::Record(row) => trees.push(row),
+                // The label of a record's field has no dot and so no module.
+                Tree::Extend(label, args, rest) => {
+                    names.insert(label);
+                    trees.extend(args);
+                    trees.push(rest);
+                }
+            }
+        }
+        let modules = names.into_iter().filter_map(|name| name.rsplit_once('.')).map(|(module, _)| module);
+        modules.filter(|module| *module != self.module).map(str::to_owned).collect()
+    }
 }
 
 /// A type.

@@ -28,12 +28,17 @@ mod pattern;
 mod record;
 mod report;
 mod suggest;
+mod testing;
 #[cfg(test)]
 mod tests;
 mod tree;
 mod unsupported;
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    cell::Cell,
+    collections::{HashMap, HashSet},
+    sync::{Mutex, PoisonError},
+};
 
 pub use env::PRELUDE;
 pub use interface::{
@@ -41,6 +46,7 @@ pub use interface::{
     RecordFieldInfo, TypeBody, TypeExport,
 };
 pub use modules::{order, show_cycle};
+pub use testing::is_test;
 
 use crate::core;
 use crate::diagnostic::{Diagnostic, Span};
@@ -58,6 +64,8 @@ pub struct Options<'a> {
     /// Full names of the effects that have handlers at the start of a program. `None` for a module that is not the
     /// program's: its `main`, if it has one, is a flow like others.
     pub root_effects: Option<&'a [&'a str]>,
+    /// Full names of the effects that have handlers in tests and properties.
+    pub test_effects: &'a [&'a str],
 }
 
 /// Checks a module: its core and its interface, or everything that is wrong with it, in source order.
@@ -71,13 +79,36 @@ pub fn check_module(
     imports: &Imports,
     options: &Options<'_>,
 ) -> Result<(core::Module, Interface), Vec<Diagnostic>> {
-    // The passes recurse as deeply as the parser let the tree become: on a stack of their own, so that the caller's may be
-    // small. Nothing but the stack differs; where no thread can be had, the caller's stack has to do.
-    let run = || check_here(module, imports, options);
-    std::thread::scope(|scope| match std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, run) {
-        Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-        Err(_) => run(),
-    })
+    on_large_stack(|| check_here(module, imports, options))
+}
+
+thread_local! {
+    static LARGE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `work` where the checker has room: its passes recurse as deeply as the parser let the tree become. That is a thread with a
+/// large stack, so that the caller's may be small; inside of `work` no other one is made. Nothing but the stack differs: where no
+/// thread can be had, the caller's has to do.
+pub fn on_large_stack<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    if LARGE.get() {
+        return work();
+    }
+    let work = Mutex::new(Some(work));
+    let once = || {
+        let work = work.lock().unwrap_or_else(PoisonError::into_inner).take();
+        work.map(|work| work())
+    };
+    let done = std::thread::scope(|scope| {
+        let there = || {
+            LARGE.set(true);
+            once()
+        };
+        match std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, there) {
+            Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            Err(_) => once(),
+        }
+    });
+    done.unwrap_or_else(|| unreachable!("the work was taken once"))
 }
 
 /// Only the part that is used becomes memory.
@@ -89,6 +120,7 @@ fn check_here(
     options: &Options<'_>,
 ) -> Result<(core::Module, Interface), Vec<Diagnostic>> {
     let name: Name = module.name.as_ref().map_or_else(|| options.default_name.to_owned(), ast::Path::dotted).into();
+    let module = &*testing::as_flows(module);
     let mut expanded = actor::expand(module);
     let mut checker = Checker::new(name.clone(), imports);
     checker.imports(module);
@@ -107,6 +139,7 @@ fn check_here(
     if let Some(roots) = options.root_effects {
         checker.main(roots, module.span);
     }
+    checker.tests(options.test_effects);
     checker.exports(module);
     let (flows, handlers) = checker.elaborate(bodies);
     let interface = checker.interface();

@@ -37,6 +37,8 @@ pub(super) enum ExprKind {
         params: Vec<Pattern>,
         body: Box<Expr>,
     },
+    /// A property's body, a `Lambda`.
+    Forall(Box<Expr>),
     Block(Vec<Stmt>, Box<Expr>),
     /// Evaluates and gives `()`, by rule 3.
     Drop(Box<Expr>),

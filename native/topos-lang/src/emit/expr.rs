@@ -73,6 +73,9 @@ impl Lowering<'_> {
                 at.fun(params, body)
             }
             ExprKind::Call { flow, args } => {
+                if let Some(assertion) = self.assertion(at, flow, args) {
+                    return assertion;
+                }
                 let args = match args.split_first() {
                     // A loop runs its body with the handlers around it, so these stay in sight.
                     Some((body, rest)) if is_loop(flow) => {
@@ -86,6 +89,15 @@ impl Lowering<'_> {
             }
             ExprKind::Apply { function, args } => self.apply(at, function, args, out),
             ExprKind::Lambda { .. } => self.out_of_sight(|this| this.lambda(e)),
+            ExprKind::ForAll { generated, body } => {
+                let term = |(name, descriptor): &(String, _)| {
+                    at.tuple(vec![at.text(name), super::descriptor::term(at, descriptor)])
+                };
+                let generated = at.list(generated.iter().map(term).collect(), None);
+                let body = self.expr(body);
+                let evidence = self.evidence(at);
+                at.remote("topos_test", "for_all", vec![generated, body, evidence])
+            }
             ExprKind::If { condition, then, otherwise } => {
                 let condition = self.expr(condition);
                 let then = self.body(then);

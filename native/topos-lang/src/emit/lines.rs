@@ -1,6 +1,7 @@
 //! Byte offsets to lines and columns.
 
 use super::forms::Anno;
+use crate::diagnostic::Span;
 
 pub(super) struct Lines<'a> {
     source: &'a str,
@@ -12,6 +13,11 @@ impl<'a> Lines<'a> {
     pub(super) fn new(source: &'a str) -> Self {
         let starts = std::iter::once(0).chain(source.match_indices('\n').map(|(i, _)| i + 1)).collect();
         Self { source, starts }
+    }
+
+    /// The text of a span that ends on character boundaries; else nothing.
+    pub(super) fn text(&self, span: Span) -> &str {
+        self.source.get(span.start as usize..span.end as usize).unwrap_or_default()
     }
 
     /// The line and column of an offset, both from 1, the column in characters. An offset past the end, or inside a

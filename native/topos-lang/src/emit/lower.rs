@@ -64,7 +64,7 @@ pub(super) struct Lowering<'a> {
     /// The `with`s around what is lowered, the innermost last.
     pub(super) in_sight: Vec<InSight>,
     pub(super) inside: Option<Inside>,
-    lines: &'a Lines<'a>,
+    pub(super) lines: &'a Lines<'a>,
     diagnostics: &'a mut Vec<Diagnostic>,
 }
 

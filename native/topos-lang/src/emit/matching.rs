@@ -276,6 +276,7 @@ fn is_small(es: &[&Core]) -> bool {
             | ExprKind::Record(_)
             | ExprKind::Update { .. }
             | ExprKind::Format(_)
+            | ExprKind::ForAll { .. }
             | ExprKind::With { .. }
             | ExprKind::Assign { .. }
             | ExprKind::Atomic(_)

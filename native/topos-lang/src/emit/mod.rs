@@ -9,6 +9,7 @@
 //! `names` gives every Topos local an Erlang variable of its own; `tidy` then marks the variables nobody reads, so that
 //! the Erlang compiler has nothing to warn about.
 
+mod assertion;
 mod descriptor;
 mod doc;
 mod etf;

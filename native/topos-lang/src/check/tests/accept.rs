@@ -24,6 +24,14 @@ fn flows_that_call_each_other_are_inferred_together() {
 }
 
 #[test]
+fn tests_and_properties_are_flows_that_nobody_sees() {
+    let source =
+        "import Topos.Lib\ntest \"says\" { log(\"x\") }\nproperty \"holds\" { forall (x : Int, ys : [Maybe Text]) \
+                  { let z = x + 1 } }\nflow one = 1";
+    infers(source, "one : () -> Int");
+}
+
+#[test]
 fn effects_are_inferred() {
     infers(
         "import Topos.Lib\nflow f() = perform IO.print(\"x\")\nflow g() = { f()\n log(\"y\")\n 1 }\nflow h(x) = x",

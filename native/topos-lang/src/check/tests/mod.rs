@@ -64,7 +64,8 @@ fn check_with(
     imports: &Imports,
     roots: Option<&[&str]>,
 ) -> Result<(core::Module, Interface), Vec<Diagnostic>> {
-    let options = Options { file: "test.topos", default_name: "Test", root_effects: roots };
+    let options =
+        Options { file: "test.topos", default_name: "Test", root_effects: roots, test_effects: &["Topos.Lib.IO"] };
     check_module(&parse(source), imports, &options)
 }
 

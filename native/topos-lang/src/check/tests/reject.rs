@@ -55,6 +55,14 @@ rejected! {
     ambiguous_join = "flow f x y = x ++ y";
     literal_out_of_range = "flow f : Duration = 99999999999999999999";
 
+    test_that_ends_in_a_value = "test \"t\" { 1 == 1 }";
+    test_with_an_effect_without_handler = "effect E { operation e() : () }\ntest \"t\" { perform E.e() }";
+    tests_of_one_name = "test \"t\" { () }\ntest \"t\" { () }";
+    mistake_in_a_test = "test \"t\" { let x = 1 + \"a\" }\nproperty \"p\" { forall (x : Int) { undefined(x) } }";
+    forall_without_a_generator = "property \"p\" { forall (f : Int -> Int, n : Node) { () } }";
+    forall_of_any_type = "property \"p\" { forall (x) { () } }";
+    forall_outside_of_a_test = "flow f : () -> () = forall (x : Int) { () }";
+
     less_general_than_signed = "flow f : (x : a) -> a = 1\nflow g : (x : a) -> (y : b) -> a = y";
     incomplete_signature_less_general = "flow f(x : a, y) : a = x + 1";
     skolem_escapes = "import Topos.Lib\nflow f : (x : a) -> [a] = { let g = fn(y : a) -> [y]\n g(1) }";

@@ -7,7 +7,8 @@ use crate::check::{check_module, Options};
 
 fn checks(source: &str) -> bool {
     let parse = crate::syntax::parse(source);
-    let options = Options { file: "t.topos", default_name: "T", root_effects: Some(&["Topos.Lib.IO"]) };
+    let options =
+        Options { file: "t.topos", default_name: "T", root_effects: Some(&["Topos.Lib.IO"]), ..Options::default() };
     check_module(&parse.module, &imports(), &options).is_ok()
 }
 

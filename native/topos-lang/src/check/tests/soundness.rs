@@ -143,7 +143,7 @@ fn errors_inside_unsupported_parts_do_not_panic() {
         "flow f : (c : P.coord) -> Int = 1",
     ] {
         let parse = crate::syntax::parse(source);
-        let options = super::super::Options { file: "t", default_name: "T", root_effects: None };
+        let options = super::super::Options { file: "t", default_name: "T", ..Default::default() };
         let result = super::super::check_module(&parse.module, &super::imports(), &options);
         assert!(result.is_err(), "accepted: {source}");
     }

@@ -1,0 +1,111 @@
+%% @doc Runs compiled tests and prints what came of them: what `topos test' starts in a VM of its own,
+%% ```
+%% erl -noinput -pa EBIN.. -s topos_test_runner main -extra FILE SEED RUNS TIMEOUT color|plain
+%% '''
+%% `FILE' has a test a line: its module, its flow and its place, with tabs between. Each test runs in a process of its own
+%% with the standard handlers, for at most `TIMEOUT' milliseconds. The VM halts with 0 if all passed, else with 1.
+-module(topos_test_runner).
+
+-export([main/0, run/2]).
+-export_type([test/0, settings/0]).
+
+-type test() :: {module(), Flow :: atom(), Title :: binary(), Place :: binary()}.
+-type settings() :: #{seed := integer(), runs := pos_integer(), timeout := pos_integer(), color := boolean()}.
+
+%% @doc Starts the tests and returns at once, because the VM's own start goes on only then.
+-spec main() -> ok.
+main() ->
+    [File, Seed, Runs, Timeout, Color] = init:get_plain_arguments(),
+    ok = io:setopts(user, [{encoding, unicode}]),
+    Settings = #{seed => list_to_integer(Seed), runs => list_to_integer(Runs), timeout => list_to_integer(Timeout),
+                 color => Color =:= "color"},
+    _ = spawn(fun() -> start(File, Settings) end),
+    ok.
+
+%% @doc Runs the tests one after the other. Answers how many failed.
+-spec run([test()], settings()) -> non_neg_integer().
+run(Tests, #{seed := Seed} = Settings) ->
+    Began = erlang:monotonic_time(millisecond),
+    io:format("~ts, seed ~b~n", [counted(length(Tests)), Seed]),
+    Failed = length([failed || Test <- Tests, run_one(Test, Settings) =:= failed]),
+    Took = erlang:monotonic_time(millisecond) - Began,
+    io:format("~n~b passed, ~b failed (~.2f s)~n", [length(Tests) - Failed, Failed, Took / 1000]),
+    _ = [io:format("again with the same values: topos test --seed ~b~n", [Seed]) || Failed > 0],
+    Failed.
+
+%% internal
+
+-spec start(file:filename(), settings()) -> no_return().
+start(File, Settings) ->
+    Status =
+        try
+            {ok, Text} = file:read_file(File),
+            Tests = [test(Line) || Line <- binary:split(Text, <<"\n">>, [global, trim_all])],
+            _ = topos_effect:root(),
+            Failed = run(Tests, Settings),
+            ok = topos_effect:uninstall(),
+            min(Failed, 1)
+        catch
+            Class:Reason:Stack ->
+                ok = topos_effect:report(Class, Reason, Stack),
+                1
+        end,
+    halt(Status).
+
+-spec test(binary()) -> test().
+test(Line) ->
+    [Module, Flow, Place] = binary:split(Line, <<"\t">>, [global]),
+    [_, Title] = binary:split(Flow, <<" ">>),
+    {binary_to_atom(Module), binary_to_atom(Flow), Title, Place}.
+
+-spec run_one(test(), settings()) -> passed | failed.
+run_one({Module, Flow, Title, Place}, #{seed := Seed, runs := Runs, timeout := Timeout} = Settings) ->
+    {Pid, Monitor} = spawn_monitor(fun() ->
+        ok = topos_test:settings(Seed, Runs),
+        exit({done, call(Module, Flow)})
+    end),
+    Outcome =
+        receive
+            {'DOWN', Monitor, process, Pid, {done, Done}} ->
+                Done;
+            {'DOWN', Monitor, process, Pid, Reason} ->
+                failure(io_lib:format("the process of the test ended: ~0tP", [Reason, 20]), [])
+        after Timeout ->
+            true = exit(Pid, kill),
+            receive
+                {'DOWN', Monitor, process, Pid, _} -> failure(io_lib:format("not done after ~b ms", [Timeout]), [])
+            end
+        end,
+    tell(Outcome, Module, Title, Place, Settings).
+
+-spec call(module(), atom()) -> passed | topos_test:failure().
+call(Module, Flow) ->
+    try Module:Flow() of
+        _ -> passed
+    catch
+        error:{topos_test_failed, Failure} ->
+            Failure;
+        Class:Reason:Stack ->
+            [What | About] = string:split(topos_rt:format_error(Class, Reason, Stack), "\n", all),
+            failure(What, [unicode:characters_to_binary(string:trim(Line, leading)) || Line <- About])
+    end.
+
+-spec failure(unicode:chardata(), [binary()]) -> topos_test:failure().
+failure(What, About) -> #{what => unicode:characters_to_binary(What), about => About}.
+
+-spec tell(passed | topos_test:failure(), module(), binary(), binary(), settings()) -> passed | failed.
+tell(passed, Module, Title, _, Settings) ->
+    io:format("~ts ~ts: ~ts~n", [mark("ok  ", 32, Settings), Module, Title]),
+    passed;
+tell(#{what := What, about := About}, Module, Title, Place, Settings) ->
+    io:format("~ts ~ts: ~ts~n     ~ts~n     ~ts~n", [mark("FAIL", 31, Settings), Module, Title, Place, What]),
+    lists:foreach(fun(Line) -> io:format("       ~ts~n", [Line]) end, About),
+    failed.
+
+-spec mark(string(), 31 | 32, settings()) -> iolist().
+mark(Text, Color, #{color := true}) -> io_lib:format("\e[~bm~s\e[0m", [Color, Text]);
+mark(Text, _, _) -> Text.
+
+-spec counted(non_neg_integer()) -> iolist().
+counted(1) -> "1 test";
+counted(N) -> io_lib:format("~b tests", [N]).
