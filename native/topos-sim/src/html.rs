@@ -1,0 +1,5 @@
+//! x
+/// x
+pub fn html() {}
+/// x
+pub fn graph_svg() {}
