@@ -68,14 +68,14 @@ pub struct PlumtreeParams {
 }
 
 impl PlumtreeParams {
-    /// The defaults: 500 ms and 250 ms, threshold 3, 16,384 broadcasts, 16 MiB, 4,096 missing, announced for 5 s.
+    /// The defaults: 1 s and 250 ms, threshold 7, 16,384 broadcasts, 16 MiB, 4,096 missing, announced for 5 s.
     pub fn new(own: NodeId, epoch: u64) -> Self {
         Self {
             own,
             epoch,
-            missing_timeout: 500,
+            missing_timeout: 1_000,
             graft_timeout: 250,
-            threshold: 3,
+            threshold: 7,
             max_seen: 16_384,
             max_cached_bytes: 16 << 20,
             max_missing: 4_096,

@@ -120,6 +120,8 @@ impl From<Stopped> for SimulationError {
 const ROUND: Millis = 10_000;
 /// How long a broadcast has to arrive before it is looked at.
 const BROADCAST_TIME: Millis = 8_000;
+/// The time from one broadcast to the next.
+const BETWEEN_BROADCASTS: Millis = 500;
 /// How many sources floods and paths are measured from.
 const SOURCES: usize = 50;
 
@@ -326,7 +328,7 @@ fn broadcasts(world: &mut World, count: u32, random: &mut Random) -> Result<Opti
     for _ in 0..count {
         if let Some(&from) = random.pick(&living) {
             started.push((world.now(), world.start_broadcast(from)?));
-            world.run_until(world.now() + 100)?;
+            world.run_until(world.now() + BETWEEN_BROADCASTS)?;
         }
     }
     world.run_until(world.now() + BROADCAST_TIME)?;

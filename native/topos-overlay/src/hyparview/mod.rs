@@ -8,6 +8,9 @@
 //!   replaced by a path of two, so a join does not cut the graph.
 //! - With every shuffle one neighbour is asked to confirm the edge ([`Message::Confirm`]), so that what lost
 //!   messages left one-sided is mended within `active_size` shuffles.
+//! - Now and then a node exchanges a neighbour for a node that it only knows of ([`HyParViewParams::mix_period`]). Parts of the
+//!   graph that were cut off, each of them full and content, find together by it as long as one node of them knows
+//!   one of another.
 //! - A node that has lost everybody goes back to its contacts, for ever, with a growing wait.
 
 mod message;
@@ -26,7 +29,7 @@ use std::collections::{BTreeMap, BTreeSet};
 enum Why {
     /// To take this node into the cluster.
     Join,
-    /// A walk of its join ended here: it has the better claim to a place.
+    /// A walk of its join ended here, or it is exchanged: it has the better claim to a place.
     Walk,
     /// A place is free.
     Repair,
@@ -66,6 +69,7 @@ pub struct HyParView {
     failures: u32,
     retry_at: Option<Millis>,
     shuffle_at: Option<Millis>,
+    mix_at: Option<Millis>,
     tick_at: Option<Millis>,
     confirm_next: usize,
     changed: bool,
@@ -90,6 +94,7 @@ impl HyParView {
             failures: 0,
             retry_at: None,
             shuffle_at: None,
+            mix_at: None,
             tick_at: None,
             confirm_next: 0,
             changed: false,
@@ -321,6 +326,19 @@ impl HyParView {
         self.say(&asked, Message::Confirm);
     }
 
+    /// Asks any node but the neighbours to become one: it takes this one if another one has to go, and so does this one.
+    fn mix(&mut self) {
+        if !self.full() {
+            return;
+        }
+        let known = self.contacts.iter().filter(|node| !self.passive.contains(node)).chain(&self.passive);
+        let known: Vec<&NodeId> =
+            known.filter(|node| !self.active.contains(node) && !self.requests.contains_key(*node)).collect();
+        if let Some(node) = self.random.pick(&known).map(|&node| node.clone()) {
+            self.ask(&node, Why::Walk, Message::Neighbour(Priority::High));
+        }
+    }
+
     fn shuffled(&mut self, from: &NodeId, origin: NodeId, ttl: u8, nodes: Vec<NodeId>) {
         if origin == self.params.own {
             return;
@@ -363,6 +381,15 @@ impl HyParView {
             }
             Some(_) => {}
         }
+        let period = self.params.mix_period;
+        match self.mix_at {
+            None if period > 0 => self.mix_at = Some(self.now.saturating_add(self.random.between(1, period))),
+            Some(at) if at <= self.now => {
+                self.mix();
+                self.mix_at = Some(self.now.saturating_add(period));
+            }
+            _ => {}
+        }
         if self.retry_at.is_some_and(|at| at <= self.now) {
             self.retry_at = None;
             // Whoever had no room for a node in need has the next attempt to answer to again.
@@ -372,7 +399,7 @@ impl HyParView {
 
     fn schedule(&mut self) {
         let deadline = self.requests.values().map(|request| request.deadline).min();
-        let next = deadline.into_iter().chain(self.retry_at).chain(self.shuffle_at).min();
+        let next = deadline.into_iter().chain(self.retry_at).chain(self.shuffle_at).chain(self.mix_at).min();
         if let Some(at) = next.filter(|_| next != self.tick_at) {
             self.actions.push(Action::ScheduleTick(at.saturating_sub(self.now)));
         }

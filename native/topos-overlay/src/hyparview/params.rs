@@ -21,6 +21,9 @@ pub struct HyParViewParams {
     pub shuffle_passive: u32,
     /// The time between two shuffles, 100 to 3,600,000.
     pub shuffle_period: Millis,
+    /// The time after which a node exchanges a neighbour for one of its passive view or its contacts, up to 3,600,000; 0 for
+    /// never. It rejoins parts that joins or failures cut off, each of which looks healthy from within.
+    pub mix_period: Millis,
     /// How long an answer to a request may take, 1 to 3,600,000.
     pub request_timeout: Millis,
     /// The shortest wait before a node without neighbours tries again: see [`Backoff`].
@@ -32,8 +35,8 @@ pub struct HyParViewParams {
 }
 
 impl HyParViewParams {
-    /// The defaults: views of 5 and 30, walks of 6 and 3 steps, shuffles of 3 and 4 names every 10 s, answers within
-    /// 5 s, 100 ms to 10 s between attempts of a lonely node, 16 contacts.
+    /// The defaults: views of 5 and 30, walks of 6 and 3 steps, shuffles of 3 and 4 names every 10 s, an
+    /// exchange every 60 s, answers within 5 s, 100 ms to 10 s between attempts of a lonely node, 16 contacts.
     pub fn new(own: NodeId) -> Self {
         Self {
             own,
@@ -44,6 +47,7 @@ impl HyParViewParams {
             shuffle_active: 3,
             shuffle_passive: 4,
             shuffle_period: 10_000,
+            mix_period: 60_000,
             request_timeout: 5_000,
             backoff_min: 100,
             backoff_max: 10_000,
@@ -65,6 +69,7 @@ impl HyParViewParams {
         let fits = passive <= self.passive_size.min(128);
         checks.holds(fits, "shuffle_passive", "at most passive_size, and at most 128", passive.into());
         checks.range("shuffle_period", self.shuffle_period, 100, HOUR);
+        checks.range("mix_period", self.mix_period, 0, HOUR);
         checks.range("request_timeout", self.request_timeout, 1, HOUR);
         let backoff = Backoff::checked(self.backoff_min, self.backoff_max, &mut checks);
         checks.range("max_contacts", self.max_contacts.into(), 1, 1_024);
