@@ -68,6 +68,11 @@ const OWN: &[(u16, &str, &str)] = &[
         "`topos run --host` takes a name or an address that belongs to this machine: the nodes listen there. The default is \
          127.0.0.1.",
     ),
+    (
+        820,
+        "a simulation cannot be run as asked",
+        "The message names every parameter of `topos simulate` or `topos graph` that is out of its range, with the range. A full mesh of          more than 2,000 nodes is refused, since each node of it knows all others; `topos graph` draws at most 500 nodes.",
+    ),
 ];
 
 /// The explanation of a code, given as `TP0201`, `tp201` or `201`.

@@ -2,8 +2,8 @@
 //!
 //! The compiler is `topos_lang` and does no I/O; this crate reads the files, draws what the compiler finds, and starts the
 //! VMs. How it goes: [`args`] is the command line, [`commands`] what each command does, [`loader`] reads a program,
-//! [`frontend`] has it checked, [`server`] turns the generated code into beams, [`run`] runs them on nodes. What ends a
-//! command early is a [`failure::Failure`].
+//! [`frontend`] has it checked, [`server`] turns the generated code into beams, [`run`] runs them on nodes.
+//! [`mod@simulate`] runs overlays of `topos_sim` instead. What ends a command early is a [`failure::Failure`].
 
 mod args;
 mod commands;
@@ -15,6 +15,7 @@ mod loader;
 mod render;
 mod run;
 mod server;
+mod simulate;
 mod source;
 mod stdlib;
 mod terminal;
@@ -37,6 +38,8 @@ fn main() -> ExitCode {
         Command::Run(args) => commands::run(args, style),
         Command::Demo(args) => commands::demo(args, style),
         Command::Explain(args) => commands::explain(args),
+        Command::Simulate(args) => simulate::simulate(args),
+        Command::Graph(args) => simulate::graph(args),
     };
     let status = done.unwrap_or_else(|failure| {
         let text = failure.text(cli.error_format, terminal::style(cli.color, &io::stderr()));

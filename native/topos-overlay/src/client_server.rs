@@ -69,8 +69,12 @@ impl ClientServerParams {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Link {
     /// Not asked, or refused, or failed: to be asked again from then on.
-    Free { from: Millis },
-    Asked { deadline: Millis },
+    Free {
+        from: Millis,
+    },
+    Asked {
+        deadline: Millis,
+    },
     Attached,
 }
 

@@ -183,8 +183,10 @@ impl Plumtree {
             let since = self.now.saturating_sub(self.params.announce_for);
             let recent = self.order.iter().rev().take(ANNOUNCED).filter_map(|id| Some((id, self.seen.get(id)?)));
             let recent = recent.filter(|(_, seen)| self.params.announce_for > 0 && seen.at >= since);
-            let ids: Vec<_> =
-                recent.filter(|(_, s)| s.payload.is_some()).map(|(id, s)| (id.clone(), s.hops.saturating_add(1))).collect();
+            let ids: Vec<_> = recent
+                .filter(|(_, s)| s.payload.is_some())
+                .map(|(id, s)| (id.clone(), s.hops.saturating_add(1)))
+                .collect();
             if !ids.is_empty() {
                 self.say(node, Message::IHave(ids));
             }
@@ -229,8 +231,7 @@ impl Plumtree {
             Message::Graft(id) => {
                 self.graft(from);
                 if let Some(Seen { payload: Some(payload), hops, .. }) = self.seen.get(&id) {
-                    let message =
-                        Message::Gossip { hops: hops.saturating_add(1), payload: payload.clone(), id };
+                    let message = Message::Gossip { hops: hops.saturating_add(1), payload: payload.clone(), id };
                     self.say(from, message);
                 }
             }

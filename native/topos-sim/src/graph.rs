@@ -150,7 +150,8 @@ impl Graph {
         let share = |&node: &u32| {
             let peers = self.of_node(node);
             let pairs = peers.len() * (peers.len() - 1);
-            let closed = |&peer: &u32| peers.iter().filter(|other| self.of_node(peer).binary_search(other).is_ok()).count();
+            let closed =
+                |&peer: &u32| peers.iter().filter(|other| self.of_node(peer).binary_search(other).is_ok()).count();
             peers.iter().map(closed).sum::<usize>() as f64 / pairs as f64
         };
         ratio(sampled.iter().map(share).sum(), sampled.len() as f64)

@@ -12,10 +12,12 @@ mod plot;
 mod queue;
 mod report;
 mod scenario;
+mod table;
 mod world;
 
 pub use graph::{measure, Snapshot, Spread};
 pub use html::{graph_svg, html};
 pub use report::{Broadcasts, Phase, Report, Round};
 pub use scenario::{build, simulate, Progress, Scenario, SimulationError, Stopped, Topology};
+pub use table::table;
 pub use world::{name, number, Broadcast, Counts, Network, Unicast, World};

@@ -8,8 +8,8 @@ use crate::{
 use serde::Serialize;
 use std::ops::ControlFlow;
 use topos_overlay::{
-    client_server::Role, ClientServer, ClientServerParams, FullMesh, FullMeshParams, HyParView, HyParViewParams, Millis,
-    Overlay, OverlayError, Random, Stack, StackParams,
+    client_server::Role, ClientServer, ClientServerParams, FullMesh, FullMeshParams, HyParView, HyParViewParams,
+    Millis, Overlay, OverlayError, Random, Stack, StackParams,
 };
 
 /// Which overlay.

@@ -2,7 +2,9 @@
 
 use crate::queue::Queue;
 use std::collections::BTreeSet;
-use topos_overlay::{Action, Event, Message, Millis, NodeId, OverlayError, Payload, Random, Stack, StackAction, StackEvent};
+use topos_overlay::{
+    Action, Event, Message, Millis, NodeId, OverlayError, Payload, Random, Stack, StackAction, StackEvent,
+};
 
 /// How messages travel; times in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -44,7 +44,7 @@ impl Case {
     }
 
     /// Sets a variable.
-        pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.command.env(name, value);
         self
     }

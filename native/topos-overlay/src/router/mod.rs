@@ -305,12 +305,8 @@ impl Router {
         let floor = self.unacknowledged(target).next().map_or(number, |(lowest, _)| lowest);
         let Some(sent) = self.outgoing.get_mut(&(target.clone(), number)) else { return };
         sent.attempts = sent.attempts.max(1);
-        let parcel = Parcel {
-            source: self.params.own.clone(),
-            epoch: self.params.epoch,
-            number,
-            target: target.clone(),
-        };
+        let parcel =
+            Parcel { source: self.params.own.clone(), epoch: self.params.epoch, number, target: target.clone() };
         let message = Message::Carry { parcel, floor, ttl: self.params.max_hops, payload: sent.payload.clone() };
         self.actions.push(Action::Send { to, message });
     }

@@ -2,7 +2,7 @@
 //!
 //! Das, Gupta, Motivala, "SWIM: scalable weakly-consistent infection-style process group membership protocol", DSN 2002, with
 //! suspicion, incarnations and round-robin probes (sections 4.2 and 4.3). From Lifeguard (Dadgar, Phillips, Currey, 2018) comes that a
-//! node under suspicion is told so with every probe; and a node that finds it was itself stopped blames nobody for the time it
+//! node under suspicion is told so with every probe. Beyond both, whoever suspects a node asks it again before the time is up; and a node that finds it was itself stopped blames nobody for the time it
 //! missed. Why this is a machine of this crate: `docs/decisions/0003-own-swim.md`.
 
 mod message;
@@ -122,7 +122,8 @@ const MAX_ERRANDS: usize = 256;
 /// The failure detector as a state machine.
 ///
 /// # Guarantees
-/// - In each period a node sends one probe, and at most `indirect` more messages, however many members there are; it answers what comes.
+/// - In each period a node sends one probe, at most `indirect` messages on its behalf, and one to a suspect if there is any, however
+///   many members there are; it answers what comes.
 /// - A member that has stopped is probed by every other within twice as many periods as there are members, and by one
 ///   of them, on average, within e/(e-1) periods.
 /// - A member is dead only when it was suspect for `suspicion_periods` and nobody heard it refute that.
@@ -287,14 +288,16 @@ impl Swim {
         }
     }
 
-    /// Only this node may make its incarnation greater; a greater one is of a later life that others take it for.
+    /// Only this node makes its incarnation greater. Who suspects an incarnation that is past has not heard of this one yet.
     fn refute(&mut self, update: &Update) {
-        let current = Update::rank(self.incarnation, Status::Alive);
-        if Update::rank(update.incarnation, update.status) > current {
+        let alive = update.status == Status::Alive;
+        if update.incarnation > self.incarnation || (update.incarnation == self.incarnation && !alive) {
             self.incarnation = update.incarnation.saturating_add(1);
-            let node = self.params.own.clone();
-            self.spread(Update { node, incarnation: self.incarnation, status: Status::Alive });
+        } else if alive {
+            return;
         }
+        let node = self.params.own.clone();
+        self.spread(Update { node, incarnation: self.incarnation, status: Status::Alive });
     }
 
     fn learn(&mut self, update: Update) {
@@ -361,6 +364,7 @@ impl Swim {
                 }
                 self.end_probe();
                 self.start_probe();
+                self.ask_suspect();
                 self.period_at = Some(self.now.saturating_add(period));
             }
             Some(_) => {}
@@ -409,6 +413,20 @@ impl Swim {
         self.probe = Some(Probe { target: target.clone(), number, indirect_at });
         let updates = self.updates_for(&target);
         self.say(&target, Message::Ping { number, updates });
+    }
+
+    /// The suspect with the least time left is asked directly: if news of its refutation was lost on the way here, it
+    /// repeats it.
+    fn ask_suspect(&mut self) {
+        let Some(suspect) = self.suspects.iter().min_by_key(|(_, deadline)| **deadline).map(|(node, _)| node.clone())
+        else {
+            return;
+        };
+        if self.probe.as_ref().is_none_or(|probe| probe.target != suspect) {
+            let number = self.next_number();
+            let updates = self.updates_for(&suspect);
+            self.say(&suspect, Message::Ping { number, updates });
+        }
     }
 
     fn ask_others(&mut self) {
