@@ -214,7 +214,7 @@ pub(crate) struct Overlay {
     #[arg(long, default_value_t = 20, value_name = "ROUNDS")]
     pub(crate) heal: u32,
     /// Broadcasts in each phase.
-    #[arg(long, default_value_t = 20, value_name = "N")]
+    #[arg(long, default_value_t = 10, value_name = "N")]
     pub(crate) broadcasts: u32,
     /// HyParView: size of the active view.
     #[arg(long, default_value_t = 5, value_name = "N")]

@@ -348,3 +348,7 @@ impl Wire for Message {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "client_server_tests.rs"]
+mod tests;

@@ -152,7 +152,7 @@ pub trait Overlay: Send {
         Vec::new()
     }
 
-    /// Whether the node passes on what is meant for others. A client of hubs does not.
+    /// Whether the node carries what one node sends to another ([`Router`]). A client of hubs does not.
     fn relays(&self) -> bool {
         true
     }

@@ -412,3 +412,7 @@ impl Wire for Message {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "plumtree_tests.rs"]
+mod tests;

@@ -20,7 +20,7 @@ pub fn table(report: &Report) -> String {
         let mut line = format!("{name:<28}");
         for cell in cells {
             // Writing to a string does not fail.
-            let _ = write!(line, "{cell:>16}");
+            let _ = write!(line, "{cell:>18}");
         }
         text.push_str(line.trim_end());
         text.push('\n');

@@ -122,8 +122,8 @@ const MAX_ERRANDS: usize = 256;
 /// The failure detector as a state machine.
 ///
 /// # Guarantees
-/// - In each period a node sends one probe, at most `indirect` messages on its behalf, and one to a suspect if there is any, however
-///   many members there are; it answers what comes.
+/// - In each period a node sends one probe, at most `indirect` messages on its behalf, and as many to
+///   suspects if there are any, however many members there are; it answers what comes.
 /// - A member that has stopped is probed by every other within twice as many periods as there are members, and by one
 ///   of them, on average, within e/(e-1) periods.
 /// - A member is dead only when it was suspect for `suspicion_periods` and nobody heard it refute that.
@@ -364,7 +364,7 @@ impl Swim {
                 }
                 self.end_probe();
                 self.start_probe();
-                self.ask_suspect();
+                self.ask_suspects();
                 self.period_at = Some(self.now.saturating_add(period));
             }
             Some(_) => {}
@@ -415,14 +415,14 @@ impl Swim {
         self.say(&target, Message::Ping { number, updates });
     }
 
-    /// The suspect with the least time left is asked directly: if news of its refutation was lost on the way here, it
-    /// repeats it.
-    fn ask_suspect(&mut self) {
-        let Some(suspect) = self.suspects.iter().min_by_key(|(_, deadline)| **deadline).map(|(node, _)| node.clone())
-        else {
-            return;
-        };
-        if self.probe.as_ref().is_none_or(|probe| probe.target != suspect) {
+    /// The suspects with the least time left are asked directly: if news of their refutation was lost on the way here, they
+    /// repeat it.
+    fn ask_suspects(&mut self) {
+        let probed = self.probe.as_ref().map(|probe| probe.target.clone());
+        let others = self.suspects.iter().filter(|(node, _)| Some(*node) != probed.as_ref());
+        let mut by_time: Vec<(Millis, NodeId)> = others.map(|(node, deadline)| (*deadline, node.clone())).collect();
+        by_time.sort_unstable();
+        for (_, suspect) in by_time.into_iter().take(self.params.indirect.max(1) as usize) {
             let number = self.next_number();
             let updates = self.updates_for(&suspect);
             self.say(&suspect, Message::Ping { number, updates });
