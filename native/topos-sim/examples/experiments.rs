@@ -34,7 +34,7 @@ fn failures() -> Result<(), SimulationError> {
     let named: Vec<u32> = std::env::args().filter_map(|arg| arg.parse().ok()).collect();
     let shares = [10, 20, 30, 40, 50, 60, 70, 80, 90, 95];
     for percent in shares.into_iter().filter(|share| named.is_empty() || named.contains(share)) {
-        let scenario = Scenario { nodes: 10_000, seed: 7, fail_percent: f64::from(percent), ..Scenario::default() };
+        let scenario = Scenario { nodes: 1_000, seed: 7, fail_percent: f64::from(percent), ..Scenario::default() };
         let (report, _) = simulate(&scenario, go_on)?;
         let tree = |phase: Option<topos_sim::Broadcasts>| phase.map_or(0.0, |b| 100.0 * b.reach);
         println!(
