@@ -147,6 +147,7 @@ at_a({Watch, Actions}, World) -> lists:foldl(fun act_a/2, World#world{watch = Wa
 act_a({deliver, Ref, Reason}, #world{monitors = Monitors} = World) ->
     #{Ref := {Process, State, Deliveries}} = Monitors,
     World#world{monitors = Monitors#{Ref := {Process, State, [Reason | Deliveries]}}};
+act_a({confirmed, _}, World) -> World;
 act_a(Request, #world{to_b = Queue} = World) -> World#world{to_b = Queue ++ [Request]}.
 
 at_b({Lease, Actions}, World) -> lists:foldl(fun act_b/2, World#world{lease = Lease}, Actions).

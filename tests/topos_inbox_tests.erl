@@ -20,15 +20,19 @@ inbox_test_() ->
 start() ->
     ok = meck:new(topos_local, [non_strict]),
     ok = meck:expect(topos_local, config, fun(node) -> 'here@host' end),
-    {ok, Pid} = topos_inbox:start_link(100),
-    Pid.
+    started(100).
 
-stop(Pid) ->
-    ok = stopped(Pid),
+stop(_) ->
+    ok = stopped(whereis(topos_inbox)),
     meck:unload(topos_local).
 
-stopped(Pid) ->
+%% Not linked: set-up, test and clean-up are processes of their own.
+started(Max) ->
+    {ok, Pid} = topos_inbox:start_link(Max),
     true = unlink(Pid),
+    Pid.
+
+stopped(Pid) ->
     gen_server:stop(Pid, shutdown, 5000).
 
 in_order() ->
@@ -91,7 +95,7 @@ not_started() ->
     ok = stopped(whereis(topos_inbox)),
     ?assertMatch({error, {not_started, _}}, topos_inbox:offer(a@h, m)),
     ?assertMatch({error, {not_started, _}}, topos_inbox:recv(0)),
-    {ok, _} = topos_inbox:start_link(1).
+    started(1).
 
 %% A process that waits for a message, surely after those started before it.
 waiter(Timeout, Nth) ->

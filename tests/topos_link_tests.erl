@@ -1,8 +1,12 @@
 %% The processes of the link and the cluster against a peer that the test plays, over an engine without sockets.
 -module(topos_link_tests).
 
+-behaviour(topos_request).
+
 -include("topos_frame.hrl").
 -include_lib("eunit/include/eunit.hrl").
+
+-export([handle_request/2]).
 
 -define(OWN, 'own@127.0.0.1').
 -define(PEER, 'peer@127.0.0.1').
@@ -19,6 +23,7 @@ link_test_() ->
              {stranger_without_the_cookie_is_a_short_guest, fun stranger_without_the_cookie_is_a_short_guest/0},
              {frames_without_the_token_are_refused, fun frames_without_the_token_are_refused/0},
              {batches_are_delivered_once, fun batches_are_delivered_once/0},
+             {nothing_is_delivered_before_its_sender_is_up, fun nothing_is_delivered_before_its_sender_is_up/0},
              {nobody_there_is_reported, fun nobody_there_is_reported/0},
              {full_queue_refuses, fun full_queue_refuses/0},
              {new_life_puts_the_old_in_doubt, fun new_life_puts_the_old_in_doubt/0},
@@ -27,6 +32,12 @@ link_test_() ->
              {leave_of_a_peer_is_left, fun leave_of_a_peer_is_left/0},
              {cancelled_is_silent, fun cancelled_is_silent/0},
              {limits_are_checked_before_the_peer, fun limits_are_checked_before_the_peer/0},
+             {join_of_another_version_says_so, fun join_of_another_version_says_so/0},
+             {join_of_another_cookie_says_so, fun join_of_another_cookie_says_so/0},
+             {join_of_nobody_ends_in_time, fun join_of_nobody_ends_in_time/0},
+             {own_greeting_is_ignored, fun own_greeting_is_ignored/0},
+             {requests_are_answered_or_fail, fun requests_are_answered_or_fail/0},
+             {sends_during_a_stop_are_answered, fun sends_during_a_stop_are_answered/0},
              {second_start_is_refused, fun second_start_is_refused/0}
          ]]}.
 
@@ -119,6 +130,23 @@ frames_without_the_token_are_refused() ->
     #{refused_frames := Refused} = topos_local:counts(),
     ?assertEqual(1, Refused).
 
+%% The peer is sure of the link before this node is, and sends at once.
+nothing_is_delivered_before_its_sender_is_up() ->
+    ok = topos_fake_engine:use(self()),
+    {ok, Ref} = topos_partisan:subscribe(),
+    _ = register_self(),
+    Greeted = greet(peer(<<"cookie">>)),
+    ?assertMatch({connect, ?PEER, _}, engine_call(connect)),
+    ok = topos_fake_engine:tell({up, ?PEER}),
+    Eager = until_session(Greeted, now_ms() + ?WAIT),
+    ok = send_batch(Eager, {1, 0}, 1, [{here, early}]),
+    _ = sys:get_state(topos_lanes),
+    ?assertEqual([], topos_partisan:nodes()),
+    _ = until_up(Eager, now_ms() + ?WAIT),
+    First = receive {topos, Ref, Event} -> Event; {topos_test, Message} -> Message after ?WAIT -> none end,
+    ?assertMatch({up, ?PEER, 5}, First),
+    ?assertEqual(early, message()).
+
 batches_are_delivered_once() ->
     ok = topos_fake_engine:use(self()),
     Peer = meet(),
@@ -178,7 +206,7 @@ messages_not_taken_yet_are_in_doubt_too() ->
     ?assertMatch({up, _, 5}, event(Ref)),
     ok = topos_partisan:send(?PEER, anybody, hello),
     _ = batch(Peer),
-    {Lane, _} = topos_lanes:sender({?PEER, data, 0}),
+    {Lane, _} = topos_lanes:sender({?PEER, data, 0}, generation(data)),
     Monitor = monitor(process, Lane),
     true = erlang:suspend_process(Lane),
     ok = topos_link:forget(?PEER),
@@ -233,6 +261,85 @@ limits_are_checked_before_the_peer() ->
     _ = meet(),
     ?assertMatch({error, {no_such_channel, #{channel := nowhere}}}, topos_partisan:send(?PEER, x, small, #{channel => nowhere})).
 
+join_of_another_version_says_so() ->
+    ok = topos_fake_engine:use(self()),
+    Join = joining(),
+    {ok, #{payload := Payload}} = topos_frame:decode(hello_to_peer()),
+    Header = #{kind => ?TOPOS_FRAME_HELLO, source => atom_to_binary(?PEER), incarnation => 5, destination => 0, token => <<0:128>>},
+    <<_, Rest/binary>> = iolist_to_binary(topos_frame:encode(Header, Payload)),
+    topos_link ! {topos, 2, 0, <<2, Rest/binary>>},
+    ?assertMatch({error, {version_mismatch, #{node := ?PEER, theirs := 2, ours := ?TOPOS_FRAME_VERSION}}}, answer(Join)),
+    ?assertMatch({disconnect, ?PEER}, engine_call(disconnect)).
+
+join_of_another_cookie_says_so() ->
+    ok = topos_fake_engine:use(self()),
+    Join = joining(),
+    _ = live(peer(<<"other">>), 300),
+    ?assertMatch({error, {cookie_mismatch, #{node := ?PEER}}}, answer(Join)),
+    ?assertMatch({disconnect, ?PEER}, engine_call(disconnect)),
+    ?assertEqual([?OWN], [N || #{node := N} <- topos_partisan:members()]).
+
+join_of_nobody_ends_in_time() ->
+    ok = topos_fake_engine:use(self()),
+    ?assertMatch({error, {unreachable, #{node := ?PEER, timeout := 200}}}, topos_partisan:join(?PEER, #{timeout => 200})),
+    ?assertMatch({error, {self_join, _}}, topos_partisan:join(?OWN)),
+    ?assertEqual([?OWN], [N || #{node := N} <- topos_partisan:members()]).
+
+%% Whoever sends it back proves nothing by it.
+own_greeting_is_ignored() ->
+    ok = topos_fake_engine:use(self()),
+    Join = joining(),
+    Hello = hello_to_peer(),
+    topos_link ! {topos, ?TOPOS_FRAME_VERSION, 0, Hello},
+    _ = sys:get_state(topos_link),
+    _ = sys:get_state(topos_cluster),
+    ?assertEqual(none, receive {fake_engine, {connect, ?OWN, _} = Call} -> Call after 0 -> none end),
+    ?assertEqual([?PEER], [Node || {Node, _} <- topos_link:peers()]),
+    _ = demonitor(Join, [flush]).
+
+%% The node asks itself: the same services and replies as between nodes.
+requests_are_answered_or_fail() ->
+    ok = topos_request:serve(topos_link_tests, ?MODULE),
+    ?assertEqual({ok, {?OWN, 42}}, topos_request:call(?OWN, topos_link_tests, {double, 21})),
+    ?assertMatch({error, {no_such_service, #{service := <<"nothing">>}}}, topos_request:call(?OWN, nothing, x)),
+    ?assertMatch({error, {service_failed, _}}, topos_request:call(?OWN, topos_link_tests, crash)),
+    ?assertMatch({error, {timeout, _}}, topos_request:call(?OWN, topos_link_tests, hang, 50)),
+    ?assertEqual(0, ets:info(topos_requests, size)),
+    ?assertEqual(nothing, receive Late -> Late after 50 -> nothing end).
+
+handle_request(From, {double, N}) -> {ok, {From, 2 * N}};
+handle_request(_, crash) -> error(on_purpose);
+handle_request(_, hang) -> receive never -> {ok, never} end.
+
+joining() ->
+    {_, Ref} = spawn_monitor(fun() -> exit({joined, topos_partisan:join(?PEER, #{timeout => ?WAIT})}) end),
+    ?assertMatch({connect, ?PEER, _}, engine_call(connect)),
+    ok = topos_fake_engine:tell({up, ?PEER}),
+    Ref.
+
+answer(Ref) -> receive {'DOWN', Ref, process, _, {joined, Answer}} -> Answer after ?WAIT -> error(no_answer) end.
+
+hello_to_peer() ->
+    receive {fake_engine, {frame, ?PEER, control, 0, topos_link, Bytes}} -> Bytes after ?WAIT -> error(no_hello) end.
+
+%% A caller that races with the end of the node gets an answer, never an exception.
+sends_during_a_stop_are_answered() ->
+    ok = topos_fake_engine:use(self()),
+    _ = meet(),
+    Callers = [spawn_monitor(fun() -> call_until_stopped(Call) end)
+               || Call <- [fun() -> topos_partisan:send(?PEER, anybody, x) end, fun topos_partisan:members/0, fun topos_partisan:nodes/0,
+                           fun topos_partisan:cluster/0, fun() -> topos_partisan:on_up(any, fun(_) -> ok end) end]],
+    ok = topos_sup:stop_node(),
+    [?assertEqual(stopped, receive {'DOWN', Ref, process, Pid, Reason} -> Reason after ?WAIT -> running end)
+     || {Pid, Ref} <- Callers],
+    ok = topos_sup:start_node(config(), topos_fake_engine).
+
+call_until_stopped(Call) ->
+    case Call() of
+        {error, {not_started, _}} -> exit(stopped);
+        _ -> call_until_stopped(Call)
+    end.
+
 second_start_is_refused() ->
     ?assertMatch({error, {already_started, #{node := ?OWN}}}, topos_sup:start_node(config(), topos_fake_engine)).
 
@@ -252,6 +359,17 @@ meet() ->
     ?assertMatch({connect, ?PEER, _}, engine_call(connect)),
     ok = topos_fake_engine:tell({up, ?PEER}),
     until_up(Greeted, now_ms() + ?WAIT).
+
+%% It proved itself, but answers no echo.
+until_session(#peer{session = undefined, core = Core} = Peer, Deadline) ->
+    receive
+        {fake_engine, {frame, ?PEER, control, 0, topos_link, Bytes}} ->
+            {ok, Frame} = topos_frame:decode(Bytes),
+            until_session(act(topos_peer_core:frame(Frame, now_ms(), Core), Peer), Deadline)
+    after max(0, Deadline - now_ms()) -> error(no_session)
+    end;
+until_session(Peer, _Deadline) ->
+    Peer.
 
 until_up(Peer, Deadline) ->
     Next = live(Peer, 10),
@@ -356,3 +474,7 @@ engine_call(Name) ->
     receive {fake_engine, Call} when element(1, Call) =:= Name -> Call after ?WAIT -> error({not_called, Name}) end.
 
 now_ms() -> erlang:monotonic_time(millisecond).
+
+generation(Channel) ->
+    {ok, #{generation := Generation}} = topos_local:channel(Channel),
+    Generation.

@@ -14,6 +14,7 @@
 -export([init/1, handle_call/3, handle_continue/2, handle_cast/2, handle_info/2]).
 
 -define(TABLE, topos_monitors).
+-define(CONFIRMED_WITHIN, 1_000).
 
 -record(state, {
     watch :: topos_watch:t(),
@@ -24,6 +25,8 @@
     lives = #{} :: #{node() => topos_incarnation:t()},
     %% Who owns which monitors.
     owners = #{} :: #{pid() => {reference(), #{reference() => true}}},
+    %% Callers of monitor/2 that wait until the other node watches.
+    callers = #{} :: #{reference() => gen_server:from()},
     %% Monitors of processes of this node: of the process, of whom it is for.
     local = #{} :: #{reference() => reference()},
     %% Process monitors of leases, both ways.
@@ -41,7 +44,9 @@ new_table() ->
     ?TABLE = ets:new(?TABLE, [named_table, public, {write_concurrency, true}]),
     ok.
 
-%% @doc Begins a monitor for the calling process. `Alias' is an alias of it that closes with its first message.
+%% @doc Begins a monitor for the calling process. `Alias' is an alias of it that closes with its first message. Answers
+%% when the process is watched, so that its reason to end is not missed; after a second in any case, the monitor then
+%% begins as soon as the node can be asked.
 -spec monitor(Alias :: reference(), topos_remote:t()) -> ok | {error, topos_error:t()}.
 monitor(Alias, Ref) -> call({monitor, Alias, Ref}).
 
@@ -72,7 +77,7 @@ deliver({Node, Incarnation}, _, Message) ->
 
 %% gen_server
 
--spec init([]) -> {ok, state(), {continue, begin_anew}} | {stop, term()}.
+-spec init([]) -> {ok, state(), {continue, begin_anew}}.
 init([]) ->
     #{limits := #{max_leases := Limit}, fault_detection := #{suspect_after := Tick}} = topos_local:config(),
     ok = topos_delivery:claim(?TOPOS_DEST_MONITOR, ?MODULE),
@@ -93,15 +98,16 @@ handle_continue(begin_anew, State) ->
         fun({Alias, Owner, Ref}, Acc) -> begin_monitor(Alias, Owner, Ref, Acc) end, Seen, ets:tab2list(?TABLE)
     )}.
 
--spec handle_call(term(), gen_server:from(), state()) -> {reply, term(), state()}.
-handle_call({monitor, Alias, Ref}, {Owner, _}, State) ->
+-spec handle_call(term(), gen_server:from(), state()) -> {reply, term(), state()} | {noreply, state()}.
+handle_call({monitor, Alias, Ref}, {Owner, _} = From, #state{callers = Callers} = State) ->
     #{max_leases := Limit} = topos_local:config(limits),
     case ets:info(?TABLE, size) of
         Size when Size >= Limit ->
             {reply, {error, topos_error:new(too_many_monitors, #{limit => Limit})}, State};
         _ ->
             true = ets:insert(?TABLE, {Alias, Owner, Ref}),
-            {reply, ok, begin_monitor(Alias, Owner, Ref, State)}
+            _ = erlang:send_after(?CONFIRMED_WITHIN, self(), {answer, Alias}),
+            {noreply, begin_monitor(Alias, Owner, Ref, State#state{callers = Callers#{Alias => From}})}
     end;
 handle_call({demonitor, Alias}, {Owner, _}, State) ->
     case ets:lookup(?TABLE, Alias) of
@@ -121,6 +127,8 @@ handle_info({?MODULE, Node, Incarnation, Message}, State) ->
     {noreply, from_peer(Message, Node, came_up(Node, Incarnation, State))};
 handle_info({topos, Subscription, Event}, #state{subscription = Subscription} = State) ->
     {noreply, on_event(Event, State)};
+handle_info({answer, Alias}, State) ->
+    {noreply, answer(Alias, State)};
 handle_info(tick, #state{tick = Tick, watch = Watch} = State) ->
     _ = erlang:send_after(Tick, self(), tick),
     {noreply, watching(topos_watch:tick(Watch), State)};
@@ -151,7 +159,7 @@ begin_monitor(Alias, Owner, Ref, State) ->
 
 -spec monitor_here(reference(), {ok, pid()} | {error, topos_error:t()}, state()) -> state().
 monitor_here(Alias, {ok, Pid}, #state{local = Local} = State) ->
-    State#state{local = Local#{erlang:monitor(process, Pid) => Alias}};
+    answer(Alias, State#state{local = Local#{erlang:monitor(process, Pid) => Alias}});
 monitor_here(Alias, {error, Error}, State) ->
     ended(Alias, reason(topos_error:reason(Error)), State).
 
@@ -215,6 +223,7 @@ watching({Watch, Actions}, State) ->
 
 -spec watch_action(topos_watch:action(), state()) -> state().
 watch_action({deliver, Alias, Reason}, State) -> ended(Alias, topos_remote:unpack(Reason), State);
+watch_action({confirmed, Alias}, State) -> answer(Alias, State);
 watch_action({watch, Node, Generation, Lease, Process}, State) ->
     ok = send(Node, {watch, Generation, Lease, Process}),
     State;
@@ -267,6 +276,16 @@ process_down(Monitor, Pid, Reason, #state{owners = Owners, local = Local, leased
             State
     end.
 
+-spec answer(reference(), state()) -> state().
+answer(Alias, #state{callers = Callers} = State) ->
+    case maps:take(Alias, Callers) of
+        {From, Rest} ->
+            ok = gen_server:reply(From, ok),
+            State#state{callers = Rest};
+        error ->
+            State
+    end.
+
 %% The message first: if this process ended between the two, its successor would send it again, and the alias, closed by
 %% the first, would drop it.
 -spec ended(reference(), term(), state()) -> state().
@@ -275,7 +294,7 @@ ended(Alias, Reason, State) ->
         [{_, Owner, Ref}] ->
             Alias ! {'DOWN', Alias, process, Ref, Reason},
             true = ets:delete(?TABLE, Alias),
-            disown(Alias, Owner, State);
+            disown(Alias, Owner, answer(Alias, State));
         [] ->
             State
     end.
@@ -284,8 +303,9 @@ ended(Alias, Reason, State) ->
 cancel(Alias, Owner, State) -> end_monitor(Alias, disown(Alias, Owner, State)).
 
 -spec end_monitor(reference(), state()) -> state().
-end_monitor(Alias, #state{local = Local, watch = Watch} = State) ->
+end_monitor(Alias, #state{callers = Callers, local = Local, watch = Watch} = State0) ->
     true = ets:delete(?TABLE, Alias),
+    State = State0#state{callers = maps:remove(Alias, Callers)},
     case [Monitor || {Monitor, A} <- maps:to_list(Local), A =:= Alias] of
         [Monitor] ->
             true = erlang:demonitor(Monitor, [flush]),

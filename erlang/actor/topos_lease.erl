@@ -6,7 +6,7 @@
 -module(topos_lease).
 
 -export([new/2, watch/5, forget/4, renew/5, process_down/3, node_down/2, count/1]).
--export_type([t/0, action/0]).
+-export_type([t/0, action/0, key/0]).
 
 -type action() ::
     {monitor, key(), Process :: term()}

@@ -69,7 +69,10 @@ send(Ref, Message, Options) ->
         Error -> Error
     end.
 
-%% @doc Watches a process: exactly one `{'DOWN', Monitor, process, Ref, Reason}' comes, when it ends or its node is
+%% @doc Watches a process. It returns when the process's node watches it (or after a second, if that node is slow), so a
+%% process that is ended afterwards is seen to end with its own reason.
+%%
+%% Exactly one `{'DOWN', Monitor, process, Ref, Reason}' comes, when it ends or its node is
 %% declared down or left. Reasons beside the process's own: `noproc' (there is none), `noconnection' (its node is
 %% down, left, or was started anew), `stale_incarnation' (the reference was to an earlier life), `overloaded' (the node
 %% holds `limits.max_leases' monitors already), `{unknown_reason, Text}' (it has more new atoms than

@@ -31,6 +31,8 @@
 -type action() ::
     %% Tell the owner that the process is gone.
     {deliver, reference(), term()}
+    %% The node watches the process now.
+    | {confirmed, reference()}
     | {watch, node(), generation(), lease(), Process :: term()}
     | {forget, node(), generation(), [lease()]}
     | {renew, node(), generation(), session() | undefined, Forget :: [lease()]}.
@@ -97,7 +99,8 @@ watched(Node, Generation, Lease, Outcome, Watch) ->
                 {down, Reason} -> ended([{Lease, Reason}], Node, Link, Watch);
                 {ok, Session} ->
                     {Link1, Actions} = in_session(Node, Session, Link),
-                    {put_link(Node, confirm(Lease, Link1), Watch), Actions};
+                    {Link2, Confirmed} = confirm(Lease, Link1),
+                    {put_link(Node, Link2, Watch), Confirmed ++ Actions};
                 %% The next tick asks again.
                 failed -> {Watch, []}
             end;
@@ -189,11 +192,13 @@ ended(Ended, Node, Link, Watch) ->
     {put_link(Node, Link1, Watch1), lists:reverse(Actions)}.
 
 %% A lease that was cancelled meanwhile stands in `forget'.
--spec confirm(lease(), #link{}) -> #link{}.
+-spec confirm(lease(), #link{}) -> {#link{}, [action()]}.
 confirm(Lease, #link{leases = Leases} = Link) ->
     case Leases of
-        #{Lease := {Ref, Process, _}} -> Link#link{leases = Leases#{Lease := {Ref, Process, confirmed}}};
-        #{} -> Link
+        #{Lease := {Ref, Process, _}} ->
+            {Link#link{leases = Leases#{Lease := {Ref, Process, confirmed}}}, [{confirmed, Ref}]};
+        #{} ->
+            {Link, []}
     end.
 
 %% Another session than the one we knew: the node holds none of our leases but the one that was just asked for.

@@ -28,6 +28,7 @@ start_node(#{node := Node, engine := Engine} = Config, Module) ->
 
 -spec stop_node() -> ok | {error, not_started}.
 stop_node() ->
+    ok = case topos_local:is_started() of true -> topos_local:stopping(); false -> ok end,
     case supervisor:terminate_child(?MODULE, topos_node_sup) of
         ok -> ok;
         {error, not_found} -> {error, not_started}

@@ -14,7 +14,8 @@
 %%                error ID TEXT
 %%                eof ID
 %% '''
-%% When standard input ends, the runner is gone, whatever the reason, and the VM halts at once: no VM outlives its runner.
+%% When standard input ends, the runner is gone, whatever the reason, and the VM halts at once: no VM outlives its
+%% runner.
 -module(topos_runner).
 -behaviour(gen_server).
 
@@ -49,8 +50,8 @@ publish(Node, Addresses) ->
         false -> ok
     end.
 
-%% @doc Where a node of this run listens. Waits until it does, at most `Timeout' milliseconds. `unknown_contact' if the runner
-%% starts no node of that name, `unreachable' if it ended or did not listen in time.
+%% @doc Where a node of this run listens. Waits until it does, at most `Timeout' milliseconds. `unknown_contact' if the
+%% runner starts no node of that name, `unreachable' if it ended or did not listen in time.
 -spec contact(node(), timeout()) -> {ok, [topos_engine:address()]} | {error, topos_error:t()}.
 contact(Node, Timeout) ->
     Start = erlang:monotonic_time(millisecond),
@@ -58,7 +59,8 @@ contact(Node, Timeout) ->
         {ok, Addresses} ->
             {ok, [address(Text) || Text <- string:lexemes(Addresses, ",")]};
         {error, <<"ended">>} ->
-            {error, topos_error:new(unreachable, #{node => Node, timeout => erlang:monotonic_time(millisecond) - Start})};
+            Waited = erlang:monotonic_time(millisecond) - Start,
+            {error, topos_error:new(unreachable, #{node => Node, timeout => Waited})};
         {error, <<"unknown ", Names/binary>>} ->
             Known = lists:join(", ", string:lexemes(Names, ",")),
             {error, topos_error:new(unknown_contact, #{node => Node, known => unicode:characters_to_binary(Known)})};

@@ -1,8 +1,11 @@
 %% @doc What of Partisan's log is worth reading.
 %%
-%% Its notices and infos (each connection, each ping) are left out by level. An inbound connection that ends with an error
-%% (a scanner, a packet too large, a vanished client) is told by Partisan in one event; the two reports of its end, with
-%% the whole state of the process, that follow are left out here. Nothing else is.
+%% Its notices and infos (each connection, each ping) are left out by level. An inbound connection that ends with an
+%% error (a scanner, a packet too large, a vanished client) is told by Partisan in one event; the two reports of its
+%% end, with the whole state of the process, that follow are left out here. So is that a connection closed or could not
+%% be opened, which Partisan repeats with whole specifications for each channel of a peer that died:
+%% `topos_engine_partisan' finds that out by itself and tells it once, as an event or as `failure/1'. Nothing else is
+%% left out.
 -module(topos_partisan_log).
 
 -export([install/0, remove/0]).
@@ -28,10 +31,32 @@ remove() ->
 
 %% @private Runs in the process that logs.
 -spec filter(logger:log_event(), term()) -> stop | ignore.
+filter(#{msg := {report, #{label := {gen_server, terminate}, reason := {error, closed}}}}, _) ->
+    %% A connection of ours whose peer died while it said hello.
+    case get('$initial_call') of
+        {partisan_peer_service_client, init, 1} -> stop;
+        _ -> inbound()
+    end;
 filter(#{msg := {report, #{label := Label}}}, _) when Label =:= {gen_server, terminate}; Label =:= {proc_lib, crash} ->
-    case topos_partisan_listener:is_connection() of
+    inbound();
+filter(#{msg := {report, #{description := Description, channel := _}}}, _) when
+    Description =:= "Node failed to connect"; Description =:= "Connection closed"
+->
+    stop;
+filter(#{msg := {_Format, [_Pid, {badarg, [{ets, _, _, _} | Callers]}]}}, _) ->
+    %% Partisan's monitors learn of a lost node in processes of their own, which may find its tables gone when it stops.
+    case lists:keymember(partisan_monitor, 1, Callers) of
         true -> stop;
         false -> ignore
     end;
 filter(_Event, _) ->
     ignore.
+
+%% internal
+
+-spec inbound() -> stop | ignore.
+inbound() ->
+    case topos_partisan_listener:is_connection() of
+        true -> stop;
+        false -> ignore
+    end.

@@ -10,8 +10,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     name = "topos",
     version,
     max_term_width = 100,
-    after_help = "Examples:\n  topos demo                          the Quick Start on three nodes, one of them killed\n  \
-                  topos check app.topos               look for mistakes\n  \
+    after_help = "Examples:\n  topos demo                          the Quick Start on three nodes, one of them \
+                  killed\n  topos check app.topos               look for mistakes\n  \
                   topos run --nodes 3 app.topos       run on three nodes: seed, node2, node3\n  \
                   topos simulate --nodes 1000         an overlay that loses half of its nodes\n  \
                   topos explain TP0201                what an error code means\n\n\
@@ -58,14 +58,16 @@ pub(crate) enum Command {
                             topos --error-format json check app.topos")]
     Check(Check),
     /// Compile programs to beams, or to readable Erlang.
-    #[command(after_help = "Examples:\n  topos build app.topos\n  topos build --emit erl -o generated app.topos")]
+    #[command(after_help = "Examples:\n  topos build app.topos\n  topos build -o ebin src\n  topos build --emit erl -o generated app.topos")]
     Build(Build),
+    /// Remove the beams of the last build and what it remembers.
+    Clean(Clean),
     /// Compile a program and run it on one node or on several.
     #[command(after_help = "Examples:\n  topos run app.topos\n  topos run --nodes 3 --engine otp app.topos\n  \
                             topos run app.topos -- one two\n\n\
-                            The nodes are called seed@127.0.0.1, node2@127.0.0.1, ...; each is a BEAM VM of its own that runs \
-                            the program's `main`. The run ends when all of them have; its exit status is the first that was \
-                            not 0. A node that fails stops the others.")]
+                            The nodes are called seed@127.0.0.1, node2@127.0.0.1, ...; each is a BEAM VM of its own \
+                            that runs the program's `main`. The run ends when all of them have; its exit status is \
+                            the first that was not 0. A node that fails stops the others.")]
     Run(Run),
     /// Run the Quick Start: three nodes form a cluster, one is killed, comes back, and all leave.
     Demo(Demo),
@@ -87,8 +89,8 @@ pub(crate) enum Command {
 /// Where the compiler finds what it needs.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Places {
-    /// Directory of topos_partisan, built with `rebar3 compile`. Default: the one this program or the working directory is
-    /// in.
+    /// Directory of topos_partisan, built with `rebar3 compile`. Default: the one this program or the working directory
+    /// is in.
     #[arg(long, env = "TOPOS_HOME", value_name = "DIR")]
     pub(crate) home: Option<PathBuf>,
     /// Directory of the standard library. Default: that of the home, else the one built in.
@@ -102,11 +104,14 @@ pub(crate) struct Check {
     /// Read the files only; do not look at imports, names, types and effects.
     #[arg(long)]
     pub(crate) syntax_only: bool,
+    /// Say on standard error how long each phase took.
+    #[arg(long)]
+    pub(crate) timings: bool,
     /// Where to find things.
     #[command(flatten)]
     pub(crate) places: Places,
-    /// Programs or modules.
-    #[arg(required = true, value_name = "FILE")]
+    /// Programs or modules; of a directory all `.topos` files in it.
+    #[arg(required = true, value_name = "PATH")]
     pub(crate) files: Vec<PathBuf>,
 }
 
@@ -128,12 +133,32 @@ pub(crate) struct Build {
     /// Where to.
     #[arg(short, long, default_value = "_topos", value_name = "DIR")]
     pub(crate) output: PathBuf,
+    /// Where interfaces and hashes are kept, so that only what changed is compiled again.
+    #[arg(long, default_value = "_build/topos", value_name = "DIR")]
+    pub(crate) cache: PathBuf,
+    /// Leave out the beams of the standard library: the application topos_partisan brings them.
+    #[arg(long)]
+    pub(crate) without_stdlib: bool,
+    /// Say on standard error how long each phase took.
+    #[arg(long)]
+    pub(crate) timings: bool,
     /// Where to find things.
     #[command(flatten)]
     pub(crate) places: Places,
-    /// Programs or modules.
-    #[arg(required = true, value_name = "FILE")]
+    /// Programs or modules; of a directory all `.topos` files in it.
+    #[arg(required = true, value_name = "PATH")]
     pub(crate) files: Vec<PathBuf>,
+}
+
+/// `topos clean`.
+#[derive(Args, Debug)]
+pub(crate) struct Clean {
+    /// Where the beams are.
+    #[arg(short, long, default_value = "_topos", value_name = "DIR")]
+    pub(crate) output: PathBuf,
+    /// Where the cache is.
+    #[arg(long, default_value = "_build/topos", value_name = "DIR")]
+    pub(crate) cache: PathBuf,
 }
 
 /// `topos run`.

@@ -1,8 +1,8 @@
 //! `topos explain`: what an error code means.
 //!
-//! The compiler's codes are explained in its own tables, the run time's in the table of `topos_error.erl`, which is read as
-//! text: one source for the message that a program gets and the one shown here. The codes of this program, `TP0800` to
-//! `TP0899`, stand below.
+//! The compiler's codes are explained in its own tables, the run time's in the table of `topos_error.erl`, which is
+//! read as text: one source for the message that a program gets and the one shown here. The codes of this program,
+//! `TP0800` to `TP0899`, stand below.
 
 use topos_lang::{codes, diagnostic::Code, syntax};
 
@@ -16,34 +16,38 @@ const OWN: &[(u16, &str, &str)] = &[
     (
         801,
         "Erlang is not installed",
-        "`topos build --emit beam`, `topos run` and `topos demo` need Erlang/OTP 25 or newer, and find it by the program `erl` on the \
-         PATH. `topos check` and `topos build --emit erl` work without.",
+        "`topos build --emit beam`, `topos run` and `topos demo` need Erlang/OTP 25 or newer, and find it by the \
+         program `erl` on the PATH. `topos check` and `topos build --emit erl` work without.",
     ),
     (
         802,
         "topos_partisan is not built",
-        "Compiled programs need the Erlang application topos_partisan, which `rebar3 compile` (or `make build`) leaves in \
-         `_build/default/lib`. This program looks in the directories above itself, then above the working directory; `--home` or \
-         TOPOS_HOME names the place instead.",
+        "Compiled programs need the Erlang application topos_partisan, which `rebar3 compile` (or `make build`) \
+         leaves in `_build/default/lib`. This program looks in the directories above itself, then above the working \
+         directory; `--home` or TOPOS_HOME names the place instead.",
     ),
     (
         803,
         "no standard library there",
-        "The directory given with `--stdlib` or TOPOS_STDLIB holds no directory `Topos`. Without either, the library next to this \
-         program is used, or the one built into it.",
+        "The directory given with `--stdlib` or TOPOS_STDLIB holds no directory `Topos`. Without either, the library \
+         next to this program is used, or the one built into it.",
     ),
     (
         804,
         "the compile server failed",
-        "A VM turns the generated code into beams. It ended, or refused the code; the message repeats what it said. This is no mistake \
-         of the program that was compiled.",
+        "A VM turns the generated code into beams. It ended, or refused the code; the message repeats what it said. \
+         This is no mistake of the program that was compiled.",
     ),
     (
         805,
         "the compile server is of another release",
         "The built topos_partisan and this program come from different sources. Build both again.",
     ),
-    (806, "a file cannot be read", "The message says why. Files are read as UTF-8; a module is looked for next to the program."),
+    (
+        806,
+        "a file cannot be read",
+        "The message says why. Files are read as UTF-8; a module is looked for next to the program.",
+    ),
     (807, "a file cannot be written", "The message says why. `topos build -o DIR` chooses another directory."),
     (
         808,
@@ -53,20 +57,32 @@ const OWN: &[(u16, &str, &str)] = &[
     (
         810,
         "the module has another name than its file",
-        "Module `A.B` stands in the file `A/B.topos`. Only the program itself, the file named on the command line, may be called as it \
-         likes.",
+        "Module `A.B` stands in the file `A/B.topos`. Only the program itself, the file named on the command line, \
+         may be called as it likes.",
     ),
     (
         811,
         "no such error code",
-        "Codes are `TP` and four digits. Up to TP0799 and from TP0900 they are the compiler's, from TP0800 those of this program, from \
-         TP1000 the run time's.",
+        "Codes are `TP` and four digits. Up to TP0799 and from TP0900 they are the compiler's, from TP0800 those of \
+         this program, from TP1000 the run time's.",
     ),
     (
         812,
         "the host of the nodes is not of this machine",
-        "`topos run --host` takes a name or an address that belongs to this machine: the nodes listen there. The default is \
-         127.0.0.1.",
+        "`topos run --host` takes a name or an address that belongs to this machine: the nodes listen there. The \
+         default is 127.0.0.1.",
+    ),
+    (
+        813,
+        "two files are the same module",
+        "Each module of a build has a name of its own: what `module` says, else its path below the directory that is \
+         built, `Shop/Cart.topos` is `Shop.Cart`.",
+    ),
+    (
+        814,
+        "an interface in the cache cannot be read",
+        "The directory that `topos build --cache` names holds files of this program alone. It can be removed at any \
+         time: the next build makes it again.",
     ),
     (
         820,
@@ -184,6 +200,15 @@ mod tests {
         for row in &rows {
             assert!(find(row.code[2..].parse().unwrap()).is_some(), "{}", row.code);
             assert!(!row.message.is_empty() && !row.help.is_empty(), "{}", row.code);
+        }
+    }
+
+    #[test]
+    fn a_code_has_one_meaning() {
+        let mut seen = std::collections::BTreeSet::new();
+        let own = OWN.iter().map(|(code, _, _)| format!("TP{code:04}"));
+        for code in run_time().into_iter().map(|row| row.code).chain(own) {
+            assert!(seen.insert(code.clone()), "{code} stands for two errors");
         }
     }
 

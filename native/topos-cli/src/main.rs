@@ -6,6 +6,7 @@
 //! [`mod@simulate`] runs overlays of `topos_sim` instead. What ends a command early is a [`failure::Failure`].
 
 mod args;
+mod build;
 mod commands;
 mod explain;
 mod failure;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
     let done = match &cli.command {
         Command::Check(args) => commands::check(args),
         Command::Build(args) => commands::build(args),
+        Command::Clean(args) => commands::clean(args),
         Command::Run(args) => commands::run(args, style),
         Command::Demo(args) => commands::demo(args, style),
         Command::Explain(args) => commands::explain(args),

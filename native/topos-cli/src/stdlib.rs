@@ -8,7 +8,7 @@ macro_rules! modules {
     };
 }
 
-modules!["IO", "List", "Map", "Maybe", "Partisan", "Prelude", "Process", "Result", "Runner", "Time"];
+modules!["IO", "List", "Map", "Maybe", "Partisan", "Prelude", "Process", "Random", "Result", "Runner", "Time"];
 
 /// The program of `topos demo`.
 pub(crate) const QUICK_START: &str = include_str!("../../../examples/quick_start.topos");

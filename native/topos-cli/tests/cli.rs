@@ -4,6 +4,11 @@ mod common;
 
 use common::{Case, Outcome};
 
+#[test]
+fn a_program_that_needs_no_erlang_can_be_checked_without() {
+    assert_eq!(Case::new(&["check", "hello.topos"]).env("PATH", "/nowhere").input("").run().status, 0);
+}
+
 fn topos(args: &[&str]) -> Outcome {
     Case::new(args).run()
 }
@@ -50,6 +55,13 @@ shows! {
     explain_run_time: ["explain", "1007"];
     explain_own: ["explain", "tp801"];
     explain_unknown: ["explain", "TP0000"];
+    simulate_hyparview: ["simulate", "--nodes", "100", "--fail", "60%", "--seed", "7", "--settle", "5"];
+    simulate_client_server:
+        ["simulate", "--topology", "client-server", "--nodes", "60", "--fail", "20", "--settle", "2"];
+    simulate_mistakes: ["simulate", "--nodes", "1", "--fail", "100", "--active", "90"];
+    simulate_no_percentage: ["simulate", "--fail", "half"];
+    simulate_unwritable: ["simulate", "--nodes", "10", "--settle", "0", "--report", "/nowhere/out.html"];
+    graph_too_many: ["graph", "--nodes", "501"];
     usage_nothing: [];
     usage_unknown_command: ["fly"];
     usage_no_file: ["check"];
@@ -71,6 +83,18 @@ fn no_color_wins_on_a_terminal_and_pipes_are_never_coloured() {
 fn the_version_is_printed() {
     let version = topos(&["--version"]);
     assert_eq!((version.status, version.stdout.trim()), (0, concat!("topos ", env!("CARGO_PKG_VERSION"))));
+}
+
+#[test]
+fn a_simulation_writes_a_report_and_figures_for_programs() {
+    let directory = tempfile::tempdir().unwrap();
+    let report = directory.path().join("out.html").display().to_string();
+    let done = topos(&["simulate", "--nodes", "50", "--settle", "1", "--json", "--report", &report]);
+    let figures: serde_json::Value = serde_json::from_str(&done.stdout).unwrap();
+    assert_eq!((done.status, figures["failed"]["living"].as_u64()), (0, Some(25)), "{}", done.show());
+    assert!(std::fs::read_to_string(&report).unwrap().starts_with("<!doctype html>"));
+    let drawn = topos(&["graph", "--nodes", "20", "--settle", "1"]);
+    assert_eq!((drawn.status, drawn.stdout.matches("<circle").count()), (0, 20));
 }
 
 #[test]

@@ -135,10 +135,11 @@ codes! {
     NO_PROPERTY = 909, "properties are not supported yet", "They are parsed, but not checked or compiled.";
     NO_TRY = 910, "`try` is not supported yet", "Return a `Result` and match on it.";
     NO_ASSIGN = 911, "assignment with `:=` is not supported yet", "Bind a new variable with `let`.";
-    NO_FOR = 912, "`for` is not supported yet", "Use `List.each`.";
-    NO_RETURN = 913, "`return` is not supported yet",
-        "The value of a flow is that of its last statement; an early return is written with `if` or `match`.";
-    NO_LOOP = 914, "`loop` is not supported yet", "Write a flow that calls itself.";
+    NO_FOR = 912, "`for` is not supported in the prelude", "It is made with a flow of the prelude.";
+    NO_RETURN = 913, "`return` is not supported here yet",
+        "It may be the last statement of a flow, of a branch that ends the flow, or of an `if` without `else`, \
+         but not of a function written in place, of `for` or of `loop`.";
+    NO_LOOP = 914, "`loop` is not supported in the prelude", "It is made with a flow of the prelude.";
     NO_ATOMIC = 915, "`atomic` is not supported yet", "It needs handler state, which this version does not compile.";
     NO_CONSTRAINT = 916, "trait constraints are not supported yet", "Pass the functions that are needed as parameters.";
     NO_DERIVING = 917, "`deriving` is not supported yet",

@@ -91,8 +91,8 @@ impl<L: Launch> Cluster<L> {
         }
     }
 
-    /// Runs all nodes to their end. Answers the exit status: the first that was not 0, or 128 and the signal that ended the
-    /// run. No VM is left when it returns, with an error or without.
+    /// Runs all nodes to their end. Answers the exit status: the first that was not 0, or 128 and the signal that ended
+    /// the run. No VM is left when it returns, with an error or without.
     pub(crate) async fn run(mut self) -> io::Result<i32> {
         let mut interrupts = Interrupts::new()?;
         for node in 0..self.nodes.len() {

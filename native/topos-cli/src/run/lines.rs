@@ -1,7 +1,7 @@
 //! Splits what a VM writes into lines, and requests from output.
 //!
-//! A request may follow the beginning of a line: a program that writes a prompt and then asks for input writes both without
-//! a newline between. So requests are taken out wherever they stand, from their mark to the next newline.
+//! A request may follow the beginning of a line: a program that writes a prompt and then asks for input writes both
+//! without a newline between. So requests are taken out wherever they stand, from their mark to the next newline.
 
 use super::protocol::{Request, MARK};
 

@@ -1,8 +1,9 @@
 //! One BEAM VM: its process, its streams, and the certainty that it ends.
 //!
-//! A VM gets a process group of its own, so that a Ctrl-C on the terminal reaches the runner alone and a kill reaches what
-//! the VM started. It ends with the runner in three ways: [`Vm`] kills it when dropped, tokio kills it when the runtime
-//! goes, and the VM halts by itself when its standard input ends, which even a SIGKILL of the runner brings about.
+//! A VM gets a process group of its own, so that a Ctrl-C on the terminal reaches the runner alone and a kill reaches
+//! what the VM started. It ends with the runner in three ways: [`Vm`] kills it when dropped, tokio kills it when the
+//! runtime goes, and the VM halts by itself when its standard input ends, which even a SIGKILL of the runner brings
+//! about.
 
 use std::{io, process::Stdio, time::Duration};
 

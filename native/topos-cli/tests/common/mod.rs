@@ -1,6 +1,7 @@
 //! Runs the command as a user would.
 
 use std::{
+    io::{Seek, Write},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -46,6 +47,14 @@ impl Case {
     /// Sets a variable.
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.command.env(name, value);
+        self
+    }
+
+    /// Gives it this input.
+    pub(crate) fn input(mut self, text: &str) -> Self {
+        let mut file = tempfile::tempfile().expect("there is room for a file");
+        file.write_all(text.as_bytes()).and_then(|()| file.rewind()).expect("the file takes the text");
+        self.command.stdin(file);
         self
     }
 

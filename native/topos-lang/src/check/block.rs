@@ -17,10 +17,15 @@ impl Checker<'_> {
 
     /// A block; one that is wanted to be `()` drops its last value (rule 3).
     pub(super) fn block(&mut self, block: &ast::Block, want: &Want) -> Expr {
-        self.scoped(|c| c.statements(&block.stmts, block.span, want))
+        self.block_of(&block.stmts, block.span, want)
+    }
+
+    fn block_of(&mut self, stmts: &[ast::Stmt], span: Span, want: &Want) -> Expr {
+        self.scoped(|c| c.statements(stmts, span, want))
     }
 
     fn statements(&mut self, stmts: &[ast::Stmt], span: Span, want: &Want) -> Expr {
+        let tail = std::mem::take(&mut self.tail);
         if stmts.len() > MAX_STATEMENTS {
             self.report(
                 Diagnostic::new(
@@ -38,14 +43,28 @@ impl Checker<'_> {
             return Expr { kind: ExprKind::Literal(Literal::Unit), ty, span };
         };
         let mut typed = Vec::new();
-        for stmt in init {
+        for (i, stmt) in init.iter().enumerate() {
+            if let (true, Some((condition, then))) = (tail, early_return(stmt)) {
+                let rest = (&stmts[i + 1..], stmt.span.to(last.span));
+                let value = self.if_(condition, then, Some(rest), want, stmt.span, true);
+                return in_block(typed, value, span);
+            }
             if let Some(stmt) = self.statement(stmt) {
                 typed.push(stmt);
             }
             self.settle(u32::MAX);
         }
         let value = match &last.kind {
-            ast::StmtKind::Expr(e) => self.last_value(e, want),
+            ast::StmtKind::Expr(e) => {
+                self.tail = tail;
+                self.last_value(e, want)
+            }
+            ast::StmtKind::Return(Some(e)) if tail => self.last_value(e, want),
+            ast::StmtKind::Return(None) if tail => {
+                let ty = self.store.unit();
+                self.subsume(ty, want, last.span);
+                Expr { kind: ExprKind::Literal(Literal::Unit), ty, span: last.span }
+            }
             _ => {
                 if let Some(stmt) = self.statement(last) {
                     typed.push(stmt);
@@ -55,17 +74,14 @@ impl Checker<'_> {
                 Expr { kind: ExprKind::Literal(Literal::Unit), ty, span: last.span }
             }
         };
-        if typed.is_empty() {
-            return value;
-        }
-        let ty = value.ty;
-        Expr { kind: ExprKind::Block(typed, Box::new(value)), ty, span }
+        in_block(typed, value, span)
     }
 
     fn last_value(&mut self, e: &ast::Expr, want: &Want) -> Expr {
         if !self.is_unit(want.ty) || is_branching(e) {
             return self.expr(e, want);
         }
+        self.tail = false;
         let ty = self.fresh();
         let value = self.expr(e, &Want::plain(ty));
         self.dropped(&value);
@@ -96,9 +112,8 @@ impl Checker<'_> {
                 self.report(unsupported::assign(stmt.span));
                 None
             }
-            ast::StmtKind::For { pattern, .. } => {
-                self.report(unsupported::for_(stmt.span.to(pattern.span)));
-                None
+            ast::StmtKind::For { pattern, iterable, body } => {
+                Some(Stmt::Expr(self.for_(pattern, iterable, body, stmt.span)))
             }
             ast::StmtKind::Return(_) => {
                 self.report(unsupported::return_(stmt.span));
@@ -188,7 +203,7 @@ impl Checker<'_> {
         let shape = self.function_shape(1, want, span);
         let param = self.new_local("it");
         let result = Want::new(shape.result, want.why.clone());
-        let arms = self.under(shape.row, AmbientOf::Lambda(span), |c| c.arms(arms, &[shape.params[0]], &result));
+        let arms = self.under(shape.row, AmbientOf::Lambda(span), |c| c.arms(arms, &[shape.params[0]], &result, false));
         let scrutinee = Expr { kind: ExprKind::Local(param.clone()), ty: shape.params[0], span };
         let body = Expr { kind: ExprKind::Match { scrutinee: Box::new(scrutinee), arms }, ty: shape.result, span };
         let pattern = Pattern { kind: PatternKind::Bind(param), ty: shape.params[0], span };
@@ -226,25 +241,29 @@ impl Checker<'_> {
         &mut self,
         condition: &ast::Expr,
         then: &ast::Block,
-        otherwise: Option<&ast::Block>,
+        otherwise: Option<(&[ast::Stmt], Span)>,
         want: &Want,
         span: Span,
+        tail: bool,
     ) -> Expr {
         let bool_ty = self.store.con(builtin::BOOL, Vec::new());
         let condition = self.expr(condition, &Want::new(bool_ty, Why::Demand("the condition of an `if` is a Bool")));
         let (then, otherwise) = match otherwise {
-            Some(otherwise) => {
+            Some((stmts, at)) => {
                 let then_span = then.stmts.last().map_or(then.span, |s| s.span);
+                self.tail = tail;
                 let then = self.block(then, want);
                 let want = match want.why {
                     Why::Plain => Want::new(want.ty, Why::Like(then_span, "the first branch")),
                     _ => want.clone(),
                 };
-                (then, self.block(otherwise, &want))
+                self.tail = tail;
+                (then, self.block_of(stmts, at, &want))
             }
             None => {
                 let unit = self.store.unit();
                 let want_unit = Want::new(unit, Why::Demand("an `if` without `else` has no value"));
+                self.tail = tail;
                 let then = self.block(then, &want_unit);
                 self.subsume(unit, want, span);
                 (then, Expr { kind: ExprKind::Literal(Literal::Unit), ty: unit, span })
@@ -255,7 +274,14 @@ impl Checker<'_> {
         Expr { kind, ty: want.ty, span }
     }
 
-    pub(super) fn match_(&mut self, scrutinees: &[ast::Expr], arms: &[ast::Arm], want: &Want, span: Span) -> Expr {
+    pub(super) fn match_(
+        &mut self,
+        scrutinees: &[ast::Expr],
+        arms: &[ast::Arm],
+        want: &Want,
+        span: Span,
+        tail: bool,
+    ) -> Expr {
         let mut typed = Vec::new();
         let mut types = Vec::new();
         for scrutinee in scrutinees {
@@ -265,7 +291,7 @@ impl Checker<'_> {
             typed.push(scrutinee);
         }
         self.settle(u32::MAX);
-        let arms = self.arms(arms, &types, want);
+        let arms = self.arms(arms, &types, want, tail);
         let scrutinee = if typed.len() == 1 {
             typed.remove(0)
         } else {
@@ -277,7 +303,7 @@ impl Checker<'_> {
     }
 
     /// Arms over one or several scrutinees.
-    pub(super) fn arms(&mut self, arms: &[ast::Arm], types: &[Ty], want: &Want) -> Vec<Arm> {
+    pub(super) fn arms(&mut self, arms: &[ast::Arm], types: &[Ty], want: &Want, tail: bool) -> Vec<Arm> {
         let scrutinee = match types {
             [one] => *one,
             many => self.store.tuple(many.to_vec()),
@@ -289,13 +315,13 @@ impl Checker<'_> {
                 (Why::Plain, Some(at)) => Want::new(want.ty, Why::Like(at, "the first arm")),
                 _ => want.clone(),
             };
-            typed.push(self.arm(arm, scrutinee, types.len(), &want));
+            typed.push(self.arm(arm, scrutinee, types.len(), &want, tail));
             first = first.or_else(|| arm.body.stmts.last().map(|s| s.span));
         }
         typed
     }
 
-    fn arm(&mut self, arm: &ast::Arm, scrutinee: Ty, count: usize, want: &Want) -> Arm {
+    fn arm(&mut self, arm: &ast::Arm, scrutinee: Ty, count: usize, want: &Want, tail: bool) -> Arm {
         self.scoped(|c| {
             let mut patterns = Vec::new();
             let mut scrutinee = scrutinee;
@@ -317,6 +343,7 @@ impl Checker<'_> {
             }
             c.alternatives(&arm.patterns, scrutinee, &mut patterns);
             let guard = c.guards(&arm.guards);
+            c.tail = tail;
             let body = c.block(&arm.body, want);
             Arm { patterns, guard, body, span: arm.span }
         })
@@ -333,6 +360,21 @@ impl Checker<'_> {
             Expr { kind, ty: bool_ty, span }
         })
     }
+}
+
+/// `if c { ..; return e }` without an `else`: what follows it is its `else`.
+fn early_return(stmt: &ast::Stmt) -> Option<(&ast::Expr, &ast::Block)> {
+    let ast::StmtKind::Expr(e) = &stmt.kind else { return None };
+    let ast::ExprKind::If { condition, then, otherwise: None } = &e.kind else { return None };
+    matches!(then.stmts.last()?.kind, ast::StmtKind::Return(_)).then_some((condition, then))
+}
+
+fn in_block(stmts: Vec<Stmt>, value: Expr, span: Span) -> Expr {
+    if stmts.is_empty() {
+        return value;
+    }
+    let ty = value.ty;
+    Expr { kind: ExprKind::Block(stmts, Box::new(value)), ty, span }
 }
 
 struct Shape {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::env::{CtorRef, Lookup};
 use super::interface::TypeBody;
 use super::tree::{Expr, ExprKind, Literal};
-use super::{suggest, AmbientOf, Checker, Want, Why};
+use super::{suggest, unsupported, Checker, Want, Why};
 use crate::codes;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::syntax::ast;
@@ -150,6 +150,35 @@ impl Checker<'_> {
             Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
             None => diagnostic,
         });
+    }
+
+    /// `loop { body }` is `forever` of the prelude with the body as its argument.
+    pub(super) fn loop_(&mut self, body: &ast::Block, want: &Want, span: Span) -> Expr {
+        let Some(head) = self.prelude("forever", span) else {
+            return self.not_supported(unsupported::loop_(span), want, span);
+        };
+        let body = ast::Expr { kind: ast::ExprKind::Thunk(body.clone()), span: body.span };
+        self.apply_head(head, "`loop`", vec![Arg::Ast(&body)], false, want, span)
+    }
+
+    /// `for p in xs { body }` is `for_each` of the prelude with a function of `p` and `xs`.
+    pub(super) fn for_(&mut self, p: &ast::Pattern, xs: &ast::Expr, body: &ast::Block, span: Span) -> Expr {
+        let unit = self.store.unit();
+        let want = Want::plain(unit);
+        let Some(head) = self.prelude("for_each", span) else {
+            return self.not_supported(unsupported::for_(span), &want, span);
+        };
+        let param = ast::Param { pattern: p.clone(), ty: None, span: p.span };
+        let kind = ast::ExprKind::Lambda { params: vec![param], body: body.clone() };
+        let body = ast::Expr { kind, span: body.span };
+        self.apply_head(head, "`for`", vec![Arg::Ast(&body), Arg::Ast(xs)], false, &want, span)
+    }
+
+    fn prelude(&mut self, name: &str, span: Span) -> Option<Expr> {
+        let id = self.env.flow_of(super::PRELUDE, name)?;
+        let ty = self.store.instantiate(self.env.flows[id].ty, self.level);
+        let ty = self.opened(ty, span, &format!("`{name}`"));
+        Some(Expr { kind: ExprKind::Flow(id), ty, span })
     }
 
     fn apply_head(
@@ -504,7 +533,7 @@ impl Checker<'_> {
         self.require(row, first.span, &what);
         let args = self.arguments(args.iter().map(Arg::Ast).collect(), &params, &what);
         let inner = self.store.extend(info.effect.clone(), effect_args, self.ambient);
-        let body = self.under(inner, AmbientOf::With(first.span), |c| c.with(rest, body, want, span));
+        let body = self.under(inner, self.ambient_of.clone(), |c| c.with(rest, body, want, span));
         let ty = body.ty;
         let kind = ExprKind::With { effect: info.effect, module: info.target, args, body: Box::new(body) };
         Expr { kind, ty, span }

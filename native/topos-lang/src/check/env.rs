@@ -407,11 +407,15 @@ impl Env {
 
     /// The flow `name` of the module of a type (rule 7).
     pub(super) fn companion(&self, ty: &str, name: &str) -> Option<FlowId> {
-        let module = companion_module(ty);
+        self.flow_of(&companion_module(ty), name)
+    }
+
+    /// A flow of a module.
+    pub(super) fn flow_of(&self, module: &str, name: &str) -> Option<FlowId> {
         if *module == *self.module {
             return self.own.values.get(name).copied();
         }
-        self.modules.get(&*module).and_then(|names| names.values.get(name)).copied()
+        self.modules.get(module).and_then(|names| names.values.get(name)).copied()
     }
 
     /// The effects in scope that have an operation, and qualified by a module those of the module.

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::annotate::takes_unit_only;
 use super::env::FlowInfo;
+use super::graph;
 use super::interface::default_flow;
 use super::tree::{Arm, Expr, ExprKind, FlowId, Pattern, PatternKind};
 use super::{AmbientOf, Checker, VarMode, Want, Why};
@@ -402,6 +403,7 @@ impl<'a> Checker<'a> {
     fn body(&mut self, group: &Group<'_>, ty: Ty, vars: HashMap<String, Ty>) -> Option<Body> {
         let why = group.signature_span.map_or(Why::Plain, Why::Signature);
         let errors = self.diagnostics.len();
+        self.flow_row = None;
         let (span, kind) = match &group.source {
             Source::Config(value) | Source::Default(value) => {
                 let what =
@@ -469,6 +471,7 @@ impl<'a> Checker<'a> {
         }
         let result = Want::new(at, why.clone());
         let of = AmbientOf::Flow(group.name.name.clone(), group.signature_span);
+        self.flow_row = Some((row, of.clone()));
         let first = clauses.first()?;
         if let [clause] = clauses {
             if clause.guards.is_empty() {
@@ -509,6 +512,7 @@ impl<'a> Checker<'a> {
                 }
             }
         }
+        self.tail = true;
         let body = self.block(clause.body.as_ref()?, result);
         Some((params, body))
     }
@@ -546,6 +550,7 @@ impl<'a> Checker<'a> {
                     typed.push(c.pattern(pattern, &Want::plain(*ty)));
                 }
                 let guard = c.guards(&clause.guards);
+                c.tail = true;
                 let body = c.block(clause.body.as_ref()?, result);
                 let pattern = c.tuple_of(typed, types, clause.span);
                 Some(Arm { patterns: vec![pattern], guard, body, span: clause.span })
@@ -661,7 +666,7 @@ fn is_clause(flow: &ast::FlowDecl) -> bool {
     matches!(flow.head, ast::FlowHead::Patterns(_))
 }
 
-/// Strongly connected components of the unsigned groups, callees first (Tarjan, without recursion).
+/// Strongly connected components of the unsigned groups, callees first.
 fn components(groups: &[Group<'_>], values: &HashMap<String, FlowId>) -> Vec<Vec<usize>> {
     let by_id: HashMap<FlowId, usize> =
         groups.iter().enumerate().filter(|(_, g)| !g.signed).map(|(i, g)| (g.id, i)).collect();
@@ -673,8 +678,8 @@ fn components(groups: &[Group<'_>], values: &HashMap<String, FlowId>) -> Vec<Vec
             }
             let mut names = HashSet::new();
             match &group.source {
-                Source::Clauses(clauses) => clauses.iter().for_each(|c| super::uses::flow(c, &mut names)),
-                Source::Config(e) | Source::Default(e) => super::uses::expr(e, &mut names),
+                Source::Clauses(clauses) => clauses.iter().for_each(|c| graph::flow(c, &mut names)),
+                Source::Config(e) | Source::Default(e) => graph::expr(e, &mut names),
             }
             let mut out: Vec<usize> =
                 names.iter().filter_map(|n| values.get(*n)).filter_map(|id| by_id.get(id)).copied().collect();
@@ -682,68 +687,5 @@ fn components(groups: &[Group<'_>], values: &HashMap<String, FlowId>) -> Vec<Vec
             out
         })
         .collect();
-    tarjan(&edges, |i| !groups[i].signed)
-}
-
-fn tarjan(edges: &[Vec<usize>], include: impl Fn(usize) -> bool) -> Vec<Vec<usize>> {
-    let n = edges.len();
-    let (mut index, mut low, mut on_stack) = (vec![usize::MAX; n], vec![0; n], vec![false; n]);
-    let (mut stack, mut out, mut counter) = (Vec::new(), Vec::new(), 0);
-    for root in (0..n).filter(|i| include(*i)) {
-        if index[root] != usize::MAX {
-            continue;
-        }
-        let mut work = vec![(root, 0)];
-        while let Some((node, edge)) = work.pop() {
-            if edge == 0 {
-                index[node] = counter;
-                low[node] = counter;
-                counter += 1;
-                stack.push(node);
-                on_stack[node] = true;
-            }
-            if let Some(next) = edges[node].get(edge) {
-                work.push((node, edge + 1));
-                if index[*next] == usize::MAX {
-                    work.push((*next, 0));
-                } else if on_stack[*next] {
-                    low[node] = low[node].min(index[*next]);
-                }
-                continue;
-            }
-            if low[node] == index[node] {
-                let mut component = Vec::new();
-                while let Some(member) = stack.pop() {
-                    on_stack[member] = false;
-                    component.push(member);
-                    if member == node {
-                        break;
-                    }
-                }
-                component.sort_unstable();
-                out.push(component);
-            }
-            if let Some((parent, _)) = work.last() {
-                low[*parent] = low[*parent].min(low[node]);
-            }
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::tarjan;
-
-    #[test]
-    fn components_come_callees_first() {
-        let edges = vec![vec![1], vec![2], vec![1, 3], vec![], vec![0]];
-        assert_eq!(tarjan(&edges, |_| true), [vec![3], vec![1, 2], vec![0], vec![4]]);
-    }
-
-    #[test]
-    fn long_chains_do_not_overflow_the_stack() {
-        let edges: Vec<Vec<usize>> = (0..200_000).map(|i| if i + 1 < 200_000 { vec![i + 1] } else { vec![] }).collect();
-        assert_eq!(tarjan(&edges, |_| true).len(), 200_000);
-    }
+    graph::tarjan(&edges, |i| !groups[i].signed)
 }

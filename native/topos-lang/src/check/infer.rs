@@ -12,6 +12,7 @@ impl Checker<'_> {
     /// Infers an expression's type and checks it against what is wanted.
     pub(super) fn expr(&mut self, expr: &ast::Expr, want: &Want) -> Expr {
         let span = expr.span;
+        let tail = std::mem::take(&mut self.tail);
         match &expr.kind {
             ast::ExprKind::Literal(literal) => {
                 let (literal, ty) = self.literal(literal);
@@ -36,9 +37,10 @@ impl Checker<'_> {
             ast::ExprKind::Index { .. } => self.not_supported(unsupported::index(span), want, span),
             ast::ExprKind::Binary { op, op_span, left, right } => self.binary(*op, *op_span, left, right, want, span),
             ast::ExprKind::Negate(operand) => self.negate(operand, want, span),
-            ast::ExprKind::Match { scrutinees, arms } => self.match_(scrutinees, arms, want, span),
+            ast::ExprKind::Match { scrutinees, arms } => self.match_(scrutinees, arms, want, span, tail),
             ast::ExprKind::If { condition, then, otherwise } => {
-                self.if_(condition, then, otherwise.as_ref(), want, span)
+                let otherwise = otherwise.as_ref().map(|b| (b.stmts.as_slice(), b.span));
+                self.if_(condition, then, otherwise, want, span, tail)
             }
             ast::ExprKind::Lambda { params, body } => self.lambda(params, body, want, span),
             ast::ExprKind::Perform { effect, operation, args } => {
@@ -46,8 +48,11 @@ impl Checker<'_> {
             }
             ast::ExprKind::With { handlers, body } => self.with(handlers, body, want, span),
             ast::ExprKind::Try { .. } => self.not_supported(unsupported::try_(span), want, span),
-            ast::ExprKind::Do(block) => self.block(block, want),
-            ast::ExprKind::Loop(_) => self.not_supported(unsupported::loop_(span), want, span),
+            ast::ExprKind::Do(block) => {
+                self.tail = tail;
+                self.block(block, want)
+            }
+            ast::ExprKind::Loop(block) => self.loop_(block, want, span),
             ast::ExprKind::Atomic(_) => self.not_supported(unsupported::atomic(span), want, span),
             ast::ExprKind::Forall { .. } => self.not_supported(unsupported::forall(span), want, span),
             ast::ExprKind::LetIn { pattern, ty, value, body } => self.scoped(|c| {

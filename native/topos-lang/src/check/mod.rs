@@ -1,11 +1,11 @@
 //! Names, types and effects: from the abstract syntax to the typed core.
 //!
 //! [`check_module`] checks one module against the [`Interface`]s of the modules it imports. It does no I/O: whoever
-//! calls it loads the files, orders them with [`order`] and keeps the interfaces.
+//! calls it loads the files, orders them with `order` and keeps the interfaces.
 //!
-//! The passes, in order: imports and declarations ([`declare`], [`annotate`]), flows group by group along the call graph
-//! ([`flows`], [`infer`] and its neighbours) into a typed tree ([`tree`]), and, once every type is known, the core
-//! ([`elaborate`], with the checks of patterns in [`exhaustive`]).
+//! The passes, in order: imports and declarations (`declare`, `annotate`), flows group by group along the call graph
+//! (`flows`, `infer` and its neighbours) into a typed tree (`tree`), and, once every type is known, the core
+//! (`elaborate`, with the checks of patterns in `exhaustive`).
 
 mod annotate;
 mod block;
@@ -17,6 +17,7 @@ mod env;
 mod exhaustive;
 mod export;
 mod flows;
+mod graph;
 mod infer;
 mod interface;
 mod modules;
@@ -28,7 +29,6 @@ mod suggest;
 mod tests;
 mod tree;
 mod unsupported;
-mod uses;
 
 use std::collections::{HashMap, HashSet};
 
@@ -138,7 +138,6 @@ enum AmbientOf {
     Lambda(Span),
     Guard,
     Config(&'static str),
-    With(Span),
 }
 
 /// A field selected from a record whose type was not known yet.
@@ -185,7 +184,11 @@ struct Checker<'a> {
     level: u32,
     ambient: Ty,
     ambient_of: AmbientOf,
+    /// The row of the flow under check, and its name and signature.
+    flow_row: Option<(Ty, AmbientOf)>,
     next_local: u32,
+    /// Whether the value of what is checked next is the value of its flow: a `return` may stand there.
+    tail: bool,
     type_vars: HashMap<String, Ty>,
     var_mode: VarMode,
     fields: Vec<DeferredField>,
@@ -215,7 +218,9 @@ impl<'a> Checker<'a> {
             level: 1,
             ambient,
             ambient_of: AmbientOf::Config("this"),
+            flow_row: None,
             next_local: 0,
+            tail: false,
             type_vars: HashMap::new(),
             var_mode: VarMode::Declared,
             fields: Vec::new(),

@@ -250,7 +250,15 @@ impl Checker<'_> {
             if self.fields.len() == before {
                 let deep =
                     |d: &DeferredField| matches!(self.store.node(d.record), Node::Var { level, .. } if *level >= from);
-                let Some(first) = self.fields.iter().position(deep) else { return };
+                let Some(first) = self.fields.iter().position(deep) else {
+                    // What waits for a record is not deeper than the record: a `let` between must not generalise it.
+                    for deferred in self.fields.clone() {
+                        if let Node::Var { level, .. } = *self.store.node(deferred.record) {
+                            self.store.lower(deferred.result, level);
+                        }
+                    }
+                    return;
+                };
                 // One at a time: what it decides may make the next one known.
                 let deferred = self.fields.remove(first);
                 let Node::Var { level, .. } = *self.store.node(deferred.record) else { continue };

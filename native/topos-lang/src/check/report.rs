@@ -311,7 +311,12 @@ impl Checker<'_> {
 
     pub(super) fn missing_effect(&self, effect: &str, span: Span, what: &str) -> Diagnostic {
         let ambient = self.store.show(self.ambient);
-        match &self.ambient_of {
+        // A function written in place that may do what its flow may: it is the flow's row that is too small.
+        let of = match (&self.ambient_of, &self.flow_row) {
+            (AmbientOf::Lambda(_), Some((row, flow))) if self.store.root(*row) == self.store.root(self.ambient) => flow,
+            (of, _) => of,
+        };
+        match of {
             AmbientOf::Guard => Diagnostic::new(codes::GUARD_PERFORMS, "a guard must be pure", span)
                 .primary(format!("{what} has the effect `{effect}`"))
                 .help("compute the value before the `match`, or use `if` in the arm"),
@@ -319,6 +324,9 @@ impl Checker<'_> {
                 .primary(format!("{what} has the effect `{effect}`"))
                 .help("make it a flow"),
             AmbientOf::Flow(name, at) => {
+                // Not the ambient row: inside a `with` that has the handled effect too.
+                let row = self.flow_row.as_ref().map_or(self.ambient, |(row, _)| *row);
+                let allowed = self.store.show(row);
                 let diagnostic = Diagnostic::new(
                     codes::MISSING_EFFECT,
                     format!("the flow `{name}` may not have the effect `{effect}`"),
@@ -326,10 +334,10 @@ impl Checker<'_> {
                 )
                 .primary(format!("{what} brings `{effect}`"));
                 let diagnostic = match at {
-                    Some(at) => diagnostic.label(*at, format!("this signature allows `{ambient}`")),
+                    Some(at) => diagnostic.label(*at, format!("this signature allows `{allowed}`")),
                     None => diagnostic,
                 };
-                let parts = self.store.row(self.ambient);
+                let parts = self.store.row(row);
                 let mut names: Vec<String> = parts.entries.iter().map(|(l, _)| short(l).to_owned()).collect();
                 names.push(effect.to_owned());
                 let tail = match self.store.node(parts.tail) {
@@ -338,7 +346,7 @@ impl Checker<'_> {
                 };
                 diagnostic.help(format!("add it to the row: `/ {{{}{tail}}}`", names.join(", ")))
             }
-            AmbientOf::Lambda(at) | AmbientOf::With(at) => Diagnostic::new(
+            AmbientOf::Lambda(at) => Diagnostic::new(
                 codes::MISSING_EFFECT,
                 format!("the effect `{effect}` is not allowed in this function"),
                 span,
@@ -351,7 +359,7 @@ impl Checker<'_> {
     fn ambient_name(&self) -> String {
         match &self.ambient_of {
             AmbientOf::Flow(name, _) => format!("the flow `{name}`"),
-            AmbientOf::Lambda(_) | AmbientOf::With(_) => "this function".to_owned(),
+            AmbientOf::Lambda(_) => "this function".to_owned(),
             AmbientOf::Guard => "a guard".to_owned(),
             AmbientOf::Config(what) => (*what).to_owned(),
         }

@@ -141,6 +141,22 @@ impl Store {
         Ok(())
     }
 
+    /// Lowers the levels of the variables in `ty` to `level`: something at that level depends on it.
+    pub fn lower(&mut self, ty: Ty, level: u32) {
+        let epoch = self.new_epoch();
+        let mut work = vec![ty];
+        while let Some(at) = work.pop() {
+            let at = self.find(at);
+            if !self.visit(at, epoch) {
+                continue;
+            }
+            match &mut self.nodes[at.0 as usize] {
+                Node::Var { level: l, .. } => *l = (*l).min(level),
+                _ => self.children(at, &mut work),
+            }
+        }
+    }
+
     /// Lowers the levels in `ty` to `level`, and finds `var` or a skolem that is too deep.
     fn adjust(&mut self, var: Ty, level: u32, ty: Ty) -> Result<(), UnifyError> {
         let epoch = self.new_epoch();

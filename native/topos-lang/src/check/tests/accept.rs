@@ -163,3 +163,20 @@ fn matching_lambdas_alternatives_and_as() {
         "f : () -> (Maybe Int, Int) -> Int",
     );
 }
+
+#[test]
+fn loops_go_through_the_prelude() {
+    infers(
+        "import Topos.Lib\nflow f xs = { for (x, _) in xs { log(x) }\n length(xs) }\nflow g() = loop { log(\"x\") }\nflow h : Int / {IO} = loop { log(\"x\") }",
+        "f : [(Text, a)] -> Int / {IO}\ng : () -> a / {IO}\nh : () -> Int / {IO}",
+    );
+}
+
+#[test]
+fn a_flow_may_return_early() {
+    infers(
+        "import Topos.Lib\nflow f(x : Int) =\n  if x < 0 { return \"negative\" }\n  let y = x * 2\n  if y > 10 {\n    log(\"big\")\n    return \"big\"\n  }\n\
+         \x20 match y {\n    | 0 -> return \"zero\"\n    | n -> f\"{n}\"\n  }\nflow g : (x : Int) -> () = { if x == 1 { return }\n x }",
+        "f : Int -> Text / {IO}\ng : Int -> ()",
+    );
+}

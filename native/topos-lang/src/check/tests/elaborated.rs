@@ -251,3 +251,17 @@ fn descriptors_follow_types() {
     let nest = returns("Nest Int", "shape Nest a = Nil | Cons(a, Nest (a, a))");
     assert!(format!("{nest:?}").contains("Any"));
 }
+
+#[test]
+fn loops_and_returns_become_calls_and_branches() {
+    becomes(
+        "import Topos.Lib\nflow f : (xs : [Text]) -> () / {IO} = for x in xs { log(x) }",
+        "f",
+        "f!(xs) = call Topos.Prelude:for_each/2!(fn(x) -> call Topos.Lib:log/1!(x), xs); ()",
+    );
+    becomes(
+        "flow f(x : Int) = {\n  if x < 0 { return 1 }\n  let y = x\n  if y == 2 { return 3 }\n  y\n}",
+        "f",
+        "f(x) = if Less(x, 0) then 1 else let y = x; if Equal(y, 2) then 3 else y",
+    );
+}

@@ -66,10 +66,13 @@ rejected! {
     missing_effect_of_perform = "import Topos.Lib\nflow f : Int / {Process} =\n  perform IO.print(\"x\")\n  1";
     missing_effect_in_a_lambda = "import Topos.Lib\nflow pure_map : (f : Int -> Int) -> Int = f(1)\nflow g : Int / {IO} = pure_map(fn(x) -> { log(\"x\")\n x })";
     missing_effect_of_a_value = "import Topos.Lib\nflow each : (f : Text -> ()) -> () = f(\"x\")\nflow g : () / {IO} = each(log)";
+    missing_effect_under_a_handler = "import Topos.Lib\nflow f : () -> () / {Process} = with console(\"x\") { perform State.put(1) }";
+    missing_effect_in_a_function_of_the_flow = "import Topos.Lib\nflow f : () -> [()] / {Process} = map(fn(x) -> log(x), [\"x\"])";
     rigid_row_missing = "flow f : (g : () -> Int / e) -> Int = g()";
     effect_arguments = "import Topos.Lib\nflow f : Int / {State Int} = { perform State.put(\"x\")\n perform State.get() }";
     guard_performs = "import Topos.Lib\nflow f : (x : Int) -> Int / {IO} = match x { | 1 when perform IO.read() == None -> 2 | _ -> 3 }";
     config_performs = "import Topos.Lib\nconfig c : Maybe Text = perform IO.read()";
+    config_with_a_function_that_performs = "import Topos.Lib\nflow pure_one : Int = 1\nconfig c : (Text -> ()) = fn(x) -> log(x)";
     operation_arguments = "import Topos.Lib\nflow f : () / {IO} = perform IO.print()";
     not_a_handler = "import Topos.Lib\nflow f = with 1 { 2 }\nflow g = with consle(\"x\") { 2 }";
 
@@ -84,7 +87,9 @@ rejected! {
 
     bad_extern = "extern flow f : Int -> Int = \"no colon\"\neffect E { operation op(x) : Int }";
     not_supported_declarations = "trait Show a where\n  show_it : a -> Text\nend\ninstance Show Int where\n  show_it x = \"\"\nend\nhandler h : Handler(E) = { op() => 1 }\neffect E { operation op() : Int }\ntest \"t\" { 1 }\nsession S = end";
-    not_supported_expressions = "flow f xs =\n  for x in xs { x }\n  return 1\nflow g m = m[1]\nflow h = try 1 with | _ -> 2 end\nflow k = loop { 1 }\nflow l x = x := 1";
+    not_supported_expressions = "flow f xs =\n  for x in xs { return x }\n  1\nflow g m = m[1]\nflow h = try 1 with | _ -> 2 end\nflow k = atomic { 1 }\nflow l x = x := 1\nflow m = fn(x) -> { return x }";
+    return_of_another_type = "flow f(x : Int) = {\n  if x < 0 { return \"a\" }\n  x\n}";
+    for_over_no_list = "import Topos.Lib\nflow f : () -> () = { for x in 3 { x }\n for Some(y) in [None] { log(y) } }";
 }
 
 #[test]
@@ -107,7 +112,7 @@ fn ambiguous_names_are_reported_where_they_are_used() {
     let mut imports = imports();
     let other = "module Topos.Other\nflow log x = x\neffect IO2 { operation print(text : Text) : () }";
     let (_, interface) = check_with(other, &imports, None).unwrap();
-    imports.insert("Topos.Other".into(), interface);
+    imports.insert("Topos.Other".into(), interface.into());
     let source = "import Topos.Lib\nimport Topos.Other\nflow f = Lib.length([1])\nflow g = log(\"x\")\nflow h = perform print(\"x\")";
     let errors = check_with(source, &imports, None).unwrap_err();
     insta::assert_snapshot!(render(source, &errors));

@@ -34,6 +34,14 @@ fn a_parameter_is_not_generalised() {
 }
 
 #[test]
+fn a_field_of_a_parameter_is_not_generalised() {
+    // The record's type is not known at the `let`, so its field's type waits, at the record's level and not the `let`'s.
+    refused("flow f r =\n  let g = fn(x) -> r.a\n  (g(1) + 1, g(2) ++ \"t\")", codes::OPERAND);
+    refused("flow f r =\n  let g = fn(x) -> if true { x } else { r }.a\n  (g(r) + 1, g(r) ++ \"t\")", codes::OPERAND);
+    refused("flow f r =\n  let g = fn(x) -> {\n    let y = x.a\n    let _z = [x, r]\n    y\n  }\n  (g(r) + 1, g(r) ++ \"t\")", codes::OPERAND);
+}
+
+#[test]
 fn a_named_variable_of_an_annotation_is_one_type_in_the_whole_flow() {
     let source = "flow f =\n  let g = fn(x : b) -> x\n  let h = fn(y : b) -> y + 1\n  (g(1), g(\"t\"))";
     refused(source, codes::OPERAND);
@@ -139,4 +147,35 @@ fn errors_inside_unsupported_parts_do_not_panic() {
         let result = super::super::check_module(&parse.module, &super::imports(), &options);
         assert!(result.is_err(), "accepted: {source}");
     }
+}
+
+#[test]
+fn a_rigid_row_that_waits_is_not_lost_in_a_let() {
+    let lib = "import Topos.Lib\n";
+    for body in [
+        "flow f : (g : () -> () / e) -> () = { let h = fn() -> g()\n h() }",
+        "flow f : (g : () -> () / e) -> (() -> ()) = { let h = fn() -> g()\n h }",
+        "flow f : (g : () -> () / e) -> () = { let r = { go = fn() -> g() }\n r.go() }",
+        "flow f : (g : () -> () / e) -> (h : () -> () / d) -> () / e = { g()\n h() }",
+        "flow f : (g : () -> () / e) -> [()] / d = map(fn(x) -> g(), [1])",
+    ] {
+        let source = format!("{lib}{body}");
+        let Err(errors) = check(&source) else { panic!("accepted:\n{source}") };
+        assert!(
+            errors.iter().all(|e| e.code == codes::MISSING_EFFECT || e.code == codes::TOO_GENERAL),
+            "{source}\n{errors:#?}"
+        );
+    }
+    assert_eq!(
+        types(&format!("{lib}flow f : (g : () -> Int / e) -> (Int, Int) / {{IO | e}} = {{ let h = fn() -> g()\n log(\"x\")\n (h(), h()) }}")),
+        "f : (() -> Int / e) -> (Int, Int) / {IO | e}"
+    );
+}
+
+#[test]
+fn clauses_of_an_unsigned_flow_do_not_hide_its_effects() {
+    assert_eq!(
+        types("import Topos.Lib\nflow f 0 = log(\"x\")\nflow f n = f(n - 1)\nflow g(n : Int) = f(n)"),
+        "f : Int -> () / {IO}\ng : Int -> () / {IO}"
+    );
 }

@@ -1,4 +1,5 @@
-//! The names that an expression mentions: the edges of the call graph.
+//! The call graph: the names that an expression mentions are its edges, and groups of flows that call each other its
+//! strongly connected components.
 //!
 //! Scopes are ignored: a local variable with the name of a flow gives an edge too many, which at worst makes a group larger.
 
@@ -103,5 +104,69 @@ pub(super) fn expr<'a>(e: &'a ast::Expr, out: &mut HashSet<&'a str>) {
             expr(body, out);
         }
         ExprKind::Annotated { expr: inner, .. } => expr(inner, out),
+    }
+}
+
+/// Strongly connected components of the nodes that `include` accepts, callees first (Tarjan 1972, without recursion).
+pub(super) fn tarjan(edges: &[Vec<usize>], include: impl Fn(usize) -> bool) -> Vec<Vec<usize>> {
+    let n = edges.len();
+    let (mut index, mut low, mut on_stack) = (vec![usize::MAX; n], vec![0; n], vec![false; n]);
+    let (mut stack, mut out, mut counter) = (Vec::new(), Vec::new(), 0);
+    for root in (0..n).filter(|i| include(*i)) {
+        if index[root] != usize::MAX {
+            continue;
+        }
+        let mut work = vec![(root, 0)];
+        while let Some((node, edge)) = work.pop() {
+            if edge == 0 {
+                index[node] = counter;
+                low[node] = counter;
+                counter += 1;
+                stack.push(node);
+                on_stack[node] = true;
+            }
+            if let Some(next) = edges[node].get(edge) {
+                work.push((node, edge + 1));
+                if index[*next] == usize::MAX {
+                    work.push((*next, 0));
+                } else if on_stack[*next] {
+                    low[node] = low[node].min(index[*next]);
+                }
+                continue;
+            }
+            if low[node] == index[node] {
+                let mut component = Vec::new();
+                while let Some(member) = stack.pop() {
+                    on_stack[member] = false;
+                    component.push(member);
+                    if member == node {
+                        break;
+                    }
+                }
+                component.sort_unstable();
+                out.push(component);
+            }
+            if let Some((parent, _)) = work.last() {
+                low[*parent] = low[*parent].min(low[node]);
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tarjan;
+
+    #[test]
+    fn components_come_callees_first() {
+        let edges = vec![vec![1], vec![2], vec![1, 3], vec![], vec![0]];
+        assert_eq!(tarjan(&edges, |_| true), [vec![3], vec![1, 2], vec![0], vec![4]]);
+    }
+
+    #[test]
+    fn long_chains_do_not_overflow_the_stack() {
+        let edges: Vec<Vec<usize>> = (0..200_000).map(|i| if i + 1 < 200_000 { vec![i + 1] } else { vec![] }).collect();
+        assert_eq!(tarjan(&edges, |_| true).len(), 200_000);
     }
 }
