@@ -55,13 +55,6 @@ shows! {
     explain_run_time: ["explain", "1007"];
     explain_own: ["explain", "tp801"];
     explain_unknown: ["explain", "TP0000"];
-    simulate_hyparview: ["simulate", "--nodes", "100", "--fail", "60%", "--seed", "7", "--settle", "5"];
-    simulate_client_server:
-        ["simulate", "--topology", "client-server", "--nodes", "60", "--fail", "20", "--settle", "2"];
-    simulate_mistakes: ["simulate", "--nodes", "1", "--fail", "100", "--active", "90"];
-    simulate_no_percentage: ["simulate", "--fail", "half"];
-    simulate_unwritable: ["simulate", "--nodes", "10", "--settle", "0", "--report", "/nowhere/out.html"];
-    graph_too_many: ["graph", "--nodes", "501"];
     usage_nothing: [];
     usage_unknown_command: ["fly"];
     usage_no_file: ["check"];
