@@ -27,8 +27,9 @@ crates() ->
     #{
         "topos-term" => [],
         "topos-overlay" => [],
+        "topos-sim" => ["topos-overlay"],
         "topos-lang" => [],
-        "topos-cli" => ["topos-lang"],
+        "topos-cli" => ["topos-lang", "topos-sim"],
         "topos-nif" => ["topos-term", "topos-overlay"],
         "topos-router" => []
     }.

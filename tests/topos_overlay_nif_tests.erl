@@ -50,6 +50,17 @@ mistakes_are_errors_with_their_parameter_test_() ->
         ]
     ].
 
+bytes_that_no_overlay_made_are_refused_and_a_mesh_ignores_the_others_test() ->
+    Overlay = overlay(#{}),
+    [
+        ?assertMatch(
+            {error, {invalid_overlay, #{parameter := message}}},
+            topos_overlay_nif:handle(Overlay, 0, {received, <<"b">>, Bytes})
+        )
+     || Bytes <- [<<>>, <<2, 1, 0>>, <<1, 9, 0>>, <<1, 1, 9, 255, 255, 255, 255, 15>>]
+    ],
+    ?assertEqual({ok, []}, topos_overlay_nif:handle(Overlay, 0, {received, <<"b">>, <<1, 1, 0>>})).
+
 limits_are_errors_and_change_nothing_test() ->
     Overlay = overlay(#{max_members => 1}),
     {ok, _} = topos_overlay_nif:handle(Overlay, 0, {joined, <<"b">>}),

@@ -14,6 +14,8 @@
 %%     an overlay is enough; early and late ticks do no harm.</li>
 %% <li>`{connect, Node}' is answered by `{link_up, Node}' or `{link_down, Node}'. Without either within `connect_timeout' the
 %%     overlay takes it for a failure and tries again later.</li>
+%% <li>`{send, Node, Bytes}' goes to the overlay of that node, in order, and reaches it as `{received, From, Bytes}'. A full mesh
+%%     sends nothing.</li>
 %% <li>`{disconnect, Node}': close the link, give up attempts to open one.</li>
 %% <li>A call that raises `overlay_poisoned' says that an earlier call panicked: the driver must end, and begin anew.</li>
 %% </ul>
@@ -42,8 +44,10 @@
 %% Times in milliseconds. Defaults: a wait of 100 ms after the first failure, doubled after each up to 10 s, the upper half
 %% of it drawn at random; attempts of at most 5 s, 64 of them at once; 4,096 members.
 
--type event() :: {joined, name()} | {left, name()} | {link_up, name()} | {link_down, name()} | tick.
--type action() :: {connect, name()} | {disconnect, name()} | {set_view, [name()]} | {schedule_tick, non_neg_integer()}.
+-type event() ::
+    {joined, name()} | {left, name()} | {link_up, name()} | {link_down, name()} | {received, name(), binary()} | tick.
+-type action() ::
+    {connect, name()} | {disconnect, name()} | {set_view, [name()]} | {send, name(), binary()} | {schedule_tick, non_neg_integer()}.
 
 %% @doc A new overlay without members. The error is `invalid_overlay', with the parameter, what it may be, and what came; or
 %% that of {@link topos_nif:status/0}, without a library.
@@ -123,7 +127,11 @@ expected(_) -> "1..3600000 (milliseconds)".
 result({ok, _} = Ok) -> Ok;
 result({error, {invalid_node, Bytes}}) -> invalid(node, "a name of 1..1020 bytes", {Bytes, bytes});
 result({error, {too_many_members, Limit}}) -> {error, topos_error:new(overlay_full, #{limit => Limit})};
-result({error, {invalid_parameter, Name, Expected, Got}}) -> invalid(Name, Expected, Got).
+result({error, {invalid_message, Why}}) -> invalid(message, "bytes that another overlay made", Why);
+result({error, {invalid_parameters, [{Name, Expected, Got}]}}) -> invalid(Name, Expected, Got);
+result({error, {invalid_parameters, All}}) ->
+    {Names, Expected, Got} = lists:unzip3(All),
+    invalid(unicode:characters_to_binary(lists:join(", ", Names)), lists:join("; ", [[N, " ", E] || {N, E} <- lists:zip(Names, Expected)]), Got).
 
 -spec invalid(term(), unicode:chardata(), term()) -> {error, topos_error:t()}.
 invalid(Parameter, Expected, Got) ->

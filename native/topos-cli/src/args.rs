@@ -13,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     after_help = "Examples:\n  topos demo                          the Quick Start on three nodes, one of them \
                   killed\n  topos check app.topos               look for mistakes\n  \
                   topos run --nodes 3 app.topos       run on three nodes: seed, node2, node3\n  \
+                  topos simulate --nodes 1000         an overlay that loses half of its nodes\n  \
                   topos explain TP0201                what an error code means\n\n\
                   Exit status: that of the program for `run`; 0 success, 1 a mistake in what was given, 2 wrong usage, \
                   130 after Ctrl-C."
@@ -82,6 +83,16 @@ pub(crate) enum Command {
                       The node must serve its statistics: metrics = #{listen => \"127.0.0.1:9100\"} in its configuration. \
                       Ctrl-C ends it.")]
     Top(Top),
+    /// Simulate an overlay: nodes join, broadcast, fail and heal.
+    #[command(after_help = "Examples:\n  topos simulate --nodes 10000 --fail 60% --seed 7\n  \
+                            topos simulate --topology client-server --nodes 500 --hubs 5 --fail 20%\n  \
+                            topos simulate --nodes 1000 --fail 80% --report out.html --json\n\n\
+                            The same parameters and seed give the same figures on every machine. Times are simulated; a round is \
+                            10 s of them.")]
+    Simulate(Simulate),
+    /// Draw a simulated overlay of up to 500 nodes as SVG, coloured by role and state.
+    #[command(after_help = "Example:\n  topos graph --nodes 60 --fail 30% --heal 0 -o overlay.svg")]
+    Graph(Graph),
     /// Say what an error code means and how to mend it.
     #[command(after_help = "Example:\n  topos explain TP1007")]
     Explain(Explain),
@@ -245,4 +256,96 @@ pub(crate) struct Explain {
     /// As it stands in the error, TP0201; the zeros and the letters may be left out.
     #[arg(value_name = "CODE")]
     pub(crate) code: String,
+}
+
+/// An overlay to simulate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Topology {
+    /// A few links a node, repaired from a reserve.
+    Hyparview,
+    /// Every node a link to every other.
+    FullMesh,
+    /// Clients that keep links to hubs alone.
+    ClientServer,
+}
+
+/// What is simulated.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Overlay {
+    /// The overlay.
+    #[arg(short, long, value_enum, default_value_t = Topology::Hyparview, value_name = "TOPOLOGY")]
+    pub(crate) topology: Topology,
+    /// How many nodes, 2 to 100000; a full mesh at most 2000.
+    #[arg(short, long, value_name = "N")]
+    pub(crate) nodes: Option<u32>,
+    /// How many per cent of them crash at once, 0 to 99.
+    #[arg(short, long, value_name = "PERCENT", value_parser = per_cent)]
+    pub(crate) fail: Option<f64>,
+    /// Decides every random choice.
+    #[arg(short, long, default_value_t = 1, value_name = "N")]
+    pub(crate) seed: u64,
+    /// The time between two joins in milliseconds; 0 for all at once.
+    #[arg(long, default_value_t = 10, value_name = "MS")]
+    pub(crate) join_interval: u64,
+    /// Rounds before the failure.
+    #[arg(long, default_value_t = 50, value_name = "ROUNDS")]
+    pub(crate) settle: u32,
+    /// Rounds after it, at most.
+    #[arg(long, default_value_t = 20, value_name = "ROUNDS")]
+    pub(crate) heal: u32,
+    /// Broadcasts in each phase.
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    pub(crate) broadcasts: u32,
+    /// HyParView: size of the active view.
+    #[arg(long, default_value_t = 5, value_name = "N")]
+    pub(crate) active: u32,
+    /// HyParView: size of the passive view.
+    #[arg(long, default_value_t = 30, value_name = "N")]
+    pub(crate) passive: u32,
+    /// HyParView: length of random walks.
+    #[arg(long, default_value_t = 6, value_name = "N")]
+    pub(crate) active_walk: u8,
+    /// HyParView: steps left when a walk reaches a passive view.
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    pub(crate) passive_walk: u8,
+    /// Client-server: how many nodes are hubs.
+    #[arg(long, default_value_t = 5, value_name = "N")]
+    pub(crate) hubs: u32,
+    /// Client-server: how many hubs a client keeps links to.
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    pub(crate) hubs_of_a_client: u32,
+    /// How many of a thousand messages are lost, up to 500.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) loss: u32,
+}
+
+/// `60` or `60%`.
+fn per_cent(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).trim_end();
+    number.parse().map_err(|_| "a number of per cent is expected, as 60 or 60%".to_owned())
+}
+
+/// `topos simulate`.
+#[derive(Args, Debug)]
+pub(crate) struct Simulate {
+    /// What is simulated.
+    #[command(flatten)]
+    pub(crate) scenario: Overlay,
+    /// Write a page with tables and plots, which needs nothing from elsewhere.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+    /// Print the figures as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `topos graph`.
+#[derive(Args, Debug)]
+pub(crate) struct Graph {
+    /// What is simulated.
+    #[command(flatten)]
+    pub(crate) scenario: Overlay,
+    /// Where to. Default: standard output.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
 }

@@ -96,10 +96,16 @@ const OWN: &[(u16, &str, &str)] = &[
          time: the next build makes it again.",
     ),
     (
-        815,
+        817,
         "there are no tests to run",
         "`topos test` runs the `test` and `property` declarations of the modules it is given, those whose module or \
          title contains the text of `--filter`.",
+    ),
+    (
+        820,
+        "a simulation cannot be run as asked",
+        "The message names every parameter of `topos simulate` or `topos graph` that is out of its range, with the range. A full mesh of \
+         more than 2,000 nodes is refused, since each node of it knows all others; `topos graph` draws at most 500 nodes.",
     ),
 ];
 

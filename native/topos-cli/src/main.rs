@@ -1,9 +1,9 @@
 //! The `topos` command: checks, builds and runs Topos programs.
 //!
-//! The compiler is `topos_lang` and does no I/O; this crate reads the files, draws what the compiler finds, and starts
-//! the VMs. How it goes: [`args`] is the command line, [`commands`] what each command does, [`loader`] reads a program,
-//! [`frontend`] has it checked, [`server`] turns the generated code into beams, [`run`] runs them on nodes. What ends a
-//! command early is a [`failure::Failure`].
+//! The compiler is `topos_lang` and does no I/O; this crate reads the files, draws what the compiler finds, and starts the
+//! VMs. How it goes: [`args`] is the command line, [`commands`] what each command does, [`loader`] reads a program,
+//! [`frontend`] has it checked, [`server`] turns the generated code into beams, [`run`] runs them on nodes.
+//! [`mod@simulate`] runs overlays of `topos_sim` instead. What ends a command early is a [`failure::Failure`].
 
 mod args;
 mod build;
@@ -16,6 +16,7 @@ mod loader;
 mod render;
 mod run;
 mod server;
+mod simulate;
 mod source;
 mod stdlib;
 mod terminal;
@@ -47,6 +48,8 @@ fn main() -> ExitCode {
         Command::Demo(args) => commands::demo(args, style),
         Command::Top(args) => top::top(args, style),
         Command::Explain(args) => commands::explain(args),
+        Command::Simulate(args) => simulate::simulate(args),
+        Command::Graph(args) => simulate::graph(args),
     };
     let status = done.unwrap_or_else(|failure| {
         let text = failure.text(cli.error_format, terminal::style(cli.color, &io::stderr()));

@@ -73,10 +73,10 @@ fn title(flow: &str) -> &str {
 fn none(all: usize, args: &Test) -> Error {
     match &args.filter {
         Some(text) if all > 0 => Error::new(
-            "TP0815",
+            "TP0817",
             format!("none of the {all} tests has \"{text}\" in its module or title"),
             "choose another --filter",
         ),
-        _ => Error::new("TP0815", "there are no tests here", "write `test \"title\" { assert(..) }` into a module"),
+        _ => Error::new("TP0817", "there are no tests here", "write `test \"title\" { assert(..) }` into a module"),
     }
 }

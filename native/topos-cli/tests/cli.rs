@@ -79,6 +79,18 @@ fn the_version_is_printed() {
 }
 
 #[test]
+fn a_simulation_writes_a_report_and_figures_for_programs() {
+    let directory = tempfile::tempdir().unwrap();
+    let report = directory.path().join("out.html").display().to_string();
+    let done = topos(&["simulate", "--nodes", "50", "--settle", "1", "--json", "--report", &report]);
+    let figures: serde_json::Value = serde_json::from_str(&done.stdout).unwrap();
+    assert_eq!((done.status, figures["failed"]["living"].as_u64()), (0, Some(25)), "{}", done.show());
+    assert!(std::fs::read_to_string(&report).unwrap().starts_with("<!doctype html>"));
+    let drawn = topos(&["graph", "--nodes", "20", "--settle", "1"]);
+    assert_eq!((drawn.status, drawn.stdout.matches("<circle").count()), (0, 20));
+}
+
+#[test]
 fn readable_erlang_is_written() {
     let directory = tempfile::tempdir().unwrap();
     let output = directory.path().join("out").display().to_string();

@@ -1,6 +1,6 @@
 //! How long to wait before the next attempt to open a link.
 
-use crate::{Millis, OverlayError, Random};
+use crate::{params::Checks, Millis, OverlayError, Random};
 
 /// Exponential back-off with equal jitter: after `n` failures in a row, a time drawn from the upper half of
 /// `min(max, min * 2^n)`. Half is kept so that a peer that answers is not hammered, half is drawn so that nodes which lost
@@ -17,14 +17,18 @@ impl Backoff {
 
     /// `1 <= min <= max <= LIMIT`, in milliseconds.
     pub fn new(min: Millis, max: Millis) -> Result<Self, OverlayError> {
-        if !(1..=Self::LIMIT).contains(&min) {
-            return Err(OverlayError::InvalidParameter { name: "backoff_min", expected: "1..3600000", got: min });
-        }
-        if !(min..=Self::LIMIT).contains(&max) {
-            let expected = "at least backoff_min and at most 3600000";
-            return Err(OverlayError::InvalidParameter { name: "backoff_max", expected, got: max });
-        }
-        Ok(Self { min, max })
+        let mut checks = Checks::default();
+        let backoff = Self::checked(min, max, &mut checks);
+        checks.done()?;
+        Ok(backoff)
+    }
+
+    /// As [`Backoff::new`], for parameters with others: what is wrong is noted.
+    pub(crate) fn checked(min: Millis, max: Millis, checks: &mut Checks) -> Self {
+        checks.range("backoff_min", min, 1, Self::LIMIT);
+        let expected = "at least backoff_min and at most 3600000";
+        checks.holds((min..=Self::LIMIT).contains(&max), "backoff_max", expected, max);
+        Self { min, max }
     }
 
     /// The wait after so many failures in a row (0 for a link that had been up).

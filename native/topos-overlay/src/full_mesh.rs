@@ -1,6 +1,6 @@
 //! Full mesh: every member keeps a link to every other.
 
-use crate::{Action, Backoff, Event, Millis, NodeId, Overlay, OverlayError, Random};
+use crate::{params::Checks, Action, Backoff, Event, Millis, NodeId, Overlay, OverlayError, Random};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Parameters of [`FullMesh`]; times in milliseconds.
@@ -87,19 +87,14 @@ pub struct FullMesh {
 }
 
 impl FullMesh {
-    /// An overlay without members, or the first parameter that is out of its range.
+    /// An overlay without members, or all parameters that are out of their range.
     pub fn new(params: FullMeshParams, seed: u64) -> Result<Self, OverlayError> {
-        let invalid = |name, expected, got| Err(OverlayError::InvalidParameter { name, expected, got });
-        let backoff = Backoff::new(params.backoff_min, params.backoff_max)?;
-        if !(1..=3_600_000).contains(&params.connect_timeout) {
-            return invalid("connect_timeout", "1..3600000", params.connect_timeout);
-        }
-        if params.max_connecting == 0 {
-            return invalid("max_connecting", "at least 1", 0);
-        }
-        if params.max_members == 0 {
-            return invalid("max_members", "at least 1", 0);
-        }
+        let mut checks = Checks::default();
+        let backoff = Backoff::checked(params.backoff_min, params.backoff_max, &mut checks);
+        checks.range("connect_timeout", params.connect_timeout, 1, 3_600_000);
+        checks.at_least_one("max_connecting", params.max_connecting);
+        checks.at_least_one("max_members", params.max_members);
+        checks.done()?;
         Ok(Self {
             own: params.own,
             backoff,
@@ -227,6 +222,8 @@ impl Overlay for FullMesh {
             Event::LinkUp(node) => self.link_up(node),
             Event::LinkDown(node) => self.link_down(&node),
             Event::Tick => self.tick_at = None,
+            // A mesh has nothing to say: who is a member, and whose link is up, is all it needs.
+            Event::Received { .. } => {}
         }
         self.advance(&mut actions);
         Ok(actions)

@@ -113,21 +113,22 @@ fn members_are_limited_and_an_error_changes_nothing() {
 }
 
 #[test]
-fn parameters_out_of_range_are_named() {
-    for (change, name) in [
-        ((|p| p.backoff_min = 0) as fn(&mut FullMeshParams), "backoff_min"),
-        (|p| p.backoff_max = 50, "backoff_max"),
-        (|p| p.connect_timeout = 0, "connect_timeout"),
-        (|p| p.max_connecting = 0, "max_connecting"),
-        (|p| p.max_members = 0, "max_members"),
-    ] {
-        let mut params = FullMeshParams::new(node("self"));
-        change(&mut params);
-        match FullMesh::new(params, 0) {
-            Err(OverlayError::InvalidParameter { name: named, .. }) => assert_eq!(named, name),
-            other => panic!("{name}: {other:?}"),
-        }
+fn all_parameters_out_of_range_are_named() {
+    let params = FullMeshParams {
+        own: node("self"),
+        backoff_min: 0,
+        backoff_max: 3_600_001,
+        connect_timeout: 0,
+        max_connecting: 0,
+        max_members: 0,
+    };
+    let refused = FullMesh::new(params, 0).expect_err("nothing is right").to_string();
+    for name in ["backoff_min", "backoff_max", "connect_timeout", "max_connecting", "max_members"] {
+        assert!(refused.contains(name), "{refused}");
     }
+    let params = FullMeshParams { backoff_max: 50, ..FullMeshParams::new(node("self")) };
+    let refused = FullMesh::new(params, 0).expect_err("less than the shortest");
+    assert_eq!(refused.to_string(), "backoff_max must be at least backoff_min and at most 3600000, not 50");
 }
 
 #[test]

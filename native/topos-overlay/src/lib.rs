@@ -14,14 +14,39 @@
 //!   late does no harm, a tick that never comes stops the retries.
 //! - [`Action::Connect`] is answered, sooner or later, by [`Event::LinkUp`] or [`Event::LinkDown`]; if neither comes within
 //!   the connect time-out, the overlay takes it for a failure.
+//! - [`Action::Send`] to a node without a link opens one for the message and may close it when it has been idle. What two
+//!   nodes send each other arrives in order. If it cannot be sent, [`Event::LinkDown`] says so.
+//! - Bytes from a peer become a [`Message`] by [`Message::decode`]; what it refuses never reaches an overlay.
+//!
+//! # What stands on an overlay
+//! [`Plumtree`] broadcasts along the links of any overlay, [`Router`] carries a message to a node that is no neighbour;
+//! [`Stack`] is the three of them in one machine. [`Swim`] detects failures, beside any overlay.
 
 mod backoff;
+pub mod client_server;
+mod codec;
 mod full_mesh;
+pub mod hyparview;
+mod message;
+mod params;
+pub mod plumtree;
 mod random;
+pub mod router;
+mod stack;
+pub mod swim;
 
 pub use backoff::Backoff;
+pub use client_server::{ClientServer, ClientServerParams};
+pub use codec::DecodeError;
 pub use full_mesh::{FullMesh, FullMeshParams};
+pub use hyparview::{HyParView, HyParViewParams};
+pub use message::{Message, Payload, MAX_IDS, MAX_PAYLOAD_BYTES};
+pub use params::Violation;
+pub use plumtree::{Plumtree, PlumtreeParams};
 pub use random::Random;
+pub use router::{Router, RouterParams};
+pub use stack::{Stack, StackAction, StackEvent, StackParams};
+pub use swim::{Swim, SwimParams};
 
 use std::sync::Arc;
 
@@ -61,6 +86,13 @@ pub enum Event {
     LinkUp(NodeId),
     /// The link to the node went down, or could not be opened.
     LinkDown(NodeId),
+    /// The overlay of that node sent this message to this one's.
+    Received {
+        /// Who sent it. The driver vouches for it.
+        from: NodeId,
+        /// What it says.
+        message: Message,
+    },
     /// The time of a scheduled tick has come.
     Tick,
 }
@@ -68,12 +100,19 @@ pub enum Event {
 /// What the shell is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Open a link to the node. The node is a member and in the view.
+    /// Open a link to the node, or keep the one there is. The node is in the view, or asked whether it takes this one.
     Connect(NodeId),
     /// Close the link to the node and give up any attempt to open one.
     Disconnect(NodeId),
     /// The nodes to keep links to have changed: all of them, in the order of their names, without this node.
     SetView(Vec<NodeId>),
+    /// Hand the message to the overlay of that node, in order with the others to it: see the driver's duties.
+    Send {
+        /// For whom.
+        to: NodeId,
+        /// What to say.
+        message: Message,
+    },
     /// Send [`Event::Tick`] after this many milliseconds, instead of the tick scheduled before.
     ScheduleTick(Millis),
 }
@@ -93,16 +132,9 @@ pub enum OverlayError {
         /// The limit that is configured.
         limit: u32,
     },
-    /// A parameter is out of its range.
-    #[error("{name} must be {expected}, not {got}")]
-    InvalidParameter {
-        /// Which parameter.
-        name: &'static str,
-        /// The accepted range.
-        expected: &'static str,
-        /// What came.
-        got: u64,
-    },
+    /// Parameters are out of their ranges: all that are.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    InvalidParameters(Vec<Violation>),
 }
 
 /// A topology as a state machine.
@@ -114,4 +146,14 @@ pub trait Overlay: Send {
 
     /// The nodes to keep links to, in the order of their names, without this node.
     fn view(&self) -> Vec<NodeId>;
+
+    /// Nodes that it knows of and may turn to when it loses one of the view. Empty where the view is all there is.
+    fn reserve(&self) -> Vec<NodeId> {
+        Vec::new()
+    }
+
+    /// Whether the node carries what one node sends to another ([`Router`]). A client of hubs does not.
+    fn relays(&self) -> bool {
+        true
+    }
 }

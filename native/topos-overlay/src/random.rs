@@ -28,6 +28,27 @@ impl Random {
         let range = u128::from(high.saturating_sub(low)) + 1;
         low + ((u128::from(self.next_u64()) * range) >> 64) as u64
     }
+
+    /// A position in a list of that length; `None` for an empty one.
+    pub fn index(&mut self, len: usize) -> Option<usize> {
+        (len > 0).then(|| self.between(0, len as u64 - 1) as usize)
+    }
+
+    /// An element of the list; `None` for an empty one.
+    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
+        self.index(from.len()).map(|at| &from[at])
+    }
+
+    /// Puts up to `count` elements, chosen without preference and in random order, first (Fisher and Yates), and returns
+    /// them.
+    pub fn sample<'a, T>(&mut self, from: &'a mut [T], count: usize) -> &'a mut [T] {
+        let count = count.min(from.len());
+        for at in 0..count {
+            let other = self.between(at as u64, from.len() as u64 - 1) as usize;
+            from.swap(at, other);
+        }
+        &mut from[..count]
+    }
 }
 
 #[cfg(test)]

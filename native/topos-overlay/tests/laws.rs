@@ -60,7 +60,7 @@ impl Driver {
             Event::LinkUp(n) => drop(self.up.insert(n.clone())),
             Event::LinkDown(n) => drop(self.up.remove(n)),
             Event::Tick => self.tick_at = None,
-            Event::Joined(_) => {}
+            Event::Joined(_) | Event::Received { .. } => {}
         }
         let before = self.mesh.view();
         let actions = self.mesh.handle(self.now, event).expect("within the limits");
@@ -74,6 +74,7 @@ impl Driver {
                 }
                 Action::Disconnect(n) => assert!(!self.members.contains(n), "disconnects the member {n:?}"),
                 Action::SetView(view) => assert_eq!(*view, after),
+                Action::Send { .. } => panic!("a mesh has nothing to say"),
                 Action::ScheduleTick(ms) => self.tick_at = Some(self.now + ms),
             }
         }

@@ -1,0 +1,187 @@
+//! The report as one HTML page, and the overlay as a drawing; nothing in them comes from elsewhere.
+
+use crate::{
+    graph::Snapshot,
+    plot::{bars, lines, Line},
+    report::{Broadcasts, Report},
+    scenario::{Scenario, Topology},
+    world::{number, World},
+};
+use std::fmt::Write;
+
+const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1c2430}\
+    h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}table{border-collapse:collapse}\
+    td,th{padding:.2rem .8rem;text-align:right;border-bottom:1px solid #dde3ea}td:first-child,th:first-child{text-align:left}\
+    svg{width:100%;max-width:40rem;height:auto;font:11px system-ui,sans-serif}.grid{stroke:#e4e8ee}\
+    .plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(24rem,1fr));gap:1rem}";
+
+/// The report as a page. `world` is the one that the run ended with: it is drawn when it is small enough to be seen.
+pub fn html(report: &Report, world: &World) -> String {
+    let scenario = &report.scenario;
+    let title = format!(
+        "{}: {} nodes, {} % fail, seed {}",
+        name_of(scenario.topology),
+        scenario.nodes,
+        scenario.fail_percent,
+        scenario.seed
+    );
+    let mut page = format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{title}</title><style>{STYLE}</style><h1>{title}</h1>"
+    );
+    let healed = match report.healed_after {
+        Some(1) => "Healed after one round: a flood from every sampled node reaches all that live.".to_owned(),
+        Some(rounds) => format!("Healed after {rounds} rounds: a flood from every sampled node reaches all that live."),
+        None => format!("Not healed after {} rounds.", report.rounds.len()),
+    };
+    // Writing to a string does not fail.
+    let _ = write!(page, "<p>{healed}</p>");
+    page.push_str("<h2>The overlay</h2><table><tr><th></th><th>after the joins</th><th>before the failure</th><th>at the failure</th><th>at the end</th></tr>");
+    let graphs = [&report.joined.graph, &report.settled.graph, &report.failed, &report.healed.graph];
+    for (name, value) in graph_rows() {
+        let _ = write!(page, "<tr><td>{name}</td>");
+        for graph in graphs {
+            let _ = write!(page, "<td>{}</td>", value(graph));
+        }
+        page.push_str("</tr>");
+    }
+    page.push_str("</table><h2>Broadcasts along the tree</h2><table><tr><th></th><th>before the failure</th><th>at the failure</th><th>at the end</th></tr>");
+    let phases = [&report.settled.broadcasts, &report.broadcasts_failed, &report.healed.broadcasts];
+    for (name, value) in broadcast_rows() {
+        let _ = write!(page, "<tr><td>{name}</td>");
+        for phase in phases {
+            let _ = write!(page, "<td>{}</td>", phase.as_ref().map_or_else(|| "–".to_owned(), value));
+        }
+        page.push_str("</tr>");
+    }
+    page.push_str("</table><h2>Plots</h2><div class=\"plots\">");
+    page.push_str(&plots(report));
+    page.push_str("</div>");
+    if world.len() <= MAX_DRAWN {
+        let _ = write!(page, "<h2>The overlay at the end</h2>{}", graph_svg(scenario, world).unwrap_or_default());
+    }
+    page + "</html>\n"
+}
+
+fn plots(report: &Report) -> String {
+    let rounds = |value: fn(&Snapshot) -> f64| {
+        let first = std::iter::once((0.0, value(&report.failed)));
+        first.chain(report.rounds.iter().map(|round| (f64::from(round.round), value(&round.graph)))).collect::<Vec<_>>()
+    };
+    let reach = [
+        Line { name: "mean", colour: "#3b6ea5", points: rounds(|graph| 100.0 * graph.reach) },
+        Line { name: "least", colour: "#b5542f", points: rounds(|graph| 100.0 * graph.reach_min) },
+    ];
+    let parts = rounds(|graph| f64::from(graph.components));
+    let most = parts.iter().map(|(_, parts)| *parts).fold(1.0, f64::max);
+    let parts = [Line { name: "parts", colour: "#3b6ea5", points: parts }];
+    let dead = [
+        Line { name: "dead in views", colour: "#b5542f", points: rounds(|graph| 100.0 * graph.dead) },
+        Line { name: "edges both ways", colour: "#3b6ea5", points: rounds(|graph| 100.0 * graph.symmetry) },
+    ];
+    [
+        lines("Reach of a flood", "rounds after the failure", "% of the living nodes reached", 100.0, &reach),
+        lines("Parts", "rounds after the failure", "parts of the overlay", most, &parts),
+        lines("Views", "rounds after the failure", "%", 100.0, &dead),
+        bars("In-degree", "in how many views (before the failure)", "nodes", &report.settled.graph.in_degree),
+        bars("In-degree", "in how many views (at the end)", "nodes", &report.healed.graph.in_degree),
+    ]
+    .concat()
+}
+
+/// The figures of a graph, as tables show them.
+pub(crate) fn graph_rows() -> [(&'static str, fn(&Snapshot) -> String); 12] {
+    [
+        ("living nodes", |g| g.living.to_string()),
+        ("reach of a flood, mean", |g| per_cent(g.reach)),
+        ("reach of a flood, least", |g| per_cent(g.reach_min)),
+        ("isolated nodes", |g| g.isolated.to_string()),
+        ("parts", |g| g.components.to_string()),
+        ("view: least, mean, most", |g| format!("{}, {:.2}, {}", g.view.min, g.view.mean, g.view.max)),
+        ("reserve: least, mean, most", |g| format!("{}, {:.1}, {}", g.reserve.min, g.reserve.mean, g.reserve.max)),
+        ("edges both ways", |g| per_cent(g.symmetry)),
+        ("dead in views", |g| per_cent(g.dead)),
+        ("path, mean", |g| format!("{:.3}", g.path)),
+        ("path, longest", |g| g.path_max.to_string()),
+        ("clustering", |g| format!("{:.5}", g.clustering)),
+    ]
+}
+
+/// The figures of broadcasts, as tables show them.
+pub(crate) fn broadcast_rows() -> [(&'static str, fn(&Broadcasts) -> String); 8] {
+    [
+        ("broadcasts", |b| b.count.to_string()),
+        ("reach, mean", |b| per_cent(b.reach)),
+        ("reach, least", |b| per_cent(b.reach_min)),
+        ("delivered twice", |b| b.twice.to_string()),
+        ("messages with the payload", |b| format!("{:.1}", b.gossip)),
+        ("messages without", |b| format!("{:.1}", b.control)),
+        ("links passed: mean, most", |b| format!("{:.2}, {}", b.hops, b.max_hops)),
+        ("time to the last node", |b| format!("{:.0} ms", b.time)),
+    ]
+}
+
+fn per_cent(share: f64) -> String {
+    // Rounded down: 100 % is said of all, and of nothing less.
+    format!("{:.2} %", (share * 10_000.0 + 1e-6).floor() / 100.0)
+}
+
+pub(crate) fn name_of(topology: Topology) -> &'static str {
+    match topology {
+        Topology::Hyparview => "HyParView",
+        Topology::FullMesh => "Full mesh",
+        Topology::ClientServer => "Clients and hubs",
+    }
+}
+
+/// The largest overlay that is drawn.
+const MAX_DRAWN: u32 = 500;
+
+/// The overlay as an SVG drawing: hubs inside, all others on a circle; dead nodes are grey and hollow, isolated ones red. An edge
+/// that goes one way only is dashed. `None` for more than 500 nodes.
+pub fn graph_svg(scenario: &Scenario, world: &World) -> Option<String> {
+    if world.len() > MAX_DRAWN {
+        return None;
+    }
+    let outside = world.len() - (0..world.len()).filter(|&node| scenario.is_hub(node)).count() as u32;
+    let hubs = world.len() - outside;
+    let place = |node: u32| {
+        let (place, all, radius) =
+            if scenario.is_hub(node) { (node, hubs, 130.0) } else { (node - hubs, outside, 380.0) };
+        let angle = f64::from(place) / f64::from(all.max(1)) * std::f64::consts::TAU;
+        (400.0 + radius * angle.sin(), 400.0 - radius * angle.cos())
+    };
+    let mut svg = String::from(
+        r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 800 800" role="img" aria-label="the overlay">"#,
+    );
+    for node in world.living() {
+        for peer in world.stack(node).view().iter().map(number) {
+            let back = world.alive(peer) && world.stack(peer).view().iter().any(|other| number(other) == node);
+            if back && peer < node {
+                continue;
+            }
+            let ((x, y), (to_x, to_y)) = (place(node), place(peer));
+            let style = match (world.alive(peer), back) {
+                (false, _) => r##"stroke="#d9a08a" stroke-dasharray="2 4""##,
+                (true, false) => r##"stroke="#b5542f" stroke-dasharray="5 3""##,
+                (true, true) => r##"stroke="#b9c6d6""##,
+            };
+            let _ = write!(svg, r#"<line x1="{x:.1}" y1="{y:.1}" x2="{to_x:.1}" y2="{to_y:.1}" {style}/>"#);
+        }
+    }
+    for node in 0..world.len() {
+        let (x, y) = place(node);
+        let alone = world.alive(node) && !world.stack(node).view().iter().any(|peer| world.alive(number(peer)));
+        let (what, style) = match (world.alive(node), alone, scenario.is_hub(node)) {
+            (false, ..) => ("dead", r##"fill="#fff" stroke="#98a2ae""##),
+            (true, true, _) => ("isolated", r##"fill="#c0392b""##),
+            (true, false, true) => ("hub", r##"fill="#d88a1d""##),
+            (true, false, false) => ("alive", r##"fill="#3b6ea5""##),
+        };
+        let radius = if scenario.is_hub(node) { 9 } else { 5 };
+        let _ = write!(
+            svg,
+            r#"<circle cx="{x:.1}" cy="{y:.1}" r="{radius}" {style}><title>node {node}: {what}</title></circle>"#
+        );
+    }
+    Some(svg + "</svg>")
+}
