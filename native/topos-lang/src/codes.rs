@@ -122,6 +122,33 @@ codes! {
     SCRUTINEES = 405, "wrong number of patterns in an arm",
         "`match a, b` has two patterns in each arm.";
 
+    UNKNOWN_TRAIT = 500, "unknown trait",
+        "No trait of this name is in scope. `Eq`, `Ord`, `Show` and `Num` are of the prelude.";
+    TRAIT_ARGUMENTS = 501, "wrong number of types for a trait",
+        "A trait is given as many types as it has parameters, at least one.";
+    SUPERCLASS_CYCLE = 502, "trait that extends itself",
+        "The dictionary of a trait holds those of its superclasses, so no trait can be its own.";
+    UNTYPED_MEMBER = 503, "member without a type",
+        "A trait says the type of each member; a default follows it: `neq : a -> a -> Bool`, `neq x y = not(eq(x, y))`.";
+    UNKNOWN_MEMBER = 504, "no such member of the trait",
+        "An instance defines the members of its trait, without their types.";
+    MISSING_MEMBER = 505, "member missing in an instance",
+        "An instance defines every member that has no default.";
+    BAD_INSTANCE = 506, "unusable instance",
+        "An instance is for a named type or a tuple. Its context constrains the type variables in it, so that looking for          instances ends.";
+    ORPHAN = 507, "instance that belongs to neither of its modules",
+        "An instance stands in the module of its trait or of its type, so that two modules never disagree about it.          Built-in types belong to the prelude. Wrap the type in a `shape` of this module.";
+    TWO_INSTANCES = 508, "second instance of a trait for a type",
+        "A trait has one instance for each type constructor. Wrap the type in a `shape` to give it another.";
+    NO_INSTANCE_FOUND = 509, "missing instance",
+        "What is called, or the operator, needs an instance of a trait that the type does not have.";
+    MISSING_CONSTRAINT = 510, "constraint that the signature does not have",
+        "A type variable of a signature has the instances that its constraints say: `flow max : Ord a => a -> a -> a`.";
+    AMBIGUOUS_INSTANCE = 511, "ambiguous instance",
+        "No value of a known type says which instance is meant. Annotate one: `(empty : Text)`.";
+    NOT_DERIVABLE = 512, "trait that cannot be derived",
+        "`deriving` makes instances of Eq, Ord, Show and Serializable for shapes and records.";
+
     NO_HANDLER_DECL = 900, "handlers written in Topos are not supported yet",
         "This version compiles `extern handler`s only.";
     NO_TRAIT = 901, "traits are not supported yet", "Declare a flow that takes the functions it needs as parameters.";

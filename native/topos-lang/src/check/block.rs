@@ -149,8 +149,8 @@ impl Checker<'_> {
         if generalise {
             self.settle(self.level);
             self.level -= 1;
-            let undecided = self.store.generalise(want.ty, self.level);
-            self.undecided(&undecided, value.span);
+            self.keep_wanted();
+            self.store.generalise(want.ty, self.level);
             self.store.close_spine(want.ty);
         }
         let pattern = self.pattern(pattern, &want);
@@ -356,7 +356,7 @@ impl Checker<'_> {
         let typed: Vec<Expr> = self.pure(AmbientOf::Guard, |c| guards.iter().map(|g| c.expr(g, &want)).collect());
         typed.into_iter().reduce(|left, right| {
             let span = left.span.to(right.span);
-            let kind = ExprKind::Binary { op: ast::BinaryOp::And, left: Box::new(left), right: Box::new(right) };
+            let kind = ExprKind::Binary { op: ast::BinaryOp::And, left: Box::new(left), right: Box::new(right), dict: None };
             Expr { kind, ty: bool_ty, span }
         })
     }

@@ -22,6 +22,47 @@ pub struct Interface {
     pub flows: Vec<FlowExport>,
     /// Handlers.
     pub handlers: Vec<HandlerExport>,
+    /// Traits.
+    pub traits: Vec<TraitExport>,
+    /// Instances. They have no names: they count wherever the module is reached.
+    pub instances: Vec<InstanceExport>,
+}
+
+/// A trait with its arguments, the types that must have an instance.
+pub type ConstraintExport = (Name, Vec<Tree>);
+
+/// A trait.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TraitExport {
+    /// Its name without the module.
+    pub name: Name,
+    /// Whether importing modules may name it.
+    pub visible: bool,
+    /// Its parameters.
+    pub vars: Vars,
+    /// Its superclasses.
+    pub supers: Vec<ConstraintExport>,
+    /// The names of its members, which are flows.
+    pub members: Vec<Name>,
+}
+
+/// An instance.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InstanceExport {
+    /// The full name of the trait.
+    pub of: Name,
+    /// The full name of the constructor of its first type.
+    pub head: Name,
+    /// Variables of the trees.
+    pub vars: Vars,
+    /// The types.
+    pub args: Vec<Tree>,
+    /// What it needs.
+    pub context: Vec<ConstraintExport>,
+    /// The members of the trait, in its order.
+    pub members: Vec<Name>,
+    /// Whether it compares all parts, as the BEAM's operators do.
+    pub structural: bool,
 }
 
 /// A type.
@@ -105,6 +146,8 @@ pub struct FlowExport {
     pub scheme: Scheme,
     /// Its written arity.
     pub arity: usize,
+    /// Its constraints, over the variables of the scheme: it takes a dictionary for each before its parameters.
+    pub constraints: Vec<ConstraintExport>,
     /// Whether it takes evidence.
     pub evidence: bool,
     /// Whether it is a config: used without a call.
