@@ -202,10 +202,11 @@ impl<'a> Checker<'a> {
             };
             if known != kind {
                 let describe = |kind| match kind {
-                    Kind::Type => "a type",
-                    Kind::Fields => "the rest of a record",
-                    Kind::Effects => "a row of effects",
-                    Kind::Constructor(_) => "a type constructor",
+                    Kind::Type => "a type".to_owned(),
+                    Kind::Fields => "the rest of a record".to_owned(),
+                    Kind::Effects => "a row of effects".to_owned(),
+                    Kind::Constructor(1) => "a type with one argument".to_owned(),
+                    Kind::Constructor(n) => format!("a type with {n} arguments"),
                 };
                 self.report(
                     Diagnostic::new(

@@ -157,22 +157,6 @@ impl Checker<'_> {
         Stmt::Let { pattern, value }
     }
 
-    /// Variables of `++` that nothing decided.
-    pub(super) fn undecided(&mut self, vars: &[Ty], span: Span) {
-        if vars.is_empty() {
-            return;
-        }
-        self.report(
-            Diagnostic::new(codes::AMBIGUOUS_TYPE, "`++` joins texts or lists here, and nothing says which", span)
-                .help("annotate an operand: `(x : Text) ++ y`"),
-        );
-        for var in vars {
-            let error = self.store.error();
-            // A variable takes any type that its bound allows, the error type always.
-            let _bound = self.store.unify(*var, error);
-        }
-    }
-
     /// `fn(x, y) -> body`, `{ body }`.
     pub(super) fn lambda(&mut self, params: &[ast::Param], body: &ast::Block, want: &Want, span: Span) -> Expr {
         let shape = self.function_shape(params.len().max(1), want, span);

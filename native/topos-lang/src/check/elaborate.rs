@@ -237,7 +237,7 @@ impl Checker<'_> {
                 }
             }
             ExprKind::Binary { op, left, right, .. } => {
-                let op = self.primitive(op, left.ty, span);
+                let op = self.primitive(op, left.ty);
                 let left = self.core(*left, check);
                 core::ExprKind::Primitive { op, args: vec![left, self.core(*right, check)] }
             }
@@ -571,7 +571,7 @@ impl Checker<'_> {
         core::Literal::Int("0".to_owned())
     }
 
-    fn primitive(&mut self, op: BinaryOp, operand: Ty, span: Span) -> Primitive {
+    fn primitive(&self, op: BinaryOp, operand: Ty) -> Primitive {
         let ty = self.overloaded(operand);
         let ty = ty.as_deref();
         match op {
@@ -590,13 +590,7 @@ impl Checker<'_> {
             BinaryOp::Remainder => Primitive::Remainder,
             BinaryOp::Append | BinaryOp::Combine => match ty {
                 Some(builtin::TEXT) => Primitive::AppendText,
-                Some(_) => Primitive::AppendList,
-                None => {
-                    if !self.store.is_error(operand) {
-                        self.undecided(&[operand], span);
-                    }
-                    Primitive::AppendList
-                }
+                _ => Primitive::AppendList,
             },
             // `|>` and `::` have become calls and lists.
             BinaryOp::Equal | BinaryOp::Identical | BinaryOp::Pipe | BinaryOp::Cons => Primitive::Equal,

@@ -19,7 +19,7 @@ impl Checker<'_> {
                 let (literal, ty) = self.literal(literal);
                 self.subsume(ty, want, span);
                 if let Literal::Number(digits) = literal {
-                    let dict = self.want(NUM, vec![ty], span, "this number".to_owned());
+                    let dict = self.want_number(ty, span);
                     return Expr { kind: ExprKind::Number { digits, dict }, ty, span };
                 }
                 Expr { kind: ExprKind::Literal(literal), ty, span }
@@ -290,7 +290,7 @@ impl Checker<'_> {
         let left = self.expr(left, &Want::new(operand, left_why));
         let right = self.expr(right, &Want::new(operand, right_why));
         self.subsume(result, want, span);
-        let dict = of.map(|of| self.want(of, vec![operand], op_span, format!("`{}`", op.symbol())));
+        let dict = of.map(|of| self.want(of, vec![operand], if of == COMPARABLE { span } else { op_span }, format!("`{}`", op.symbol())));
         Expr { kind: ExprKind::Binary { op, left: Box::new(left), right: Box::new(right), dict }, ty: result, span }
     }
 

@@ -93,6 +93,7 @@ impl Checker<'_> {
             }
             "constructor" => keys(&self.env, |n| &n.ctors),
             "effect" => keys(&self.env, |n| &n.effects),
+            "trait" => keys(&self.env, |n| &n.traits),
             "handler" => keys(&self.env, |n| &n.handlers),
             _ => {
                 let mut all = keys(&self.env, |n| &n.values);

@@ -25,9 +25,9 @@ macro_rules! unsupported {
 }
 
 unsupported! {
-    handler = NO_HANDLER_DECL, trait_ = NO_TRAIT, instance = NO_INSTANCE, protocol = NO_PROTOCOL, session = NO_SESSION,
+    handler = NO_HANDLER_DECL, protocol = NO_PROTOCOL, session = NO_SESSION,
     actor = NO_ACTOR, supervisor = NO_SUPERVISOR, impl_ = NO_IMPL, test = NO_TEST, property = NO_PROPERTY, try_ = NO_TRY,
     assign = NO_ASSIGN, for_ = NO_FOR, return_ = NO_RETURN, loop_ = NO_LOOP, atomic = NO_ATOMIC,
-    constraint = NO_CONSTRAINT, deriving = NO_DERIVING, index = NO_INDEX, higher_kind = NO_HIGHER_KIND,
+    constraint = NO_CONSTRAINT, index = NO_INDEX,
     forall = NO_FORALL,
 }

@@ -6,4 +6,6 @@
 mod beam;
 mod build;
 mod golden;
+mod programs;
 mod run;
+mod traits;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{builtin_arity, Constraint, Dict, DictId, Wanted, ALIASES};
+use super::{builtin_arity, Constraint, Dict, DictId, Origin, Wanted, ALIASES};
 use crate::check::env::Lookup;
 use crate::check::interface::TypeBody;
 use crate::check::tree::{Expr, ExprKind, FlowId};
@@ -104,7 +104,7 @@ impl Checker<'_> {
     pub(in crate::check) fn want(&mut self, of: &str, args: Vec<Ty>, span: Span, what: String) -> DictId {
         let dict = self.dicts.len();
         self.dicts.push(Dict::Pending);
-        self.wanted.push(Wanted { dict, constraint: Constraint { of: of.into(), args }, span, what, lenient: false });
+        self.wanted.push(Wanted { dict, constraint: Constraint { of: of.into(), args }, span, what, origin: Origin::Call });
         dict
     }
 
@@ -112,7 +112,16 @@ impl Checker<'_> {
     pub(in crate::check) fn want_shown(&mut self, ty: Ty, span: Span) -> DictId {
         let dict = self.want(super::SHOW, vec![ty], span, "this f-string".to_owned());
         if let Some(want) = self.wanted.last_mut() {
-            want.lenient = true;
+            want.origin = Origin::Shown;
+        }
+        dict
+    }
+
+    /// As [`Checker::want`] for a number literal.
+    pub(in crate::check) fn want_number(&mut self, ty: Ty, span: Span) -> DictId {
+        let dict = self.want(super::NUM, vec![ty], span, "this number".to_owned());
+        if let Some(want) = self.wanted.last_mut() {
+            want.origin = Origin::Literal;
         }
         dict
     }

@@ -13,7 +13,8 @@ pub(in crate::check) fn derived(module: &ast::Module) -> Vec<ast::InstanceDecl> 
             let members = match of.last().map(|n| n.name.as_str()) {
                 Some("Eq" | "Comparable") => make.equal(ty),
                 Some("Ord" | "Orderable") => make.compare(ty),
-                Some("Show") => make.show(),
+                Some("Show") => make.whole("show", "show_term"),
+                Some("Serializable") => make.whole("to_bytes", "term_to_bytes"),
                 _ => Vec::new(),
             };
             out.push(make.instance(of, ty, members));
@@ -207,9 +208,9 @@ impl Make {
         self.expr(ExprKind::Match { scrutinees: vec![self.var(of)], arms })
     }
 
-    /// As f-strings show it.
-    fn show(&self) -> Vec<ast::FlowDecl> {
+    /// What a flow of the prelude makes of the whole value.
+    fn whole(&self, member: &str, flow: &str) -> Vec<ast::FlowDecl> {
         let x = self.pattern(PatternKind::Var(self.ident("x")));
-        vec![self.clause("show", vec![x], self.call("show_term", vec![self.var("x")]))]
+        vec![self.clause(member, vec![x], self.call(flow, vec![self.var("x")]))]
     }
 }

@@ -46,6 +46,17 @@ impl<'a> Checker<'a> {
     ) -> Option<(InstanceKey, HashMap<String, Ty>)> {
         let of = self.lookup_trait(&decl.trait_path)?;
         let span = decl.args.iter().fold(decl.trait_path.span, |span, arg| span.to(arg.span));
+        if derived && !super::DERIVABLE.contains(&&*of) {
+            self.report(
+                Diagnostic::new(
+                    codes::NOT_DERIVABLE,
+                    format!("the trait `{}` cannot be derived", short(&of)),
+                    decl.trait_path.span,
+                )
+                .help("Eq, Ord, Show and Serializable can; write an instance for another one"),
+            );
+            return None;
+        }
         let (args, context, vars) = self.with_vars(VarMode::Generic, [], |c| {
             let args = c.trait_args(&of, &decl.args, span)?;
             let known = c.type_vars.len();
@@ -76,6 +87,17 @@ impl<'a> Checker<'a> {
             return None;
         };
         self.paterson(decl, &args, &context);
+        if derived && *of == *super::SERIALIZABLE && self.has_function(first) {
+            self.report(
+                Diagnostic::new(
+                    codes::NOT_DERIVABLE,
+                    format!("`{}` holds a function, which cannot be serialised", short(&head)),
+                    decl.trait_path.span,
+                )
+                .help("send what the function is made from, or a name for it"),
+            );
+            return None;
+        }
         let key: InstanceKey = (of.clone(), head.clone());
         let module = self.env.module.clone();
         if home(&of) != &*module && home(&head) != &*module {
@@ -197,8 +219,10 @@ impl<'a> Checker<'a> {
         let mut missing: Vec<Name> = Vec::new();
         for member in &of.members {
             let method = self.env.flows[member.flow].clone();
+            // Its first constraint says which of its variables are the trait's parameters.
+            let params = method.constraints.first().map_or(&[][..], |own| &own.args);
             let mut memo: HashMap<Ty, Ty> =
-                of.params.iter().map(|p| self.store.root(*p)).zip(instance.args.iter().copied()).collect();
+                params.iter().map(|p| self.store.root(*p)).zip(instance.args.iter().copied()).collect();
             let mut copy = |c: &mut Self, ty: Ty| {
                 c.store.instantiate_with(ty, &mut memo, &mut |store, kind, name| store.generic(kind, name))
             };

@@ -36,6 +36,11 @@ pub(super) const COMBINER: &str = "Topos.Prelude.Combiner";
 /// `m[k]`.
 pub(super) const INDEX: &str = "Topos.Prelude.Index";
 
+/// What may cross nodes.
+pub(super) const SERIALIZABLE: &str = "Topos.Prelude.Serializable";
+/// What `deriving` makes.
+const DERIVABLE: &[&str] = &[COMPARABLE, ORDERABLE, SHOW, SERIALIZABLE];
+
 /// Names that other languages use for the prelude's traits.
 const ALIASES: &[(&str, &str)] = &[
     ("Eq", "Comparable"),
@@ -83,8 +88,18 @@ pub(super) struct Wanted {
     pub(super) span: Span,
     /// What brings it: "the call of `max`".
     pub(super) what: String,
-    /// Of an f-string, which shows every value: without an instance as the BEAM sees it.
-    pub(super) lenient: bool,
+    pub(super) origin: Origin,
+}
+
+/// What kind of expression brings a constraint.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Origin {
+    /// A call or an operator.
+    Call,
+    /// A number literal: its type is Int if nothing else decides it. A flow is not generic over its literals.
+    Literal,
+    /// An f-string, which shows every value: without an instance as the BEAM sees it.
+    Shown,
 }
 
 #[derive(Clone, Debug)]

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Constraint, Dict, DictId, Wanted, COMBINER, COMPARABLE, INDEX, NUM, ORDERABLE, SHOW};
+use super::{Constraint, Dict, DictId, Origin, Wanted, COMBINER, COMPARABLE, INDEX, NUM, ORDERABLE, SHOW};
 use crate::check::interface::TypeBody;
 use crate::check::Checker;
 use crate::codes;
@@ -96,7 +96,7 @@ impl Checker<'_> {
         self.defaults(&nothing);
         self.solve(true);
         for want in std::mem::take(&mut self.wanted) {
-            if want.lenient {
+            if want.origin == Origin::Shown {
                 self.dicts[want.dict] = Dict::Native(want.constraint.of.clone());
             } else {
                 self.ambiguous(&want);
@@ -126,7 +126,7 @@ impl Checker<'_> {
         let mut found: Vec<Constraint> = Vec::new();
         let mut mine: Vec<(DictId, usize)> = Vec::new();
         for want in std::mem::take(&mut self.wanted) {
-            if want.lenient {
+            if want.origin == Origin::Shown {
                 self.dicts[want.dict] = Dict::Native(want.constraint.of.clone());
                 continue;
             }
@@ -198,7 +198,7 @@ impl Checker<'_> {
     pub(in crate::check) fn keep_wanted(&mut self) {
         self.solve_dependent();
         let level = self.level;
-        for ty in self.wanted.iter().filter(|w| !w.lenient).flat_map(|w| w.constraint.args.clone()).collect::<Vec<_>>() {
+        for ty in self.wanted.iter().filter(|w| w.origin != Origin::Shown).flat_map(|w| w.constraint.args.clone()).collect::<Vec<_>>() {
             self.store.lower(ty, level);
         }
     }
@@ -232,7 +232,7 @@ impl Checker<'_> {
     /// Variables that nothing decides become Int if that is all they need to be.
     fn defaults(&mut self, keep: &HashSet<Ty>) {
         let mut vars: Vec<(Ty, bool, bool)> = Vec::new();
-        for want in self.wanted.iter().filter(|w| !w.lenient).cloned().collect::<Vec<_>>() {
+        for want in self.wanted.iter().filter(|w| w.origin != Origin::Shown).cloned().collect::<Vec<_>>() {
             let simple = matches!(&*want.constraint.of, NUM | COMPARABLE | ORDERABLE | SHOW);
             for arg in want.constraint.args {
                 let mut found = Vec::new();
@@ -253,7 +253,24 @@ impl Checker<'_> {
                 }
             }
         }
+        let literals: Vec<Ty> = self
+            .wanted
+            .iter()
+            .filter(|w| w.origin == Origin::Literal)
+            .flat_map(|w| w.constraint.args.clone())
+            .filter(|t| matches!(self.store.node(*t), Node::Var { .. }))
+            .collect();
+        for literal in literals {
+            if matches!(self.store.node(literal), Node::Var { .. }) {
+                let int = self.store.con(builtin::INT, Vec::new());
+                let bound = self.store.unify(literal, int);
+                debug_assert!(bound.is_ok(), "an open number takes Int");
+            }
+        }
         for (var, simple, number) in vars {
+            if !matches!(self.store.node(var), Node::Var { .. }) {
+                continue;
+            }
             // A number is an Int even where a trait of the program asks for more.
             if simple || number {
                 let int = self.store.con(builtin::INT, Vec::new());
@@ -352,6 +369,11 @@ impl Checker<'_> {
         self.native_at(of, ty, depth, &mut open)
     }
 
+    /// Whether values of a type hold functions.
+    pub(super) fn has_function(&mut self, ty: Ty) -> bool {
+        matches!(self.native(&SHOW.into(), ty, 0), Native::Function)
+    }
+
     fn native_at(&mut self, of: &Name, ty: Ty, depth: usize, open: &mut HashSet<String>) -> Native {
         // Showing looks into all parts, as equality does.
         let equality = &**of != ORDERABLE;
@@ -432,7 +454,7 @@ impl Checker<'_> {
                 return;
             }
         }
-        if want.lenient {
+        if want.origin == Origin::Shown {
             self.dicts[want.dict] = Dict::Native(want.constraint.of.clone());
             return;
         }
@@ -528,12 +550,11 @@ impl Checker<'_> {
     }
 
     fn ambiguous(&mut self, want: &Wanted) {
-        if want.constraint.args.iter().any(|t| self.store.is_error(*t)) {
-            return;
-        }
-        if &*want.constraint.of == COMBINER && want.what.starts_with('`') && want.what.len() <= 4 {
-            let vars: Vec<Ty> = want.constraint.args.clone();
-            self.undecided(&vars, want.span);
+        let is_error = |t: &Ty| match self.store.node(*t) {
+            Node::App { head, .. } => self.store.is_error(*head),
+            _ => self.store.is_error(*t),
+        };
+        if want.constraint.args.iter().any(is_error) {
             return;
         }
         let name = short(&want.constraint.of);
@@ -546,5 +567,13 @@ impl Checker<'_> {
             .primary(format!("{} needs one", want.what))
             .help("annotate the value: `(e : T)`"),
         );
+        // Other constraints of the same value are not a second mistake.
+        for arg in &want.constraint.args {
+            if let Some(var) = self.head_variable(*arg) {
+                let error = self.store.error();
+                let bound = self.store.unify(var, error);
+                debug_assert!(bound.is_ok(), "a variable takes the error type");
+            }
+        }
     }
 }
