@@ -4,6 +4,7 @@
 -include("topos_frame.hrl").
 -include_lib("proper/include/proper.hrl").
 
+-export([prop_monotonic_last_value_arrives/0, prop_at_most_once/0, prop_expired_are_told/0]).
 -export([prop_once_and_in_order/0, prop_give_up_accounts_for_everything/0, prop_forgetful_receiver/0,
          prop_monotonic_keeps_the_newest/0]).
 
@@ -32,7 +33,9 @@ options() -> #{window => 3, max_batch => 2, max_batch_bytes => 64, rto => 1000, 
     sent = 0,
     delivered = [],
     settled = [],
+    keyed = [],
     doubt = 0,
+    dropped = [],
     released = 0
 }).
 
@@ -90,13 +93,89 @@ prop_monotonic_keeps_the_newest() ->
             begin
                 Items = [item(N, Key) || {N, Key} <- lists:zip(lists:seq(1, length(Keys)), Keys)],
                 Closed = topos_lane_out:new(1, #{window => 1000}),
-                {Queued, []} = topos_lane_out:enqueue(Items, 0, Closed),
+                {Queued, Replaced} = topos_lane_out:enqueue(Items, 0, Closed),
                 {_, Effects} = topos_lane_out:opened(0, Queued),
                 Crossed = [N || {send, _, _, Records} <- Effects, <<N:32>> <- Records],
-                Dropped = [N || {settle, N, superseded} <- Effects],
+                Dropped = [N || {settle, N, superseded} <- Replaced],
+                Counted = lists:sum([N || {dropped, superseded, N} <- Replaced]),
+                Released = lists:sum([N || {release, N, _} <- Replaced]),
                 Newest = [N || #{record := <<N:32>>, key := Key} <- Items,
                                Key =:= undefined orelse N =:= lists:max([M || #{record := <<M:32>>, key := K} <- Items, K =:= Key])],
-                Crossed =:= Newest andalso lists:sort(Crossed ++ Dropped) =:= lists:seq(1, length(Keys))
+                conjunction([
+                    {newest, lists:sort(Crossed) =:= Newest},
+                    {all_told, lists:sort(Crossed ++ Dropped) =:= lists:seq(1, length(Keys))},
+                    %% A queue holds one item a key: what gave way makes room at once.
+                    {counted, {Counted, Released} =:= {length(Dropped), length(Dropped)}}
+                ])
+            end).
+
+%% The last value of each key crosses, whatever is lost, repeated or reordered in between.
+prop_monotonic_last_value_arrives() ->
+    ?FORALL(Steps, list(oneof([step(), {keyed, range(1, 3)}])),
+            begin
+                Done = finish(lists:foldl(fun step/2, #world{}, Steps), 1000),
+                Sent = lists:reverse(Done#world.keyed),
+                Delivered = lists:reverse(Done#world.delivered),
+                Of = fun(Key, Numbers) -> [N || {K, N} <- Sent, K =:= Key, lists:member(N, Numbers)] end,
+                Numbers = [N || {_, N} <- Sent],
+                conjunction([
+                    {last, [lists:last(Of(K, Numbers)) || K <- [1, 2, 3], Of(K, Numbers) =/= []]
+                        =:= [lists:last(Of(K, Delivered)) || K <- [1, 2, 3], Of(K, Delivered) =/= []]},
+                    {never_older_after_newer,
+                        lists:all(fun(K) -> Ns = [N || N <- Delivered, lists:member({K, N}, Sent)], Ns =:= lists:usort(Ns) end,
+                                  [1, 2, 3])},
+                    {released, Done#world.released =:= Done#world.sent}
+                ])
+            end).
+
+%% At most once: never twice, never out of order, everything accounted for; nothing is lost that the transport keeps.
+prop_at_most_once() ->
+    ?FORALL(Steps, list(step()),
+            begin
+                Out = element(1, topos_lane_out:opened(0, topos_lane_out:new(1, (options())#{reliable => false}))),
+                Done = finish(lists:foldl(fun step/2, #world{out = Out}, Steps), 1000),
+                Delivered = lists:reverse(Done#world.delivered),
+                Lost = lists:sum([N || {lost, N} <- Done#world.dropped]),
+                Confirmed = [N || {N, ok} <- Done#world.settled],
+                Good = lists:all(fun(S) -> lists:member(element(1, tag(S)), [send, good]) end, Steps),
+                conjunction([
+                    {once_in_order, Delivered =:= lists:usort(Delivered)},
+                    {all_told, lists:sort([N || {N, _} <- Done#world.settled]) =:= lists:seq(1, Done#world.sent)},
+                    {confirmed_were_delivered, Confirmed -- Delivered =:= []},
+                    {lost_are_told, Lost =:= length([N || {N, in_doubt} <- Done#world.settled])},
+                    {nothing_lost_without_cause, not Good orelse Lost =:= 0},
+                    {released, Done#world.released =:= Done#world.sent},
+                    {idle, topos_lane_out:is_idle(Done#world.out)}
+                ])
+            end).
+
+tag({send, _}) -> {send};
+tag({pass, _, 0}) -> {good};
+tag(_) -> {bad}.
+
+%% While the link is away items expire in time, are told and make room; what has not expired crosses when it is back.
+prop_expired_are_told() ->
+    ?FORALL(Waits, list(range(0, 400)),
+            begin
+                Closed = topos_lane_out:new(1, #{expiry => 500, window => 1000}),
+                {Last, Lane, Told} = lists:foldl(
+                    fun(Wait, {Now, Acc, Effects}) ->
+                        At = Now + Wait,
+                        {Ticked, More} = topos_lane_out:tick(At, Acc),
+                        {Next, None} = topos_lane_out:enqueue([item(At, undefined)], At, Ticked),
+                        {At, Next, Effects ++ More ++ None}
+                    end, {0, Closed, []}, Waits),
+                {_, Effects} = topos_lane_out:opened(Last, Lane),
+                Ats = lists:reverse(element(2, lists:foldl(fun(W, {N, A}) -> {N + W, [N + W | A]} end, {0, []}, Waits))),
+                Expired = [N || {settle, N, expired} <- Told ++ Effects],
+                Crossed = [N || {send, _, _, Records} <- Effects, <<N:32>> <- Records],
+                conjunction([
+                    {expired, Expired =:= [At || At <- Ats, At + 500 =< Last]},
+                    {crossed, Crossed =:= [At || At <- Ats, At + 500 > Last]},
+                    {counted, length(Expired) =:= lists:sum([N || {dropped, expired, N} <- Told ++ Effects])},
+                    {timer, Waits =:= [] orelse Crossed =:= [] orelse topos_lane_out:next_timeout(
+                        element(1, topos_lane_out:tick(Last, Lane))) =:= hd(Crossed) + 500}
+                ])
             end).
 
 item(N, Key) -> #{record => <<N:32>>, notify => N, key => Key}.
@@ -104,6 +183,9 @@ item(N, Key) -> #{record => <<N:32>>, notify => N, key => Key}.
 step({send, Count}, #world{sent = Sent, out = Out, now = Now} = W) ->
     Items = [item(N, undefined) || N <- lists:seq(Sent + 1, Sent + Count)],
     out(topos_lane_out:enqueue(Items, Now, Out), W#world{sent = Sent + Count});
+step({keyed, Key}, #world{sent = Sent, out = Out, now = Now, keyed = Keyed} = W) ->
+    N = Sent + 1,
+    out(topos_lane_out:enqueue([item(N, Key)], Now, Out), W#world{sent = N, keyed = [{Key, N} | Keyed]});
 step({pass, Kind, N}, W) -> take(Kind, N, W, fun(Frame, _, Rest) -> arrive(Kind, Frame, put_frames(Kind, Rest, W)) end);
 step({lose, Kind, N}, W) -> take(Kind, N, W, fun(_, _, Rest) -> put_frames(Kind, Rest, W) end);
 step({repeat, Kind, N}, W) -> take(Kind, N, W, fun(Frame, All, _) -> put_frames(Kind, [Frame | All], W) end);
@@ -148,6 +230,7 @@ effects(Effects, W) ->
                 Acc#world{batches = Acc#world.batches ++ [{Stream, Sequence, Records}]};
            ({settle, N, Result}, Acc) -> Acc#world{settled = [{N, Result} | Acc#world.settled]};
            ({release, N, _}, Acc) -> Acc#world{released = Acc#world.released + N};
+           ({dropped, Why, N}, Acc) -> Acc#world{dropped = [{Why, N} | Acc#world.dropped]};
            ({in_doubt, N}, Acc) -> Acc#world{doubt = Acc#world.doubt + N}
         end, W, Effects).
 

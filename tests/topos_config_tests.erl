@@ -96,6 +96,8 @@ violations_test_() ->
             {#{listen => "nowhere:4000"}, <<"listen">>, "127.0.0.1:4000"},
             {#{listen => "127.0.0.1:65536"}, <<"listen">>, "127.0.0.1:4000"},
             {#{listen => []}, <<"listen">>, "1..16 addresses"},
+            {#{metrics => #{listen => "0.0.0.0:9100"}}, <<"metrics.listen">>, "insecure = true"},
+            {#{metrics => #{port => 9100}}, <<"metrics.port">>, "listen"},
             {#{tls => #{}}, <<"tls.certfile">>, "a file"},
             {#{tls => #{keyfile => "/nonexistent/key.pem"}}, <<"tls.keyfile">>, "can be read"},
             {#{tls => #{cacertfile => "/"}}, <<"tls.cacertfile">>, "can be read"},
@@ -112,6 +114,59 @@ violations_test_() ->
             {#{forget_after => -1}, <<"forget_after">>, "1000..2592000000"}
         ]
     ].
+
+sensible_channels_test_() ->
+    Cases = [
+        {control, #{delivery => at_most_once}, delivery, "may not drop"},
+        {data, #{delivery => at_most_once}, delivery, "may not drop"},
+        {data, #{expiry => 10}, expiry, "may not drop"},
+        {data, #{order => none}, order, "keeps the order"},
+        {control, #{max_parallelism => 2}, max_parallelism, "one order"},
+        {prices, #{monotonic => true, delivery => at_most_once}, delivery, "newest value"},
+        {prices, #{monotonic => true, order => none}, order, "one lane"},
+        {prices, #{monotonic => true, expiry => 5}, expiry, "newest value"},
+        {state_sync, #{expiry => 5}, expiry, "newest value"},
+        {jobs, #{parallelism => 4, max_parallelism => 2}, max_parallelism, "at least parallelism (4)"},
+        {jobs, #{max_queue_bytes => 2048}, max_queue_bytes, "max_message_bytes"},
+        {jobs, #{delivery => exactly_once}, delivery, "one of at_least_once, at_most_once"},
+        {jobs, #{order => random}, order, "one of key, pair, none"},
+        {jobs, #{priority => urgent}, priority, "one of high, normal, low"},
+        {jobs, #{expiry => -1}, expiry, "0..86400000"},
+        {jobs, #{max_parallelism => 65}, max_parallelism, "0..64"}
+    ],
+    [
+        fun() ->
+            Path = iolist_to_binary(io_lib:format("channels.~s.~s", [Channel, Key])),
+            {error, {invalid_config, #{violations := Violations}}} =
+                topos_config:parse(#{node => ?NODE, channels => #{Channel => Settings}}),
+            ?assertMatch([#{path := Path}], Violations),
+            [#{expected := Text}] = Violations,
+            ?assertNotEqual(nomatch, string:find(Text, Expected))
+        end
+     || {Channel, Settings, Key, Expected} <- Cases
+    ] ++ [
+        fun() ->
+            {error, {invalid_config, #{count := 3}}} = topos_config:parse(#{node => ?NODE, channels => #{
+                prices => #{monotonic => true, delivery => at_most_once, order => none},
+                jobs => #{parallelism => 4, max_parallelism => 2}
+            }})
+        end,
+        fun() ->
+            {error, {invalid_config, #{violations := [#{path := <<"channels">>, expected := <<"at most 128", _/binary>>}]}}} =
+                topos_config:parse(#{node => ?NODE, channels => #{a => #{max_parallelism => 64}, b => #{max_parallelism => 64}}})
+        end
+    ].
+
+changed_channels_keep_what_was_not_said_test() ->
+    {ok, #{channels := #{jobs := Jobs}} = Config} =
+        topos_config:parse(#{node => ?NODE, channels => #{jobs => #{parallelism => 3, order => pair}}}),
+    {ok, #{jobs := Changed, data := #{parallelism := 1}, fresh := #{parallelism := 2, order := key}}} =
+        topos_config:parse_changed(Config, #{jobs => #{parallelism => 5}, fresh => 2}),
+    ?assertEqual(Jobs#{parallelism := 5}, Changed),
+    ?assertMatch(
+        {error, {invalid_config, #{count := 2}}},
+        topos_config:parse_changed(Config, #{jobs => #{max_parallelism => 2}, control => #{parallelism => 2}})
+    ).
 
 all_violations_come_together_test() ->
     {error, {invalid_config, #{count := 4, violations := Violations}}} = topos_config:parse(#{
@@ -141,7 +196,7 @@ errors_read_well_test() ->
         <<"error[TP1001]: the configuration has mistakes (3):\n"
           "  channels.data.parallelism: expected an integer in 1..64, got 0\n"
           "  chanels: is not a key: expected one of node, cluster, engine, topology, listen, cookie, channels, compression, "
-          "fault_detection, tls, insecure, contacts, metadata, limits, timeouts, forget_after (did you mean channels?)\n"
+          "fault_detection, tls, insecure, contacts, metadata, limits, timeouts, metrics, forget_after (did you mean channels?)\n"
           "  listen: expected a loopback address, or tls, or insecure = true (anyone who reaches it could enter), "
           "got \"0.0.0.0:4000\"\n"
           "  help: mend the fields named above; see docs/configuration.md">>,

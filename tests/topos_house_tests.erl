@@ -17,7 +17,8 @@ arrows() ->
         "actor" => ["base", "nif", "link"],
         "api" => ["base", "nif", "engine", "link", "overlay", "actor"],
         "compile" => ["base"],
-        "effect" => ["base", "nif", "api", "actor", "compile"]
+        "effect" => ["base", "nif", "api", "actor", "compile"],
+        "rebar3" => []
     }.
 
 %% Crate => the workspace crates it may depend on.

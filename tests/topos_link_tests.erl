@@ -23,6 +23,7 @@ link_test_() ->
              {stranger_without_the_cookie_is_a_short_guest, fun stranger_without_the_cookie_is_a_short_guest/0},
              {frames_without_the_token_are_refused, fun frames_without_the_token_are_refused/0},
              {batches_are_delivered_once, fun batches_are_delivered_once/0},
+             {nothing_is_delivered_before_its_sender_is_up, fun nothing_is_delivered_before_its_sender_is_up/0},
              {nobody_there_is_reported, fun nobody_there_is_reported/0},
              {full_queue_refuses, fun full_queue_refuses/0},
              {new_life_puts_the_old_in_doubt, fun new_life_puts_the_old_in_doubt/0},
@@ -129,6 +130,23 @@ frames_without_the_token_are_refused() ->
     #{refused_frames := Refused} = topos_local:counts(),
     ?assertEqual(1, Refused).
 
+%% The peer is sure of the link before this node is, and sends at once.
+nothing_is_delivered_before_its_sender_is_up() ->
+    ok = topos_fake_engine:use(self()),
+    {ok, Ref} = topos_partisan:subscribe(),
+    _ = register_self(),
+    Greeted = greet(peer(<<"cookie">>)),
+    ?assertMatch({connect, ?PEER, _}, engine_call(connect)),
+    ok = topos_fake_engine:tell({up, ?PEER}),
+    Eager = until_session(Greeted, now_ms() + ?WAIT),
+    ok = send_batch(Eager, {1, 0}, 1, [{here, early}]),
+    _ = sys:get_state(topos_lanes),
+    ?assertEqual([], topos_partisan:nodes()),
+    _ = until_up(Eager, now_ms() + ?WAIT),
+    First = receive {topos, Ref, Event} -> Event; {topos_test, Message} -> Message after ?WAIT -> none end,
+    ?assertMatch({up, ?PEER, 5}, First),
+    ?assertEqual(early, message()).
+
 batches_are_delivered_once() ->
     ok = topos_fake_engine:use(self()),
     Peer = meet(),
@@ -188,7 +206,7 @@ messages_not_taken_yet_are_in_doubt_too() ->
     ?assertMatch({up, _, 5}, event(Ref)),
     ok = topos_partisan:send(?PEER, anybody, hello),
     _ = batch(Peer),
-    {Lane, _} = topos_lanes:sender({?PEER, data, 0}),
+    {Lane, _} = topos_lanes:sender({?PEER, data, 0}, generation(data)),
     Monitor = monitor(process, Lane),
     true = erlang:suspend_process(Lane),
     ok = topos_link:forget(?PEER),
@@ -342,6 +360,17 @@ meet() ->
     ok = topos_fake_engine:tell({up, ?PEER}),
     until_up(Greeted, now_ms() + ?WAIT).
 
+%% It proved itself, but answers no echo.
+until_session(#peer{session = undefined, core = Core} = Peer, Deadline) ->
+    receive
+        {fake_engine, {frame, ?PEER, control, 0, topos_link, Bytes}} ->
+            {ok, Frame} = topos_frame:decode(Bytes),
+            until_session(act(topos_peer_core:frame(Frame, now_ms(), Core), Peer), Deadline)
+    after max(0, Deadline - now_ms()) -> error(no_session)
+    end;
+until_session(Peer, _Deadline) ->
+    Peer.
+
 until_up(Peer, Deadline) ->
     Next = live(Peer, 10),
     case {topos_partisan:nodes(), topos_peer_core:status(Next#peer.core), now_ms() > Deadline} of
@@ -445,3 +474,7 @@ engine_call(Name) ->
     receive {fake_engine, Call} when element(1, Call) =:= Name -> Call after ?WAIT -> error({not_called, Name}) end.
 
 now_ms() -> erlang:monotonic_time(millisecond).
+
+generation(Channel) ->
+    {ok, #{generation := Generation}} = topos_local:channel(Channel),
+    Generation.

@@ -228,4 +228,4 @@ broadcast() ->
     {ok, ok} = init(),
     ?assertMatch([{'lost@127.0.0.1', #{code := <<"TP1013">>}}],
                  perform(broadcast, [['a@127.0.0.1', 'lost@127.0.0.1', 'b@127.0.0.1'], hi])),
-    ?assert(meck:called(topos_partisan, send, ['b@127.0.0.1', topos_program, {topos_program, here(), hi}])).
+    ?assert(meck:called(topos_partisan, send, ['b@127.0.0.1', topos_program_node, {topos_program_message, here(), hi}])).

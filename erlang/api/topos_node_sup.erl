@@ -38,8 +38,11 @@ init(Given) ->
         supervisor(topos_actor_sup),
         worker(topos_link, []),
         #{id => engine, start => {?MODULE, start_engine, [Engine]}, shutdown => 10_000},
+        worker(topos_channels, []),
+        worker(topos_channel_monitor, []),
         worker(topos_overlay, []),
-        worker(topos_cluster, [])
+        worker(topos_cluster, []),
+        worker(topos_metrics_server, [])
     ],
     {ok, {#{strategy => rest_for_one, intensity => 10, period => 10}, Children}}.
 

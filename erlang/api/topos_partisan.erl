@@ -23,6 +23,8 @@
 -export([send/3, send/4, broadcast/2, broadcast/3]).
 %% Processes
 -export([spawn/2, spawn/4, monitor/1, demonitor/1]).
+%% For the other modules of the API.
+-export([started/1]).
 
 -include("topos_frame.hrl").
 
@@ -236,8 +238,7 @@ monitor(Process) -> topos_process:monitor(Process).
 -spec demonitor(reference()) -> ok | {error, topos_error:t()}.
 demonitor(Ref) -> topos_process:demonitor(Ref).
 
-%% internal
-
+%% @private Calls the function, unless there is no node or it is stopped meanwhile.
 -spec started(fun(() -> Answer)) -> Answer | {error, topos_error:t()}.
 started(Fun) ->
     case topos_local:is_started() of
@@ -255,6 +256,8 @@ started(Fun) ->
         false ->
             not_started()
     end.
+
+%% internal
 
 %% A name of 255 bytes is the longest an atom of one-byte characters has; a frame has no room for more.
 -spec name(atom() | binary()) -> binary().

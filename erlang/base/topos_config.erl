@@ -15,6 +15,8 @@
 -export([parse/1, from_file/1, from_environment/0, print/1]).
 %% For `topos_node_spec', which shares fields with a configuration.
 -export([parse_fields/3, complete_channels/2, standard_channels/0, invalid/1]).
+%% For `topos_channel', which changes channels of a running node.
+-export([parse_changed/2]).
 -export_type([t/0, ms/0]).
 
 -type ms() :: non_neg_integer().
@@ -31,6 +33,7 @@
     fault_detection := #{echo_interval := ms(), suspect_after := ms(), down_after := ms()},
     tls := undefined | #{certfile := file:filename(), keyfile := file:filename(), cacertfile := file:filename()},
     insecure := boolean(),
+    metrics := undefined | #{listen := [topos_engine:address(), ...]},
     contacts := #{node() => [topos_engine:address()]},
     metadata := topos_node_spec:metadata(),
     limits := #{
@@ -95,12 +98,16 @@ from_environment() ->
 
 %% @doc The text of a file that `from_file/1' reads back to the same configuration. It shows the cookie.
 -spec print(t()) -> unicode:chardata().
-print(#{listen := Listen, contacts := Contacts, tls := Tls} = Config) ->
+print(#{listen := Listen, contacts := Contacts, tls := Tls, metrics := Metrics} = Config) ->
     Printable = Config#{
         listen := [print_address(Address) || Address <- Listen],
         contacts := maps:map(fun(_, Addresses) -> [print_address(Address) || Address <- Addresses] end, Contacts)
     },
-    Whole = case Tls of undefined -> maps:remove(tls, Printable); _ -> Printable end,
+    Plain = case Tls of undefined -> maps:remove(tls, Printable); _ -> Printable end,
+    Whole = case Metrics of
+        undefined -> maps:remove(metrics, Plain);
+        #{listen := Where} -> Plain#{metrics := #{listen => [print_address(Address) || Address <- Where]}}
+    end,
     ["%% -*- coding: utf-8 -*-\n", io_lib:format("~tp.~n", [Whole])].
 
 %% @doc Walks a table of fields over a map or a property list: what was parsed, and the violations in the table's order.
@@ -120,7 +127,8 @@ parse_fields(Fields, Path, Term) ->
 %% @doc The channels of a node: those given, completed, and the standard ones that were not given.
 -spec complete_channels(#{atom() => #{atom() => term()}}, boolean()) -> topos_node_spec:channels().
 complete_channels(Given, Compression) ->
-    Defaults = #{parallelism => 1, monotonic => false, compression => Compression},
+    Fixed = maps:from_list([{Key, Value} || #{key := Key, default := Value} <- topos_config_schema:channel_fields()]),
+    Defaults = Fixed#{compression => Compression},
     Standard = topos_config_schema:standard_channels(),
     maps:map(
         fun(Name, Settings) ->
@@ -131,6 +139,23 @@ complete_channels(Given, Compression) ->
 
 -spec standard_channels() -> topos_node_spec:channels().
 standard_channels() -> complete_channels(#{}, false).
+
+%% @doc The channels of a configuration after those given (as `channels' of a configuration is) were added to it or
+%% adjusted; every rule holds for the result.
+-spec parse_changed(t(), term()) -> {ok, topos_node_spec:channels()} | {error, topos_error:t()}.
+parse_changed(#{channels := Old, compression := Compression} = Config, Term) ->
+    {Given, Violations} = parse_channels(<<"channels">>, Term),
+    New = case Given of
+        ?INVALID -> Old;
+        _ ->
+            Completed = maps:with(maps:keys(Given), complete_channels(Given, Compression)),
+            maps:merge(Old, maps:map(
+                fun(Name, Settings) -> maps:merge(maps:get(Name, Old, Settings), maps:get(Name, Given)) end, Completed))
+    end,
+    case Violations ++ too_many(New) ++ topos_config_rules:violations(Config#{channels := New}) of
+        [] -> {ok, New};
+        All -> {error, invalid(All)}
+    end.
 
 %% @doc The one error for a list of violations.
 -spec invalid([topos_config_value:violation()]) -> topos_error:t().
@@ -234,6 +259,14 @@ parse_channels(Path, Term) ->
                 ),
             {?INVALID, Violations}
     end.
+
+-spec too_many(#{atom() => term()}) -> [topos_config_value:violation()].
+too_many(Channels) when map_size(Channels) > ?MAX_CHANNELS ->
+    {error, Violations} =
+        topos_config_value:violation(<<"channels">>, <<"at most 64 channels">>, map_size(Channels)),
+    Violations;
+too_many(_) ->
+    [].
 
 -spec parse_channel(topos_config_value:path(), binary(), term(), {Channels, Bad}) -> {Channels, Bad} when
     Channels :: #{atom() => parsed()},

@@ -84,6 +84,8 @@ fields() ->
           meaning => <<"what this node tells its peers about itself">>},
         #{key => limits, kind => {section, limits()}, meaning => <<"bounds of queues, tables and sizes">>},
         #{key => timeouts, kind => {section, timeouts()}, meaning => <<"how long operations wait by default">>},
+        #{key => metrics, kind => {optional_section, metrics()},
+          meaning => <<"where statistics are served over HTTP: `/metrics` (Prometheus), `/stats` and `/health` (JSON)">>},
         #{key => forget_after, kind => {integer, 1_000, 30 * ?DAY}, default => ?DAY, unit => <<"ms">>,
           meaning => <<"how long a member that is `down` or `left` is remembered">>}
     ].
@@ -97,7 +99,22 @@ channel_fields() ->
         #{key => monotonic, kind => boolean, default => false,
           meaning => <<"keep only the newest message of each key; not on `control` and `data`">>},
         #{key => compression, kind => boolean, default_text => <<"the value of `compression`">>,
-          meaning => <<"compress the frames of this channel">>}
+          meaning => <<"compress the frames of this channel">>},
+        #{key => delivery, kind => {one_of, [at_least_once, at_most_once]}, default => at_least_once,
+          meaning => <<"send again what was not acknowledged, or drop it and count it as `lost`">>},
+        #{key => order, kind => {one_of, [key, pair, none]}, default => key,
+          meaning => <<"what keeps its order: messages of one key and receiver, of one sender and receiver (keys or not), "
+                       "or nothing (each message takes the next lane)">>},
+        #{key => priority, kind => {one_of, [high, normal, low]}, default => normal,
+          meaning => <<"priority of the lanes' processes, and batches in flight a lane: 16, 8 or 2">>},
+        #{key => expiry, kind => {integer, 0, ?DAY}, default => 0, unit => <<"ms">>,
+          meaning => <<"how long a message may wait to be sent before it is dropped as `expired`; 0: as long as it takes">>},
+        #{key => max_parallelism, kind => {integer, 0, 64}, default => 0, unit => <<"connections">>,
+          meaning => <<"lanes are added up to this number while messages queue, and taken away when idle; 0: never">>},
+        #{key => max_queue_messages, kind => {integer, 0, 10_000_000}, default => 0, unit => <<"messages">>,
+          meaning => <<"as `limits.max_queue_messages`, for the lanes of this channel; 0: that value">>},
+        #{key => max_queue_bytes, kind => {integer, 0, 4_294_967_296}, default => 0, unit => <<"bytes">>,
+          meaning => <<"as `limits.max_queue_bytes`, for the lanes of this channel; 0: that value">>}
     ].
 
 %% @doc The channels every node has, with what they differ in from the defaults of `channel_fields/0'.
@@ -139,6 +156,13 @@ tls() ->
         #{key => certfile, kind => file, meaning => <<"this node's certificate (PEM)">>},
         #{key => keyfile, kind => file, meaning => <<"the key of that certificate (PEM)">>},
         #{key => cacertfile, kind => file, meaning => <<"the authorities that sign peers' certificates (PEM)">>}
+    ].
+
+-spec metrics() -> [field()].
+metrics() ->
+    [
+        #{key => listen, kind => addresses, default => [{{127, 0, 0, 1}, 0}],
+          meaning => <<"port 0 takes any free port; off loopback only with `insecure`: anyone who reaches it may read">>}
     ].
 
 -spec limits() -> [field()].

@@ -218,6 +218,12 @@ entry(wrong_node) ->
     {<<"TP1033">>, "the address given for {node} is that of another node ({found})", "check the name and the address"};
 entry(not_a_node) ->
     {<<"TP1034">>, "what answers at the address given for {node} is not a node of this kind: {why}", "check the address, and that both nodes use the same engine"};
+entry(expired) ->
+    {<<"TP1035">>, "the message to {node} waited longer than its channel allows and was not sent", "send it again if it still matters, or raise the channel's expiry"};
+entry(standard_channel) ->
+    {<<"TP1036">>, "the channel {channel} cannot be closed: the bridge needs it", "close a channel that was created"};
+entry(channel_exists) ->
+    {<<"TP1037">>, "there is a channel called {channel} already", "choose another name, or reconfigure that channel"};
 entry(inbox_full) ->
     {<<"TP1070">>, "the inbox of {node} holds {limit} messages already", "take messages with recv, or raise limits.max_inbox_messages there"};
 entry(no_such_function) ->

@@ -7,7 +7,18 @@
 -export([parse/1, parse_peer/1, from_config/1, peer/1, print/1]).
 -export_type([t/0, channel/0, channels/0, metadata/0]).
 
--type channel() :: #{parallelism := 1..64, monotonic := boolean(), compression := boolean()}.
+-type channel() :: #{
+    parallelism := 1..64,
+    monotonic := boolean(),
+    compression := boolean(),
+    delivery := at_least_once | at_most_once,
+    order := key | pair | none,
+    priority := high | normal | low,
+    expiry := topos_config:ms(),
+    max_parallelism := 0..64,
+    max_queue_messages := non_neg_integer(),
+    max_queue_bytes := non_neg_integer()
+}.
 -type channels() :: #{topos_engine:channel() => channel()}.
 -type metadata() :: #{binary() => binary()}.
 

@@ -5,8 +5,7 @@
 %% not.
 %%
 %% Messages go to the process that performed `init', which has the registered name `topos_program' while the node runs, as
-%% `{topos_program, Sender, Message}'; so the limits of the link hold for its mailbox. Events come from
-%% `topos_program_node'. An error becomes a record of four texts: its code, reason, message and help.
+%% `{topos_program, Sender, Message}'. They and the events come through `topos_program_node'. An error becomes a record of four texts: its code, reason, message and help.
 -module(topos_effect_distributed).
 -behaviour(topos_handler).
 
@@ -94,11 +93,7 @@ statuses(#distributed{}) ->
     [maps:with([node, status, incarnation], Member) || Member <- value(topos_partisan:members())].
 
 -spec send(instance(), node(), term()) -> outcome().
-send(#distributed{}, Node, Message) ->
-    case topos_partisan:node() of
-        {error, _} = Error -> outcome(Error);
-        Self -> outcome(topos_partisan:send(Node, ?PROGRAM, {?PROGRAM, Self, Message}))
-    end.
+send(#distributed{}, Node, Message) -> outcome(topos_program_node:send(Node, Message)).
 
 -spec broadcast(instance(), [node()], term()) -> [{node(), error()}].
 broadcast(#distributed{} = Instance, Nodes, Message) ->

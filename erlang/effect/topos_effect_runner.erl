@@ -2,6 +2,7 @@
 %%
 %% Every operation answers `{error, Text}' in a program that was started otherwise.
 -module(topos_effect_runner).
+-behaviour(topos_handler).
 
 -export([init/2, terminate/2, portable/1]).
 -export([nodes/1, kill/2, start/2]).

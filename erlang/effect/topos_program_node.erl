@@ -2,12 +2,13 @@
 %%
 %% One process holds this, so that what comes of an event comes in the event's order: a monitor placed after a node went
 %% down is told at once, one placed before is told exactly once. It subscribes to the events of `topos_partisan', passes them
-%% to the process that started the node as `{topos_program_event, Event}', and starts a process for each callback. The node
+%% to the process that started the node as `{topos_program_event, Event}', and starts a process for each callback. Messages
+%% of other nodes come through it too ({@link send/2}), so that none overtakes the event that its sender is up. The node
 %% ends with its owner.
 -module(topos_program_node).
 -behaviour(gen_server).
 
--export([start/2, enter/1, leave/0, monitor/1, on/3, forget/1]).
+-export([start/2, enter/1, leave/0, send/2, monitor/1, on/3, forget/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 -export_type([callback/0, event/0]).
 
@@ -41,6 +42,15 @@ start(Config, Name) ->
 %% where it is in that cluster. Callbacks and monitors stay.
 -spec enter(binary()) -> ok | {error, topos_error:t()}.
 enter(Cluster) -> call({enter, Cluster}).
+
+%% @doc Sends a message to the program of that node: its owner receives `{Name, Sender, Message}', with the name it is
+%% registered as.
+-spec send(node(), term()) -> ok | {error, topos_error:t()}.
+send(Node, Message) ->
+    case topos_partisan:node() of
+        {error, _} = Error -> Error;
+        Self -> topos_partisan:send(Node, ?MODULE, {topos_program_message, Self, Message})
+    end.
 
 %% @doc Leaves the cluster and stops the node.
 -spec leave() -> ok | {error, topos_error:t()}.
@@ -116,6 +126,9 @@ handle_call({forget, Ref}, _From, #state{monitors = Monitors, callbacks = Callba
 handle_cast(_Unknown, State) -> {noreply, State}.
 
 -spec handle_info(term(), #state{}) -> {noreply, #state{}} | {stop, normal, #state{}}.
+handle_info({topos_program_message, _, _} = Message, State) ->
+    ok = pass_on(Message, State),
+    {noreply, State};
 handle_info({topos, Ref, Event}, #state{subscription = Ref} = State) ->
     ok = tell(Event, State),
     {noreply, happened(Event, State)};
@@ -125,11 +138,11 @@ handle_info(_OfAnEarlierSubscription, State) ->
     {noreply, State}.
 
 -spec terminate(term(), #state{}) -> ok.
-terminate(_Reason, #state{owner = Owner, owner_name = Name}) ->
+terminate(_Reason, #state{owner = Owner, owner_name = Name} = State) ->
     _ = whereis(Name) =:= Owner andalso unregister(Name),
     %% After a failed restart it is stopped already.
     _ = topos_partisan:stop(),
-    ok.
+    pass_on_rest(State).
 
 %% internal
 
@@ -159,6 +172,20 @@ start_node(Config) ->
 publish() ->
     #{node := Node, addresses := Addresses} = topos_partisan:cluster(),
     topos_runner:publish(Node, Addresses).
+
+-spec pass_on({topos_program_message, node(), term()}, #state{}) -> ok.
+pass_on({topos_program_message, Sender, Message}, #state{owner = Owner, owner_name = Name}) ->
+    Owner ! {Name, Sender, Message},
+    ok.
+
+%% What was delivered while the node left, and acknowledged to its sender.
+-spec pass_on_rest(#state{}) -> ok.
+pass_on_rest(#state{subscription = Ref} = State) ->
+    receive
+        {topos_program_message, _, _} = Message -> ok = pass_on(Message, State), pass_on_rest(State);
+        {topos, Ref, Event} -> ok = tell(Event, State), pass_on_rest(State)
+    after 0 -> ok
+    end.
 
 -spec tell(event(), #state{}) -> ok.
 tell(Event, #state{owner = Owner}) ->

@@ -61,6 +61,10 @@
 %% Why the last attempt to connect to a node failed; `none' while there was none, or after it succeeded. The engine goes
 %% on trying. (Asked for, not told: a peer that is away for a day would be an event a second.)
 -callback failure(node()) -> none | {failed, failure()}.
+%% These are the channels from now on. Links stay up: a channel that is new or has more lanes than before shares connections
+%% until it has its own; what was sent on a connection that is no longer needed goes out before that closes. The peers need
+%% not have the same channels.
+-callback reconfigure(topos_node_spec:channels()) -> ok.
 %% Open connections: node, channel, how many.
 -callback connections() -> [{node(), channel(), pos_integer()}].
 

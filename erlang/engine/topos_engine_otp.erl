@@ -15,7 +15,7 @@
 -include("topos_frame.hrl").
 -include_lib("kernel/include/logger.hrl").
 
--export([start_link/2, capabilities/0, addresses/0, connect/1, disconnect/1, send/5, failure/1, connections/0]).
+-export([start_link/2, capabilities/0, addresses/0, connect/1, disconnect/1, send/5, failure/1, connections/0, reconfigure/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -define(TAB, topos_engine_otp_table).
@@ -103,6 +103,10 @@ connections() ->
     Channels = topos_engine_table:get(?TAB, channels, []),
     [{Node, Channel, 1} || Node <- lists:sort(nodes(connected)), Channel <- Channels].
 
+%% @doc All channels share the one connection to a peer: a table is all there is to change.
+-spec reconfigure(topos_node_spec:channels()) -> ok.
+reconfigure(Channels) -> gen_server:call(?MODULE, {reconfigure, Channels}).
+
 %% internal
 
 -spec already_started(node()) -> topos_error:t().
@@ -131,7 +135,18 @@ init({#{node := Node, channels := Channels} = Config, Sink, Address}) ->
             {stop, {shutdown, Error}}
     end.
 
--spec handle_call(term(), gen_server:from(), #state{}) -> {reply, {error, unknown_call}, #state{}}.
+-spec handle_call(term(), gen_server:from(), #state{}) -> {reply, ok | {error, unknown_call}, #state{}}.
+handle_call({reconfigure, Channels}, _From, #state{peers = Peers, epoch = Epoch} = State) ->
+    Names = lists:sort(maps:keys(Channels)),
+    ok = topos_engine_table:set_channels(?TAB, Channels),
+    ok = topos_engine_table:put(?TAB, channels, Names),
+    ok = maps:foreach(
+        fun(Node, #peer{phase = up}) ->
+                topos_engine_table:open(?TAB, Node, maps:from_list([{Channel, Epoch} || Channel <- Names]));
+           (_, _) ->
+                ok
+        end, Peers),
+    {reply, ok, State#state{channels = Names}};
 handle_call(_Request, _From, State) -> {reply, {error, unknown_call}, State}.
 
 -spec handle_cast(term(), #state{}) -> {noreply, #state{}}.

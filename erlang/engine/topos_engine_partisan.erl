@@ -16,6 +16,13 @@
 %% Nothing here trusts Partisan's events: `on_up' is mostly missing, and its table counts connections that never shook hands. The table is
 %% looked at while a peer is being dialled; connections of peers that are up are monitored.
 %%
+%% == How channels change ==
+%% The manager crashes when a peer has more connections than its specification says, and sees no change of Partisan's
+%% configuration. So a peer that is up leaves the view, keeps its connections but those it no longer needs, which are closed, and when
+%% these are gone it enters the view again with the new specification; the manager then opens what is missing. A lane
+%% that has no connection of its own yet shares one: first of its channel, else of `data'. That a lane may so change its
+%% socket without a `down' is said in `topos_engine:reconfigure/1'; the link's sequence numbers keep the order.
+%%
 %% == What is not asked of Partisan ==
 %% Frames go straight to the connection process (`topos_partisan_api:forward/3'). A connection with 1000 frames in its
 %% queue answers `overloaded': there is no other back-pressure, and beyond some thousands its throughput collapses.
@@ -27,7 +34,7 @@
 -include("topos_frame.hrl").
 -include_lib("kernel/include/logger.hrl").
 
--export([start_link/2, capabilities/0, addresses/0, connect/1, disconnect/1, send/5, failure/1, connections/0]).
+-export([start_link/2, capabilities/0, addresses/0, connect/1, disconnect/1, send/5, failure/1, connections/0, reconfigure/1]).
 -export([inbound/2]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
@@ -57,10 +64,15 @@
     timer :: undefined | reference(),
     worker :: undefined | {pid(), reference()},
     spec :: undefined | topos_partisan_api:spec(),
+    %% Where the probe found it.
+    address :: undefined | topos_engine:address(),
     %% Monotonic, ms: when dialling ends, since when it is up.
     deadline = 0 :: integer(),
     since = 0 :: integer(),
-    lanes = #{} :: #{reference() => pid()}
+    lanes = #{} :: #{reference() => pid()},
+    %% A peer that is up while its channels change: `shrinking' until the connections it no longer needs are closed, then
+    %% `growing' until those it needs more have shaken hands.
+    changing = none :: none | shrinking | growing
 }).
 -record(state, {
     node :: node(),
@@ -104,7 +116,7 @@ disconnect(Node) -> gen_server:cast(?MODULE, {disconnect, Node}).
 -spec send(node(), topos_engine:channel(), topos_engine:lane(), Dest :: atom(), Frame :: iodata()) ->
     ok | {error, not_connected | no_such_channel | overloaded}.
 send(Node, Channel, Lane, Dest, Frame) ->
-    case topos_engine_table:link(?TAB, Node, Channel) of
+    case link_of(Node, Channel) of
         {ok, {Epoch, Lanes}} ->
             Connection = element(Lane rem tuple_size(Lanes) + 1, Lanes),
             case process_info(Connection, message_queue_len) of
@@ -132,11 +144,22 @@ connections() ->
     ),
     [{Node, Channel, Count} || {{Node, Channel}, Count} <- lists:sort(maps:to_list(Counts))].
 
+%% @doc Returns when the change has begun; `connections/0' shows how far it is.
+-spec reconfigure(topos_node_spec:channels()) -> ok.
+reconfigure(Channels) -> gen_server:call(?MODULE, {reconfigure, Channels}).
+
 %% @private Called by `topos_partisan_firewall' in the process of an inbound connection, when its peer has said its name.
 -spec inbound(pid(), node() | undefined) -> ok.
 inbound(Pid, Node) -> gen_server:cast(?MODULE, {inbound, Pid, Node}).
 
 %% internal
+
+-spec link_of(node(), topos_engine:channel()) -> {ok, {non_neg_integer(), tuple()}} | {error, not_connected | no_such_channel}.
+link_of(Node, Channel) ->
+    case topos_engine_table:link(?TAB, Node, Channel) of
+        {error, not_connected} when Channel =/= data -> topos_engine_table:link(?TAB, Node, data);
+        Answer -> Answer
+    end.
 
 -spec start_link(topos_config:t(), pid(), pos_integer()) -> {ok, pid()} | {error, topos_error:t()}.
 start_link(#{listen := Listen} = Config, Sink, Tries) ->
@@ -214,7 +237,15 @@ not_started(Error) ->
     true = unlink(parent()),
     {stop, {shutdown, Error}}.
 
--spec handle_call(term(), gen_server:from(), #state{}) -> {reply, {error, unknown_call}, #state{}}.
+-spec handle_call(term(), gen_server:from(), #state{}) -> {reply, ok | {error, unknown_call}, #state{}}.
+handle_call({reconfigure, Channels}, _From, #state{settings = Settings, peers = Peers} = State) ->
+    Layout = topos_partisan_settings:channels(Channels),
+    ok = topos_engine_table:set_channels(?TAB, Channels),
+    %% Partisan reads them when it is started again.
+    Next = State#state{
+        channels = Layout, settings = lists:keystore(channels, 1, Settings, {channels, maps:remove(undefined, Layout)})
+    },
+    {reply, ok, ticking(maps:fold(fun change/3, Next, Peers))};
 handle_call(_Request, _From, State) -> {reply, {error, unknown_call}, State}.
 
 -spec handle_cast(term(), #state{}) -> {noreply, #state{}}.
@@ -245,7 +276,7 @@ handle_cast({inbound, Pid, Node}, #state{inbound = Inbound, refs = Refs} = State
 
 -spec handle_info(term(), #state{}) -> {noreply, #state{}} | {stop, term(), #state{}}.
 handle_info({timeout, Tick, tick}, #state{tick = Tick} = State) ->
-    {noreply, ticking(close_strays(inspect_all(find_manager(listening(State)))))};
+    {noreply, ticking(close_strays(inspect_all(shrink_all(find_manager(listening(State))))))};
 handle_info({timeout, Timer, {retry, Node}}, #state{peers = Peers} = State) ->
     case Peers of
         #{Node := #peer{timer = Timer} = Peer} -> {noreply, probe(Node, Peer, State)};
@@ -351,7 +382,7 @@ set_view(#state{manager = {Manager, _}, peers = Peers, removed = Removed} = Stat
 %% Connections the manager opened before it had the latest view: it never closes any.
 -spec close_strays(#state{}) -> #state{}.
 close_strays(#state{peers = Peers} = State) ->
-    Wanted = [Node || {Node, #peer{spec = Spec}} <- maps:to_list(Peers), Spec =/= undefined],
+    Wanted = [Node || {Node, #peer{spec = Spec, phase = Phase}} <- maps:to_list(Peers), Spec =/= undefined orelse Phase =:= up],
     ok = close_later([Pid || {Pid, Node, _} <- topos_partisan_api:connections(), not lists:member(Node, Wanted)]),
     State.
 
@@ -375,6 +406,8 @@ ended(Kind, Node, Pid, Reason, #state{peers = Peers} = State) ->
             probed(Reason, Node, Peer#peer{worker = undefined}, State);
         {inspector, #{Node := #peer{phase = dialling, worker = {Pid, _}} = Peer}} ->
             inspected(Reason, Node, Peer#peer{worker = undefined}, State);
+        {inspector, #{Node := #peer{phase = up, worker = {Pid, _}} = Peer}} ->
+            adopted(Reason, Node, Peer#peer{worker = undefined}, State);
         {lane, #{Node := #peer{phase = up} = Peer}} ->
             lane_lost(Reason, Node, Peer, State);
         _ ->
@@ -387,7 +420,7 @@ probed({result, {ok, Address}}, Node, Peer, #state{channels = Channels} = State)
         [] ->
             Spec = topos_partisan_api:spec(Node, Address, Channels),
             Deadline = now_ms() + ?DIAL_TIMEOUT,
-            Dialling = set_peer(Node, Peer#peer{phase = dialling, spec = Spec, deadline = Deadline}, State),
+            Dialling = set_peer(Node, Peer#peer{phase = dialling, spec = Spec, address = Address, deadline = Deadline}, State),
             %% The first pass opens the default channel, the second one connection of each other channel.
             ticking(set_view(set_view(Dialling)));
         Old ->
@@ -414,7 +447,11 @@ wait(Node, #peer{attempts = Attempts} = Peer, State) ->
 %% Looks which connections of the peers that are being dialled have shaken hands; asking them takes time, so workers do.
 -spec inspect_all(#state{}) -> #state{}.
 inspect_all(#state{peers = Peers} = State0) ->
-    Dialled = [{Node, Peer} || {Node, #peer{phase = dialling, worker = undefined} = Peer} <- maps:to_list(Peers)],
+    Dialled = [
+        {Node, Peer}
+     || {Node, #peer{phase = Phase, changing = Changing, worker = undefined} = Peer} <- maps:to_list(Peers),
+        Phase =:= dialling orelse Changing =:= growing
+    ],
     case Dialled of
         [] ->
             State0;
@@ -460,6 +497,86 @@ up(Node, Peer, Lanes, #state{epoch = Epoch, refs = Refs} = State) ->
         State#state{refs = maps:merge(Refs, maps:map(fun(_, _) -> {lane, Node} end, Monitors))}
     ).
 
+%% Channels of a peer change
+
+-spec change(node(), #peer{}, #state{}) -> #state{}.
+change(Node, #peer{phase = up, spec = Spec} = Peer, #state{removed = Removed} = State) ->
+    Out = [Spec || Spec =/= undefined] ++ Removed,
+    Changing = Peer#peer{changing = shrinking, spec = undefined, worker = undefined},
+    ok = truncate(Node, State),
+    shrink(Node, set_view(set_peer(Node, Changing, State#state{removed = Out})));
+change(Node, #peer{phase = dialling} = Peer, State) ->
+    wait(Node, hung_up(cancel(Peer)), set_view(removed(Peer, Node, State)));
+change(_, _, State) ->
+    State.
+
+%% Nothing more is sent on connections that are to be closed.
+-spec truncate(node(), #state{}) -> ok.
+truncate(Node, #state{channels = Channels}) ->
+    Shorter = maps:map(
+        fun(Channel, {Epoch, Lanes}) ->
+            #{Channel := #{parallelism := N}} = Channels,
+            {Epoch, list_to_tuple(lists:sublist(tuple_to_list(Lanes), N))}
+        end, topos_engine_table:links(?TAB, Node)),
+    topos_engine_table:open(?TAB, Node, Shorter).
+
+-spec shrink_all(#state{}) -> #state{}.
+shrink_all(#state{peers = Peers} = State) ->
+    lists:foldl(fun shrink/2, State, [Node || {Node, #peer{changing = shrinking}} <- maps:to_list(Peers)]).
+
+%% Looks again at each tick: the manager may have opened one more before it had the view.
+-spec shrink(node(), #state{}) -> #state{}.
+shrink(Node, #state{peers = Peers, refs = Refs, channels = Channels} = State) ->
+    #{Node := #peer{lanes = Lanes, address = Address} = Peer} = Peers,
+    Mine = [{Pid, Channel} || {Pid, Of, Channel} <- topos_partisan_api:connections(), Of =:= Node],
+    case surplus(Mine, Channels) of
+        [] ->
+            Spec = topos_partisan_api:spec(Node, Address, Channels),
+            Growing = Peer#peer{changing = growing, spec = Spec, deadline = now_ms() + ?DIAL_TIMEOUT},
+            set_view(set_peer(Node, Growing, State));
+        Surplus ->
+            Monitors = [Ref || {Ref, Pid} <- maps:to_list(Lanes), lists:member(Pid, Surplus)],
+            lists:foreach(fun(Ref) -> true = demonitor(Ref, [flush]) end, Monitors),
+            ok = close_later(Surplus),
+            set_peer(Node, Peer#peer{lanes = maps:without(Monitors, Lanes)}, State#state{refs = maps:without(Monitors, Refs)})
+    end.
+
+%% The connections beyond the parallelism of their channel, those opened last first to go.
+-spec surplus([{pid(), topos_engine:channel()}], map()) -> [pid()].
+surplus(Connections, Channels) ->
+    Of = lists:foldr(
+        fun({Pid, Channel}, Acc) -> maps:update_with(Channel, fun(Pids) -> [Pid | Pids] end, [Pid], Acc) end, #{}, Connections),
+    lists:append([
+        case Channels of
+            #{Channel := #{parallelism := N}} when length(Pids) > N -> lists:nthtail(N, Pids);
+            #{Channel := _} -> [];
+            _ -> Pids
+        end
+     || {Channel, Pids} <- maps:to_list(Of)
+    ]).
+
+%% Those that have shaken hands are the lanes from now on, the older ones first as before.
+-spec adopted(term(), node(), #peer{}, #state{}) -> #state{}.
+adopted({result, Links}, Node, #peer{lanes = Known, changing = growing} = Peer, State) ->
+    #state{channels = Channels, epoch = Epoch, refs = Refs} = State,
+    Lanes = maps:map(
+        fun(Channel, #{parallelism := N}) -> lists:sublist([Pid || {Pid, Of} <- Links, Of =:= Channel], N) end, Channels),
+    Whole = maps:fold(fun(C, #{parallelism := N}, Acc) -> Acc andalso length(map_get(C, Lanes)) =:= N end, true, Channels),
+    New = lists:append(maps:values(Lanes)) -- maps:values(Known),
+    Monitors = maps:from_list([{monitor(process, Pid), Pid} || Pid <- New]),
+    Usable = maps:filter(fun(Channel, Pids) -> Channel =/= undefined andalso Pids =/= [] end, Lanes),
+    ok = topos_engine_table:open(?TAB, Node, maps:map(fun(_, Pids) -> {Epoch, list_to_tuple(Pids)} end, Usable)),
+    set_peer(
+        Node,
+        Peer#peer{lanes = maps:merge(Known, Monitors), changing = case Whole of true -> none; false -> growing end},
+        State#state{refs = maps:merge(Refs, maps:map(fun(_, _) -> {lane, Node} end, Monitors))}
+    );
+adopted({result, _}, Node, Peer, State) ->
+    set_peer(Node, Peer, State);
+adopted(Crash, Node, Peer, State) ->
+    ?LOG_ERROR(#{description => "an inspection crashed", node => Node, reason => Crash}),
+    set_peer(Node, Peer, State).
+
 -spec lane_lost(term(), node(), #peer{}, #state{}) -> #state{}.
 lane_lost(Reason, Node, #peer{since = Since, attempts = Attempts} = Peer, #state{manager = Manager} = State) ->
     case manager_lives(Manager) of
@@ -501,7 +618,7 @@ removed(#peer{spec = Spec} = Peer, Node, #state{removed = Removed} = State) ->
     set_peer(Node, hung_up(Peer), State#state{removed = [Spec | Removed]}).
 
 -spec hung_up(#peer{}) -> #peer{}.
-hung_up(Peer) -> Peer#peer{spec = undefined, lanes = #{}}.
+hung_up(Peer) -> Peer#peer{spec = undefined, lanes = #{}, changing = none}.
 
 -spec drop_lanes(#peer{}, #state{}) -> {#peer{}, #state{}}.
 drop_lanes(#peer{lanes = Lanes} = Peer, #state{refs = Refs} = State) ->
@@ -531,9 +648,15 @@ tell(Event, #state{sink = Sink}) ->
 -spec ticking(#state{}) -> #state{}.
 ticking(#state{manager = Manager, peers = Peers, tick = Old} = State) ->
     _ = Old =:= undefined orelse erlang:cancel_timer(Old),
-    Busy = Manager =:= undefined orelse lists:any(fun(#peer{phase = Phase}) -> Phase =:= dialling end, maps:values(Peers)),
+    Busy = Manager =:= undefined orelse lists:any(fun is_busy/1, maps:values(Peers)),
     Interval = case Busy of true -> ?FAST_TICK; false -> ?SLOW_TICK end,
     State#state{tick = erlang:start_timer(Interval, self(), tick)}.
+
+-spec is_busy(#peer{}) -> boolean().
+is_busy(#peer{phase = dialling}) -> true;
+is_busy(#peer{changing = shrinking}) -> true;
+is_busy(#peer{changing = growing, deadline = Deadline}) -> now_ms() < Deadline;
+is_busy(_) -> false.
 
 %% Closing waits for what a connection has queued.
 -spec close_later([pid()]) -> ok.

@@ -9,7 +9,7 @@
 %% Reading a table that does not exist (the engine is not running) finds nothing.
 -module(topos_engine_table).
 
--export([new/2, link/3, open/3, close/2, failed/3, failure/2, forget/2, put/3, get/3]).
+-export([new/2, set_channels/2, link/3, links/2, open/3, close/2, failed/3, failure/2, forget/2, put/3, get/3]).
 
 -type tab() :: atom().
 
@@ -19,6 +19,21 @@ new(Tab, Channels) ->
     Tab = ets:new(Tab, [named_table, protected, set, {read_concurrency, true}]),
     true = ets:insert(Tab, [{{channel, Channel}, Settings} || {Channel, Settings} <- maps:to_list(Channels)]),
     ok.
+
+%% @doc Replaces the channels; links of channels that are no more are closed.
+-spec set_channels(tab(), #{topos_engine:channel() => map()}) -> ok.
+set_channels(Tab, Channels) ->
+    Gone = [Channel || [Channel] <- ets:match(Tab, {{channel, '$1'}, '_'}), not is_map_key(Channel, Channels)],
+    true = ets:insert(Tab, [{{channel, Channel}, Settings} || {Channel, Settings} <- maps:to_list(Channels)]),
+    lists:foreach(
+        fun(Channel) ->
+            true = ets:delete(Tab, {channel, Channel}),
+            true = ets:match_delete(Tab, {{link, '_', Channel}, '_'})
+        end, Gone).
+
+%% @doc The open links to a node.
+-spec links(tab(), node()) -> #{topos_engine:channel() => term()}.
+links(Tab, Node) -> maps:from_list([{C, L} || [C, L] <- ets:match(Tab, {{link, Node, '$1'}, '$2'})]).
 
 %% @doc The link of a channel to a node, or why there is none.
 -spec link(tab(), node(), topos_engine:channel()) -> {ok, term()} | {error, not_connected | no_such_channel}.

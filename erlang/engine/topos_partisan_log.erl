@@ -43,9 +43,12 @@ filter(#{msg := {report, #{description := Description, channel := _}}}, _) when
     Description =:= "Node failed to connect"; Description =:= "Connection closed"
 ->
     stop;
-filter(#{msg := {_Format, [_Pid, {badarg, [{ets, _, _, _}, {partisan_monitor, _, _, _} | _]}]}}, _) ->
+filter(#{msg := {_Format, [_Pid, {badarg, [{ets, _, _, _} | Callers]}]}}, _) ->
     %% Partisan's monitors learn of a lost node in processes of their own, which may find its tables gone when it stops.
-    stop;
+    case lists:keymember(partisan_monitor, 1, Callers) of
+        true -> stop;
+        false -> ignore
+    end;
 filter(_Event, _) ->
     ignore.
 

@@ -54,7 +54,8 @@ environment(#{node := Node, channels := Channels, tls := Tls}, [{FirstIp, FirstP
 -spec channels(topos_node_spec:channels()) -> map().
 channels(Channels) ->
     Default = #{parallelism => 1, monotonic => false, compression => false},
-    maps:put(undefined, Default, maps:map(fun(_, Settings) -> Settings#{monotonic => false} end, Channels)).
+    Known = maps:keys(Default),
+    maps:put(undefined, Default, maps:map(fun(_, Settings) -> (maps:with(Known, Settings))#{monotonic => false} end, Channels)).
 
 %% @doc What a client connects with: its own certificate, and the peer's verified against the same authority.
 %%

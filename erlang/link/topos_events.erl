@@ -73,6 +73,12 @@ handle_call(Request, _From, State) ->
 -spec handle_cast(term(), state()) -> {noreply, state()}.
 handle_cast({publish, Event}, State) ->
     _ = [Pid ! {topos, Ref, Event} || {Ref, {message, Pid, _}} <- maps:to_list(State)],
+    %% Only now: a message of the node comes behind the event that the node is up.
+    ok = case Event of
+        {up, Node, Incarnation} -> topos_lanes:announced(Node, Incarnation);
+        {down, Node, _} -> topos_lanes:silenced(Node);
+        _ -> ok
+    end,
     {noreply, State};
 handle_cast({transition, Edge, Node}, State) ->
     _ = [Worker ! {call, Node}

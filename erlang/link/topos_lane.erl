@@ -5,7 +5,7 @@
 
 -include("topos_frame.hrl").
 
--export([send/4, close_room/1, release_room/3, has_room/1, failure/3]).
+-export([send/4, new_room/0, close_room/1, release_room/3, has_room/2, left/2, queue/1, failure/3]).
 -export_type([destination/0, options/0]).
 
 %% A kind of destination (`topos_frame.hrl') and what it means to its kind.
@@ -14,8 +14,10 @@
 -type options() :: #{
     channel => atom(), key => term(), wait => non_neg_integer(), ack => boolean(), timeout => pos_integer()
 }.
-%% The room of a lane that is gone: no sender can ever fill it, and every caller sees that.
+%% The room of a lane that takes no more: no sender can ever fill it, and every caller sees that. What callers that were
+%% refused give back, and what the lane still finishes, takes it below this value, but never to a half of it.
 -define(CLOSED, (1 bsl 60)).
+-define(IS_CLOSED(Messages), (Messages >= ?CLOSED div 2)).
 
 %% @doc Sends to a destination on a node, this one included. For guarantees and errors see `topos_partisan:send/4'.
 -spec send(node(), destination(), term(), options()) -> ok | {error, topos_error:t()}.
@@ -35,8 +37,24 @@ send(Node, Destination, Message, Options) ->
 -spec close_room(atomics:atomics_ref()) -> closed | non_neg_integer().
 close_room(Room) ->
     case atomics:exchange(Room, 1, ?CLOSED) of
-        N when N >= ?CLOSED -> closed;
+        N when ?IS_CLOSED(N) -> closed;
         N -> max(N, 0)
+    end.
+
+%% @doc A room: messages and bytes in the queue, and what `topos_lane_meter' shows.
+-spec new_room() -> atomics:atomics_ref().
+new_room() -> atomics:new(5, []).
+
+%% @doc How many of the messages that were in a room when it was closed have not been released since. Never too few.
+-spec left(atomics:atomics_ref(), non_neg_integer()) -> integer().
+left(Room, AtClosing) -> AtClosing + atomics:get(Room, 1) - ?CLOSED.
+
+%% @doc Messages and bytes in a room that is open.
+-spec queue(atomics:atomics_ref()) -> {non_neg_integer(), non_neg_integer()} | closed.
+queue(Room) ->
+    case atomics:get(Room, 1) of
+        N when ?IS_CLOSED(N) -> closed;
+        N -> {max(0, N), max(0, atomics:get(Room, 2))}
     end.
 
 -spec release_room(atomics:atomics_ref(), non_neg_integer(), non_neg_integer()) -> ok.
@@ -44,9 +62,8 @@ release_room(Room, Messages, Bytes) ->
     ok = atomics:sub(Room, 1, Messages),
     atomics:sub(Room, 2, Bytes).
 
--spec has_room(atomics:atomics_ref()) -> boolean().
-has_room(Room) ->
-    #{max_queue_messages := MaxMessages, max_queue_bytes := MaxBytes} = topos_local:hot(),
+-spec has_room(atomics:atomics_ref(), topos_local:channel()) -> boolean().
+has_room(Room, #{max_queue_messages := MaxMessages, max_queue_bytes := MaxBytes}) ->
     atomics:get(Room, 1) < MaxMessages andalso atomics:get(Room, 2) < MaxBytes.
 
 %% @doc The error for a record that the peer reported as not delivered.
@@ -105,12 +122,12 @@ local({Kind, Name} = Destination, Message) ->
     end.
 
 -spec on_channel(topos_local:hot(), node(), destination(), binary(), options()) -> ok | {error, topos_error:t()}.
-on_channel(#{channels := Channels} = Hot, Node, {_, Name} = Destination, Record, Options) ->
+on_channel(#{channels := Channels}, Node, {_, Name} = Destination, Record, Options) ->
     Channel = maps:get(channel, Options, data),
     case Channels of
-        #{Channel := {Lanes, Monotonic}} ->
+        #{Channel := #{parallelism := Lanes, monotonic := Monotonic, order := Order} = Settings} ->
             Key = maps:get(key, Options, self()),
-            Index = case Lanes of 1 -> 0; _ -> erlang:phash2({Key, Name}, Lanes) end,
+            Index = case Lanes of 1 -> 0; _ -> index(Order, Key, Name, Lanes) end,
             %% Only a key that the caller gave says that a newer message may take the place of an older one.
             Newest = case Monotonic of true when is_map_key(key, Options) -> {Key, Name}; _ -> undefined end,
             Item = {Record, Newest, Destination},
@@ -118,42 +135,65 @@ on_channel(#{channels := Channels} = Hot, Node, {_, Name} = Destination, Record,
                 #{wait := Wait} when Wait > 0 -> now_ms() + Wait;
                 _ -> none
             end,
-            in_lane(Hot, {Node, Channel, Index}, Item, Deadline, Options);
+            in_lane(Settings, {Node, Channel, Index}, Item, Deadline, Options);
         _ ->
             {error, topos_error:new(no_such_channel, #{channel => Channel, known => lists:sort(maps:keys(Channels))})}
     end.
 
--spec in_lane(topos_local:hot(), topos_lanes:key(), {binary(), term(), destination()}, integer() | none, options()) ->
+-spec index(key | pair | none, term(), binary(), pos_integer()) -> topos_engine:lane().
+index(key, Key, Name, Lanes) -> erlang:phash2({Key, Name}, Lanes);
+index(pair, _, Name, Lanes) -> erlang:phash2({self(), Name}, Lanes);
+index(none, _, _, Lanes) -> erlang:phash2(erlang:unique_integer(), Lanes).
+
+-spec in_lane(topos_local:channel(), topos_lanes:key(), {binary(), term(), destination()}, integer() | none, options()) ->
     ok | {error, topos_error:t()}.
-in_lane(Hot, {Node, Channel, _} = Key, {Record, Newest, Destination} = Item, Deadline, Options) ->
-    {Pid, Room} = topos_lanes:sender(Key),
-    case take_room(Hot, Room, byte_size(Record)) of
-        ok ->
-            ok = topos_local:count(sent),
-            case Options of
-                #{ack := true} ->
-                    acknowledged(Pid, Node, {Record, Newest, Destination}, Options);
-                _ ->
-                    Pid ! {topos_item, Record, Newest, undefined, Destination},
-                    ok
+in_lane(#{generation := Generation} = Settings, {Node, Channel, _} = Key, {Record, Newest, Destination} = Item, Deadline, Options) ->
+    case topos_lanes:sender(Key, Generation) of
+        {Pid, Room} ->
+            case take_room(Settings, Room, byte_size(Record)) of
+                ok ->
+                    ok = topos_local:count(sent),
+                    case Options of
+                        #{ack := true} ->
+                            acknowledged(Pid, Node, {Record, Newest, Destination}, Options);
+                        _ ->
+                            Pid ! {topos_item, Record, Newest, undefined, Destination},
+                            ok
+                    end;
+                closed ->
+                    changed(Generation, Node, Channel, Item, Deadline, Options);
+                full when is_integer(Deadline) ->
+                    case await_room(Pid, Deadline) of
+                        room -> in_lane(Settings, Key, Item, Deadline, Options);
+                        timeout -> overloaded(Node, Channel)
+                    end;
+                full ->
+                    overloaded(Node, Channel)
             end;
-        closed ->
+        stale ->
+            changed(Generation, Node, Channel, Item, Deadline, Options)
+    end.
+
+%% The lane takes no more: because its channel was changed, then the message goes by the new settings; or because the peer
+%% is gone.
+-spec changed(integer(), node(), atom(), {binary(), term(), destination()}, integer() | none, options()) ->
+    ok | {error, topos_error:t()}.
+changed(Generation, Node, Channel, {Record, _, Destination}, Deadline, Options) ->
+    case topos_local:channel(Channel) of
+        {ok, #{generation := Generation}} ->
             {error, topos_error:new(not_connected, #{node => Node, status => down})};
-        full when is_integer(Deadline) ->
-            case await_room(Pid, Deadline) of
-                room -> in_lane(Hot, Key, Item, Deadline, Options);
-                timeout -> overloaded(Node, Channel)
-            end;
-        full ->
-            overloaded(Node, Channel)
+        _ ->
+            Left = case Deadline of none -> Options; _ -> Options#{wait => max(0, Deadline - now_ms())} end,
+            on_channel(topos_local:hot(), Node, Destination, Record, Left)
     end.
 
 -spec overloaded(node(), atom()) -> {error, topos_error:t()}.
 overloaded(Node, Channel) ->
     ok = topos_local:count(overloaded),
+    ok = topos_channel_stats:bump(Node, Channel, overloaded, 1),
     {error, topos_error:new(overloaded, #{node => Node, channel => Channel})}.
 
--spec take_room(topos_local:hot(), atomics:atomics_ref(), pos_integer()) -> ok | full | closed.
+-spec take_room(topos_local:channel(), atomics:atomics_ref(), pos_integer()) -> ok | full | closed.
 take_room(#{max_queue_messages := MaxMessages, max_queue_bytes := MaxBytes}, Room, Bytes) ->
     Messages = atomics:add_get(Room, 1, 1),
     Held = atomics:add_get(Room, 2, Bytes),
@@ -163,7 +203,7 @@ take_room(#{max_queue_messages := MaxMessages, max_queue_bytes := MaxBytes}, Roo
             ok;
         false ->
             ok = release_room(Room, 1, Bytes),
-            case Messages >= ?CLOSED of true -> closed; false -> full end
+            case ?IS_CLOSED(Messages) of true -> closed; false -> full end
     end.
 
 %% The sender tells when there is room; several callers may then race for it.
@@ -200,6 +240,7 @@ acknowledged(Pid, Node, {Record, Newest, Destination}, Options) ->
 -spec outcome(topos_lane_out:result(), node(), destination()) -> ok | {error, topos_error:t()}.
 outcome(ok, _, _) -> ok;
 outcome({failed, Reason}, Node, Destination) -> {error, failure(Reason, Node, Destination)};
+outcome(expired, Node, _) -> {error, topos_error:new(expired, #{node => Node})};
 outcome(Result, Node, _) -> {error, topos_error:new(Result, #{node => Node})}.
 
 -spec target(destination()) -> term().

@@ -10,13 +10,20 @@
 %% (it gave this node up while this node lived on): what it may or may not have seen is given up as in doubt, and a new
 %% stream begins.
 %%
-%% An item with a key (monotonic channels) gives way to a later item of its key as long as it has not been put in a batch.
+%% An item with a key (monotonic channels) gives way to a later item of its key as long as it has not been put in a batch:
+%% the later one takes its place in the queue, so a key that changes all the time is still sent, and the queue holds one
+%% item a key.
+%%
+%% A lane that is not `reliable' (at most once) sends nothing twice: where another lane would send again, this one gives
+%% up what was not acknowledged and begins a new stream. With an `expiry', an item that waited longer in the queue is
+%% dropped; once in a batch it is not.
 %%
 %% Effects, in order:
 %% <ul>
 %% <li>`{send, Stream, Sequence, [Record]}': put the batch on the wire</li>
 %% <li>`{settle, Notify, Result}': the outcome of an item whose `notify' is not `undefined': `ok',
-%%     `superseded', `{failed, Reason}' as the receiver reported it, or `in_doubt'</li>
+%%     `superseded', `expired', `{failed, Reason}' as the receiver reported it, or `in_doubt'</li>
+%% <li>`{dropped, superseded | expired | lost, Items}': so many items ended otherwise than acknowledged or in doubt</li>
 %% <li>`{failed, Reason, Item}': the same report for an item without `notify'</li>
 %% <li>`{release, Items, Bytes}': so much room in the queue is free again</li>
 %% <li>`{in_doubt, Items}': these were given up, sent or not</li>
@@ -25,19 +32,21 @@
 
 -export([new/2, enqueue/3, opened/2, closed/1, ack/5, tick/2, give_up/1]).
 -export([queued/1, unacknowledged/1, is_idle/1, next_timeout/1]).
--export_type([t/0, item/0, effect/0, options/0, result/0]).
+-export_type([t/0, item/0, effect/0, options/0, result/0, drop/0]).
 
 -type item() :: #{record := binary(), notify := term(), key := term(), destination => topos_lane:destination()}.
--type result() :: ok | superseded | {failed, byte()} | in_doubt.
+-type result() :: ok | superseded | expired | {failed, byte()} | in_doubt.
+-type drop() :: superseded | expired | lost.
 -type effect() ::
     {send, topos_frame:stream(), pos_integer(), [binary()]}
     | {settle, term(), result()}
     | {failed, byte(), item()}
     | {release, pos_integer(), non_neg_integer()}
+    | {dropped, drop(), pos_integer()}
     | {in_doubt, pos_integer()}.
 -type options() :: #{
     window => pos_integer(), max_batch => pos_integer(), max_batch_bytes => pos_integer(),
-    rto => pos_integer(), max_rto => pos_integer()
+    rto => pos_integer(), max_rto => pos_integer(), reliable => boolean(), expiry => pos_integer() | infinity
 }.
 -record(batch, {sequence :: pos_integer(), items :: [item()]}).
 -record(lane, {
@@ -46,10 +55,10 @@
     receiver = 0 :: non_neg_integer(),
     open = false :: boolean(),
     next = 1 :: pos_integer(),
-    queue = queue:new() :: queue:queue({non_neg_integer(), item()}),
-    %% Serial number of the next item to be queued; the newest item of each key.
-    serial = 0 :: non_neg_integer(),
-    newest = #{} :: #{term() => non_neg_integer()},
+    %% When each expires, and the item or its key.
+    queue = queue:new() :: queue:queue({integer() | infinity, {item, item()} | {key, term()}}),
+    %% The newest item of each key that waits.
+    newest = #{} :: #{term() => item()},
     sent = queue:new() :: queue:queue(#batch{}),
     unacknowledged = 0 :: non_neg_integer(),
     %% After which cumulative acknowledgement a reported gap was answered already.
@@ -63,17 +72,22 @@
 %% @doc A lane that is closed and empty. A stream's number must be higher than that of any earlier stream of the lane.
 -spec new(Stream :: non_neg_integer(), options()) -> t().
 new(Stream, Options) ->
-    Defaults = #{window => 8, max_batch => 128, max_batch_bytes => 65536, rto => 1000, max_rto => 8000},
+    Defaults = #{window => 8, max_batch => 128, max_batch_bytes => 65536, rto => 1000, max_rto => 8000,
+                 reliable => true, expiry => infinity},
     #{rto := Rto} = All = maps:merge(Defaults, Options),
     #lane{stream = Stream, options = All, backoff = Rto}.
 
 -spec enqueue([item()], integer(), t()) -> {t(), [effect()]}.
-enqueue(Items, Now, Lane) -> pump(Now, lists:foldl(fun queue_item/2, Lane, Items), []).
+enqueue(Items, Now, #lane{options = #{expiry := Expiry}} = Lane) ->
+    Expires = expires(Expiry, Now),
+    {Queued, Replaced} = lists:foldl(fun(Item, Acc) -> queue_item(Item, Expires, Acc) end, {Lane, []}, Items),
+    pump(Now, Queued, dropped(superseded, lists:reverse(Replaced))).
 
 %% @doc The link carries frames (again): what is unacknowledged goes out once more, then what is queued.
 -spec opened(integer(), t()) -> {t(), [effect()]}.
 opened(Now, Lane) ->
-    pump(Now, (rearm(Now, reset_backoff(Lane)))#lane{open = true, repaired = none}, resend(Lane)).
+    {Recovered, Effects} = recover(reset_backoff(Lane)),
+    pump(Now, (rearm(Now, Recovered))#lane{open = true, repaired = none}, Effects).
 
 -spec closed(t()) -> t().
 closed(Lane) -> Lane#lane{open = false, deadline = infinity}.
@@ -98,18 +112,15 @@ ack(_, _, _, _, Lane) ->
 
 %% @doc To be called when `next_timeout/1' is reached.
 -spec tick(integer(), t()) -> {t(), [effect()]}.
-tick(Now, #lane{open = true, deadline = Deadline, backoff = Backoff, options = #{max_rto := Max}} = Lane) when
-    is_integer(Deadline), Now >= Deadline
-->
-    Slower = Lane#lane{backoff = min(2 * Backoff, Max)},
-    {rearm(Now, Slower), resend(Lane)};
-tick(_Now, Lane) ->
-    {Lane, []}.
+tick(Now, Lane) ->
+    {Fresh, Expired} = expire(Now, Lane, []),
+    {Resent, Effects} = retransmit(Now, Fresh),
+    pump(Now, Resent, dropped(expired, Expired) ++ Effects).
 
 %% @doc The peer's life ended: nothing will ever be acknowledged.
 -spec give_up(t()) -> [effect()].
 give_up(Lane) ->
-    doubt(unacknowledged_items(Lane) ++ [I || {_, I} <- queue:to_list(Lane#lane.queue)]).
+    doubt(unacknowledged_items(Lane) ++ [waiting(Entry, Lane) || {_, Entry} <- queue:to_list(Lane#lane.queue)]).
 
 %% @doc Items waiting for credit.
 -spec queued(t()) -> non_neg_integer().
@@ -124,20 +135,74 @@ is_idle(Lane) -> queued(Lane) =:= 0 andalso unacknowledged(Lane) =:= 0.
 
 %% @doc The time at which `tick/2' has something to do.
 -spec next_timeout(t()) -> integer() | infinity.
-next_timeout(#lane{deadline = Deadline}) -> Deadline.
+next_timeout(#lane{deadline = Deadline, options = #{expiry := infinity}}) -> Deadline;
+next_timeout(#lane{deadline = Deadline, queue = Queue}) ->
+    %% The first to come is the first to expire. An atom is greater than any integer.
+    case queue:peek(Queue) of
+        {value, {Expires, _}} -> min(Deadline, Expires);
+        empty -> Deadline
+    end.
 
 %% internal
 
--spec queue_item(item(), t()) -> t().
-queue_item(#{key := Key} = Item, #lane{queue = Queue, serial = Serial, newest = Newest} = Lane) ->
-    Known = case Key of undefined -> Newest; _ -> Newest#{Key => Serial} end,
-    Lane#lane{queue = queue:in({Serial, Item}, Queue), serial = Serial + 1, newest = Known}.
+-spec queue_item(item(), integer() | infinity, {t(), [item()]}) -> {t(), [item()]}.
+queue_item(#{key := undefined} = Item, Expires, {#lane{queue = Queue} = Lane, Replaced}) ->
+    {Lane#lane{queue = queue:in({Expires, {item, Item}}, Queue)}, Replaced};
+queue_item(#{key := Key} = Item, Expires, {#lane{queue = Queue, newest = Newest} = Lane, Replaced}) ->
+    case Newest of
+        #{Key := Older} -> {Lane#lane{newest = Newest#{Key := Item}}, [Older | Replaced]};
+        _ -> {Lane#lane{queue = queue:in({Expires, {key, Key}}, Queue), newest = Newest#{Key => Item}}, Replaced}
+    end.
+
+-spec waiting({item, item()} | {key, term()}, t()) -> item().
+waiting({item, Item}, _) -> Item;
+waiting({key, Key}, #lane{newest = Newest}) -> map_get(Key, Newest).
+
+-spec taken({item, item()} | {key, term()}, t()) -> t().
+taken({item, _}, Lane) -> Lane;
+taken({key, Key}, #lane{newest = Newest} = Lane) -> Lane#lane{newest = maps:remove(Key, Newest)}.
+
+-spec expires(pos_integer() | infinity, integer()) -> integer() | infinity.
+expires(infinity, _) -> infinity;
+expires(Expiry, Now) -> Now + Expiry.
+
+%% Drops what waited too long; the first in the queue waited longest.
+-spec expire(integer(), t(), [item()]) -> {t(), [item()]}.
+expire(_Now, #lane{options = #{expiry := infinity}} = Lane, Expired) ->
+    {Lane, Expired};
+expire(Now, #lane{queue = Queue} = Lane, Expired) ->
+    case queue:peek(Queue) of
+        {value, {Expires, Entry}} when Expires =< Now ->
+            expire(Now, taken(Entry, Lane#lane{queue = queue:drop(Queue)}), [waiting(Entry, Lane) | Expired]);
+        _ ->
+            {Lane, lists:reverse(Expired)}
+    end.
+
+-spec retransmit(integer(), t()) -> {t(), [effect()]}.
+retransmit(Now, #lane{open = true, deadline = Deadline, backoff = Backoff, options = #{max_rto := Max}} = Lane) when
+    is_integer(Deadline), Now >= Deadline
+->
+    {Recovered, Effects} = recover(Lane#lane{backoff = min(2 * Backoff, Max)}),
+    {rearm(Now, Recovered), Effects};
+retransmit(_Now, Lane) ->
+    {Lane, []}.
+
+%% What is unacknowledged goes out again, or is lost where nothing may go out twice.
+-spec recover(t()) -> {t(), [effect()]}.
+recover(#lane{options = #{reliable := true}} = Lane) ->
+    {Lane, resend(Lane)};
+recover(#lane{unacknowledged = 0} = Lane) ->
+    {Lane, []};
+recover(Lane) ->
+    Items = unacknowledged_items(Lane),
+    {fresh_stream(Lane), settled(in_doubt, Items) ++ [{dropped, lost, length(Items)} | release(Items)]}.
 
 %% Sends batches while there is credit and something to send.
 -spec pump(integer(), t(), [effect()]) -> {t(), [effect()]}.
 pump(Now, #lane{open = true, unacknowledged = Sent, options = #{window := Window}} = Lane, Effects) when Sent < Window ->
-    {Items, Dropped, Cut} = cut(Lane),
-    All = Effects ++ superseded(Dropped),
+    {Current, Expired} = expire(Now, Lane, []),
+    {Items, Cut} = cut(Current),
+    All = Effects ++ dropped(expired, Expired),
     case Items of
         [] ->
             {Cut, All};
@@ -151,30 +216,28 @@ pump(Now, #lane{open = true, unacknowledged = Sent, options = #{window := Window
 pump(_Now, Lane, Effects) ->
     {Lane, Effects}.
 
--spec cut(t()) -> {[item()], Superseded :: [item()], t()}.
-cut(#lane{options = #{max_batch := Max, max_batch_bytes := MaxBytes}} = Lane) -> cut(Max, MaxBytes, [], [], Lane).
+-spec cut(t()) -> {[item()], t()}.
+cut(#lane{options = #{max_batch := Max, max_batch_bytes := MaxBytes}} = Lane) -> cut(Max, MaxBytes, [], Lane).
 
--spec cut(non_neg_integer(), integer(), [item()], [item()], t()) -> {[item()], [item()], t()}.
-cut(Room, Bytes, Items, Dropped, Lane) when Room =:= 0; Bytes =< 0 ->
-    {lists:reverse(Items), lists:reverse(Dropped), Lane};
-cut(Room, Bytes, Items, Dropped, #lane{queue = Queue, newest = Newest} = Lane) ->
+-spec cut(non_neg_integer(), integer(), [item()], t()) -> {[item()], t()}.
+cut(Room, Bytes, Items, Lane) when Room =:= 0; Bytes =< 0 ->
+    {lists:reverse(Items), Lane};
+cut(Room, Bytes, Items, #lane{queue = Queue} = Lane) ->
     case queue:out(Queue) of
         {empty, _} ->
-            {lists:reverse(Items), lists:reverse(Dropped), Lane};
-        {{value, {Serial, #{record := Record, key := Key} = Item}}, Rest} ->
-            case Newest of
-                #{Key := Newer} when Newer > Serial ->
-                    cut(Room, Bytes, Items, [Item | Dropped], Lane#lane{queue = Rest});
-                _ ->
-                    %% A batch takes its first item whatever its size.
-                    Left = Bytes - byte_size(Record),
-                    Taken = Lane#lane{queue = Rest, newest = maps:remove(Key, Newest)},
-                    cut(Room - 1, Left, [Item | Items], Dropped, Taken)
-            end
+            {lists:reverse(Items), Lane};
+        {{value, {_, Entry}}, Rest} ->
+            %% A batch takes its first item whatever its size.
+            #{record := Record} = Item = waiting(Entry, Lane),
+            cut(Room - 1, Bytes - byte_size(Record), [Item | Items], taken(Entry, Lane#lane{queue = Rest}))
     end.
 
--spec superseded([item()]) -> [effect()].
-superseded(Items) -> [{settle, N, superseded} || #{notify := N} <- Items, N =/= undefined] ++ release(Items).
+-spec dropped(superseded | expired, [item()]) -> [effect()].
+dropped(_Why, []) -> [];
+dropped(Why, Items) -> settled(Why, Items) ++ [{dropped, Why, length(Items)} | release(Items)].
+
+-spec settled(result(), [item()]) -> [effect()].
+settled(Result, Items) -> [{settle, N, Result} || #{notify := N} <- Items, N =/= undefined].
 
 -spec drop_acknowledged(non_neg_integer(), [topos_frame:failure()], t()) -> {t(), [effect()]}.
 drop_acknowledged(Cumulative, Failures, #lane{sent = Sent} = Lane) ->
@@ -219,21 +282,21 @@ repair(false, _, Now, #lane{deadline = infinity, open = true} = Lane) -> {rearm(
 repair(false, _, _, Lane) -> {Lane, []};
 repair(true, Cumulative, _, #lane{repaired = Cumulative} = Lane) -> {Lane, []};
 repair(true, Cumulative, Now, #lane{open = true, next = Next, unacknowledged = N} = Lane) when Cumulative =:= Next - 1 - N ->
-    {rearm(Now, Lane#lane{repaired = Cumulative}), resend(Lane)};
+    {Recovered, Effects} = recover(Lane#lane{repaired = Cumulative}),
+    {rearm(Now, Recovered), Effects};
 repair(true, _, Now, #lane{deadline = infinity, open = true} = Lane) -> {rearm(Now, Lane), []};
 repair(true, _, _, Lane) -> {Lane, []}.
 
 -spec restart(t()) -> {t(), [effect()]}.
-restart(#lane{stream = Stream} = Lane) ->
-    Items = unacknowledged_items(Lane),
-    Fresh = reset_backoff(Lane#lane{
-        stream = Stream + 1, next = 1, sent = queue:new(), unacknowledged = 0, repaired = none, deadline = infinity
-    }),
-    {Fresh, doubt(Items)}.
+restart(Lane) -> {reset_backoff(fresh_stream(Lane)), doubt(unacknowledged_items(Lane))}.
+
+-spec fresh_stream(t()) -> t().
+fresh_stream(#lane{stream = Stream} = Lane) ->
+    Lane#lane{stream = Stream + 1, next = 1, sent = queue:new(), unacknowledged = 0, repaired = none, deadline = infinity}.
 
 -spec doubt([item()]) -> [effect()].
 doubt(Items) ->
-    [{settle, N, in_doubt} || #{notify := N} <- Items, N =/= undefined]
+    settled(in_doubt, Items)
         ++ [{in_doubt, length(Items)} || Items =/= []]
         ++ release(Items).
 

@@ -12,6 +12,7 @@
     node :: node(),
     incarnation :: topos_incarnation:t(),
     lane_id :: topos_frame:lane_id(),
+    row :: topos_channel_stats:row(),
     core :: topos_lane_in:t()
 }).
 -type state() :: #state{}.
@@ -23,9 +24,13 @@
 start_link(Key) -> gen_server:start_link(?MODULE, Key, []).
 
 -spec init({node(), topos_incarnation:t(), topos_frame:lane_id()}) -> {ok, state()}.
-init({Node, Incarnation, Lane}) ->
+init({Node, Incarnation, {Name, _} = Lane}) ->
+    Channel = known_channel(Name),
+    ok = topos_lane_sender:prioritise(Channel),
     Core = topos_lane_in:new(erlang:unique_integer([monotonic, positive])),
-    {ok, #state{node = Node, incarnation = Incarnation, lane_id = Lane, core = Core}}.
+    {ok, #state{
+        node = Node, incarnation = Incarnation, lane_id = Lane, row = topos_channel_stats:row(Node, Channel), core = Core
+    }}.
 
 -spec handle_call(term(), gen_server:from(), state()) -> {reply, ok, state()}.
 handle_call(_, _From, State) -> {reply, ok, State}.
@@ -42,6 +47,15 @@ handle_info(_, State) ->
     {noreply, State}.
 
 %% internal
+
+%% A name that came in a frame becomes no atom.
+-spec known_channel(binary()) -> topos_channel_stats:channel().
+known_channel(Name) ->
+    #{channels := Channels} = topos_local:hot(),
+    case [Channel || Channel <- maps:keys(Channels), atom_to_binary(Channel) =:= Name] of
+        [Channel] -> Channel;
+        [] -> Name
+    end.
 
 -spec batches(pos_integer(), none | topos_lane_in:ack(), topos_frame:stream(), non_neg_integer(), [binary()], state()) ->
     {none | topos_lane_in:ack(), state()}.
@@ -70,7 +84,9 @@ more(Left, Ack, State) ->
     end.
 
 -spec deliver([binary()], state()) -> [{non_neg_integer(), byte()}].
-deliver(Records, #state{node = Node, incarnation = Incarnation}) ->
+deliver(Records, #state{node = Node, incarnation = Incarnation, row = Row}) ->
+    ok = topos_channel_stats:add(messages_in, length(Records), Row),
+    ok = topos_channel_stats:add(bytes_in, iolist_size(Records), Row),
     From = {Node, Incarnation},
     {Failed, Count} = lists:foldl(
         fun(Record, {Acc, Index}) ->

@@ -4,14 +4,20 @@
 
 -include("topos_frame.hrl").
 
--export([start_link/2]).
+-export([start_link/3, prioritise/1, window/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 -record(state, {
     key :: topos_lanes:key(),
     lane_id :: topos_frame:lane_id(),
     room :: atomics:atomics_ref(),
+    settings :: topos_local:channel(),
     core :: topos_lane_out:t(),
+    meter :: topos_lane_meter:t(),
+    %% Until lanes of an earlier generation are finished.
+    held = true :: boolean(),
+    %% A lane of an earlier generation: how many messages were in its room when that was closed.
+    retiring = false :: false | non_neg_integer(),
     timer = undefined :: {reference(), integer()} | undefined,
     waiting = [] :: [reference()]
 }).
@@ -20,19 +26,39 @@
 %% Items taken from the mailbox before anything is sent: a few batches.
 -define(DRAIN, 512).
 
--spec start_link(topos_lanes:key(), atomics:atomics_ref()) -> {ok, pid()} | {error, term()}.
-start_link(Key, Room) -> gen_server:start_link(?MODULE, {Key, Room}, []).
+-spec start_link(topos_lanes:key(), atomics:atomics_ref(), topos_local:channel()) -> {ok, pid()} | {error, term()}.
+start_link(Key, Room, Settings) -> gen_server:start_link(?MODULE, {Key, Room, Settings}, []).
 
--spec init({topos_lanes:key(), atomics:atomics_ref()}) -> {ok, state()}.
-init({{_, Channel, Index} = Key, Room}) ->
+%% @doc Gives the calling process the priority of a channel; of one that this node does not have: normal.
+-spec prioritise(topos_channel_stats:channel()) -> ok.
+prioritise(Channel) ->
+    case topos_local:hot() of
+        #{channels := #{Channel := #{priority := Priority}}} ->
+            _ = process_flag(priority, Priority),
+            ok;
+        _ ->
+            ok
+    end.
+
+%% @doc Batches that a lane of a channel has in flight at most.
+-spec window(topos_local:channel()) -> pos_integer().
+window(#{priority := high}) -> 16;
+window(#{priority := normal}) -> 8;
+window(#{priority := low}) -> 2.
+
+-spec init({topos_lanes:key(), atomics:atomics_ref(), topos_local:channel()}) -> {ok, state()}.
+init({{Node, Channel, Index} = Key, Room, #{priority := Priority} = Settings}) ->
     _ = process_flag(message_queue_data, off_heap),
+    _ = process_flag(priority, Priority),
     %% Higher than any earlier stream of this VM; the shift leaves numbers for streams that the core begins itself.
-    Stream = erlang:unique_integer([monotonic, positive]) bsl 16,
+    Stream = erlang:unique_integer([monotonic, positive]) bsl 24,
     {ok, #state{
         key = Key,
         lane_id = {atom_to_binary(Channel), Index},
         room = Room,
-        core = topos_lane_out:new(Stream, #{})
+        settings = Settings,
+        meter = topos_lane_meter:new(Node, Channel),
+        core = topos_lane_out:new(Stream, options(Settings))
     }}.
 
 -spec handle_call(term(), gen_server:from(), state()) -> {reply, ok, state()}.
@@ -44,35 +70,76 @@ handle_cast(_, State) -> {noreply, State}.
 -spec handle_info(term(), state()) -> {noreply, state()} | {stop, normal, state()}.
 handle_info({topos_item, Record, Key, Notify, Destination}, #state{core = Core} = State) ->
     Items = drain(?DRAIN, [item(Record, Key, Notify, Destination)]),
-    {noreply, carry_out(topos_lane_out:enqueue(Items, now_ms(), Core), State)};
-handle_info({topos_ack, Stream, Cumulative, Flags, Failures}, #state{core = Core} = State) ->
-    {noreply, carry_out(topos_lane_out:ack(Stream, Cumulative, Flags band ?TOPOS_ACK_GAP =/= 0, {Failures, now_ms()}, Core), State)};
+    next(carry_out(topos_lane_out:enqueue(Items, now_ms(), Core), State));
+handle_info({topos_ack, Stream, Cumulative, Flags, Failures}, #state{core = Core, meter = Meter} = State) ->
+    Answer = topos_lane_out:ack(Stream, Cumulative, Flags band ?TOPOS_ACK_GAP =/= 0, {Failures, now_ms()}, Core),
+    next(carry_out(Answer, State#state{meter = topos_lane_meter:acknowledged(Stream, Cumulative, Meter)}));
+handle_info({topos_lane, registered}, #state{held = false} = State) ->
+    {noreply, State};
 handle_info({topos_lane, registered}, #state{key = {Node, _, _}, core = Core} = State) ->
+    Free = State#state{held = false},
     case topos_link:status(Node) of
         {Status, _} when Status =:= up; Status =:= suspect ->
-            {noreply, carry_out(topos_lane_out:opened(now_ms(), Core), State)};
+            {noreply, carry_out(topos_lane_out:opened(now_ms(), Core), Free)};
         _ ->
-            {noreply, State}
+            {noreply, Free}
     end;
+handle_info({topos_lane, retire}, #state{room = Room, retiring = false, waiting = Waiting} = State) ->
+    %% Who waits for room takes the new lane.
+    _ = [Ref ! {Ref, room} || Ref <- lists:reverse(Waiting)],
+    case topos_lane:close_room(Room) of
+        closed -> {stop, normal, State};
+        Count -> next(State#state{retiring = Count, waiting = []})
+    end;
+handle_info({topos_lane, opened}, #state{held = true} = State) ->
+    {noreply, State};
+handle_info(retired, State) ->
+    next(State);
 handle_info({topos_lane, opened}, #state{core = Core} = State) ->
     {noreply, carry_out(topos_lane_out:opened(now_ms(), Core), State)};
 handle_info({topos_lane, closed}, #state{core = Core} = State) ->
     {noreply, State#state{core = topos_lane_out:closed(Core)}};
 handle_info({topos_lane, gone}, State) ->
     {stop, normal, give_up(State)};
-handle_info({topos_room, Ref}, #state{room = Room, waiting = Waiting} = State) ->
-    case topos_lane:has_room(Room) of
+handle_info({topos_room, Ref}, #state{room = Room, settings = Settings, waiting = Waiting} = State) ->
+    case is_integer(State#state.retiring) orelse topos_lane:has_room(Room, Settings) of
         true -> Ref ! {Ref, room}, {noreply, State};
         false -> {noreply, State#state{waiting = [Ref | Waiting]}}
     end;
 handle_info({timeout, Timer, tick}, #state{timer = {Timer, _}, core = Core} = State) ->
     {Next, Effects} = topos_lane_out:tick(now_ms(), Core),
     ok = topos_local:count(resent, length([sent || {send, _, _, _} <- Effects])),
-    {noreply, carry_out({Next, Effects}, State#state{timer = undefined})};
+    next(carry_out({Next, Effects}, State#state{timer = undefined}));
 handle_info(_, State) ->
     {noreply, State}.
 
 %% internal
+
+-define(RETIRED_CHECK, 10).
+
+-spec options(topos_local:channel()) -> topos_lane_out:options().
+options(#{delivery := Delivery, expiry := Expiry} = Settings) ->
+    #{
+        window => window(Settings),
+        reliable => Delivery =:= at_least_once,
+        expiry => case Expiry of 0 -> infinity; _ -> Expiry end
+    }.
+
+%% A lane of an earlier generation ends when it has nothing left. Callers that were refused may hold a place of its room
+%% for a moment; then it looks again.
+-spec next(state()) -> {noreply, state()} | {stop, normal, state()}.
+next(#state{retiring = false} = State) ->
+    {noreply, State};
+next(#state{retiring = Count, room = Room, core = Core} = State) ->
+    case topos_lane:left(Room, Count) of
+        Left when Left =< 0 ->
+            {stop, normal, State};
+        _ ->
+            case topos_lane_out:is_idle(Core) of
+                true -> _ = erlang:send_after(?RETIRED_CHECK, self(), retired), {noreply, State};
+                false -> {noreply, State}
+            end
+    end.
 
 -spec item(binary(), term(), reference() | undefined, topos_lane:destination()) -> topos_lane_out:item().
 item(Record, Key, Notify, Destination) ->
@@ -94,7 +161,9 @@ fewer(N) -> N - 1.
 
 -spec carry_out({topos_lane_out:t(), [topos_lane_out:effect()]}, state()) -> state().
 carry_out({Core, Effects}, State) ->
-    Next = State#state{core = Core},
+    Meter = topos_lane_meter:effects(Effects, State#state.meter),
+    Next = State#state{core = Core, meter = Meter},
+    ok = topos_lane_meter:publish(Next#state.room, Meter),
     ok = lists:foreach(fun(Effect) -> effect(Effect, Next) end, Effects),
     wake(arm(Next)).
 
@@ -122,21 +191,21 @@ effect({failed, Reason, #{destination := Destination}}, #state{key = {Node, _, _
     topos_events:undeliverable(Node, topos_lane:failure(Reason, Node, Destination));
 effect({release, Messages, Bytes}, #state{room = Room}) ->
     topos_lane:release_room(Room, Messages, Bytes);
+effect({dropped, _Why, _Count}, _State) ->
+    ok;
 effect({in_doubt, Count}, #state{key = {Node, _, _}}) ->
     ok = topos_local:count(in_doubt, Count),
     topos_events:in_doubt(Node, Count).
 
 %% The room is closed first: who comes after that is refused, who came before is in the mailbox or the core.
 -spec give_up(state()) -> state().
-give_up(#state{room = Room, core = Core} = State) ->
+give_up(#state{room = Room, core = Core, meter = Meter} = State) ->
     _ = topos_lane:close_room(Room),
     {Filled, _} = topos_lane_out:enqueue(drain(all, []), now_ms(), topos_lane_out:closed(Core)),
-    ok = lists:foreach(
-        fun(Effect) -> given_up(Effect, State) end,
-        topos_lane_out:give_up(Filled)
-    ),
+    Effects = topos_lane_out:give_up(Filled),
+    ok = lists:foreach(fun(Effect) -> given_up(Effect, State) end, Effects),
     _ = [Ref ! {Ref, room} || Ref <- State#state.waiting],
-    State#state{core = Filled}.
+    State#state{core = Filled, meter = topos_lane_meter:effects(Effects, Meter)}.
 
 -spec given_up(topos_lane_out:effect(), state()) -> ok.
 given_up({release, _, _}, _State) -> ok;
@@ -144,8 +213,8 @@ given_up(Effect, State) -> effect(Effect, State).
 
 -spec wake(state()) -> state().
 wake(#state{waiting = []} = State) -> State;
-wake(#state{waiting = Waiting, room = Room} = State) ->
-    case topos_lane:has_room(Room) of
+wake(#state{waiting = Waiting, room = Room, settings = Settings} = State) ->
+    case topos_lane:has_room(Room, Settings) of
         true ->
             _ = [Ref ! {Ref, room} || Ref <- lists:reverse(Waiting)],
             State#state{waiting = []};

@@ -3,7 +3,7 @@
 -module(topos_lane_sup).
 -behaviour(supervisor).
 
--export([start_link/0, start_sender/2, start_receiver/1, stop/1]).
+-export([start_link/0, start_sender/3, start_receiver/1, stop/1]).
 %% The supervisor's own.
 -export([start_lane/2]).
 -export([init/1]).
@@ -11,8 +11,9 @@
 -spec start_link() -> {ok, pid()} | {error, term()}.
 start_link() -> supervisor:start_link({local, ?MODULE}, ?MODULE, []).
 
--spec start_sender(topos_lanes:key(), atomics:atomics_ref()) -> {ok, pid()}.
-start_sender(Key, Room) -> {ok, _} = supervisor:start_child(?MODULE, [topos_lane_sender, [Key, Room]]).
+-spec start_sender(topos_lanes:key(), atomics:atomics_ref(), topos_local:channel()) -> {ok, pid()}.
+start_sender(Key, Room, Settings) ->
+    {ok, _} = supervisor:start_child(?MODULE, [topos_lane_sender, [Key, Room, Settings]]).
 
 -spec start_receiver({node(), topos_incarnation:t(), topos_frame:lane_id()}) -> {ok, pid()}.
 start_receiver(Key) -> {ok, _} = supervisor:start_child(?MODULE, [topos_lane_receiver, [Key]]).

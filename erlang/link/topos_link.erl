@@ -157,7 +157,8 @@ handle_info({topos_engine, {down, Node, Reason}}, State) ->
 handle_info({topos_engine, reset}, State) ->
     {noreply, all_down(engine_reset, State)};
 handle_info({'DOWN', Ref, process, _, Reason}, #state{engine = Ref} = State) ->
-    ?LOG_WARNING("topos_partisan: the engine ended: ~0tp", [Reason]),
+    %% `shutdown': the node stops, and the engine goes first.
+    _ = Reason =:= shutdown orelse ?LOG_WARNING("topos_partisan: the engine ended: ~0tp", [Reason]),
     {noreply, all_down(engine_ended, State#state{engine = undefined})};
 handle_info(_, State) ->
     {noreply, State}.
@@ -342,10 +343,10 @@ forget_peer(Node, #state{peers = Peers} = State) ->
 -spec to_lanes(node(), opened | closed | gone) -> ok.
 to_lanes(Node, Event) ->
     ok = topos_lanes:peer(Node, Event),
-    Senders = ets:match_object(topos_lane_senders, {{Node, '_', '_'}, '_', '_'}),
+    Senders = ets:match_object(topos_lane_senders, {{Node, '_', '_'}, '_', '_', '_'}),
     %% A sender of an earlier life ends later than the next life is up: whoever learns of that must not find it any more.
     true = Event =/= gone orelse lists:all(fun(Row) -> ets:delete_object(topos_lane_senders, Row) end, Senders),
-    lists:foreach(fun({_, Pid, _}) -> Pid ! {topos_lane, Event} end, Senders).
+    lists:foreach(fun({_, Pid, _, _}) -> Pid ! {topos_lane, Event} end, Senders).
 
 -spec all_down(term(), state()) -> state().
 all_down(Reason, #state{peers = Peers} = State) ->

@@ -8,7 +8,10 @@
 %% <ul>
 %% <li>`topos_peers' (writer: `topos_link'): `{Node, Status, Incarnation, TokenOut | undefined}'</li>
 %% <li>`topos_sessions' (writer: `topos_link'): `{SourceName, Node, Incarnation, TokenIn, Heard :: atomics:ref()}'</li>
-%% <li>`topos_lane_senders' (writer: each sender its row): `{{Node, Channel, Index}, Pid, Room :: atomics:ref()}'</li>
+%% <li>`topos_lane_senders' (writer: `topos_lanes'): `{{Node, Channel, Index | {retiring, Pid}}, Pid, Room :: atomics:ref(),
+%%     Generation}'</li>
+%% <li>`topos_channel_counts' (writers: lanes): see `topos_channel_stats'</li>
+%% <li>`topos_channel_rates' (writer: `topos_channel_monitor'): `{{Node, Channel}, topos_channel_monitor:rates()}'</li>
 %% <li>`topos_lane_receivers' (writer: `topos_lanes'): `{{Node, Incarnation, LaneId}, Pid}'</li>
 %% <li>`topos_requests' (writer: each caller its row): `{Id, Node, Alias}'</li>
 %% <li>`topos_members' (writer: `topos_cluster'): `{Node, Status, topos_membership:entry(), Since}'</li>
@@ -19,16 +22,18 @@
 -behaviour(gen_server).
 
 -export([start_link/1, is_started/0, stopping/0, config/0, config/1, engine/0, hot/0, self/0, name/0, incarnation/0, live_again/1, set_addresses/1]).
+-export([set_channels/1, channel/1]).
 -export([count/1, count/2, counts/0, take/3]).
 -export([init/1, handle_call/3, handle_cast/2, terminate/2]).
--export_type([given/0, hot/0, counter/0]).
+-export_type([given/0, hot/0, channel/0, counter/0]).
 
 -define(CONFIG, {?MODULE, config}).
 -define(HOT, {?MODULE, hot}).
 -define(STOPPING, {?MODULE, stopping}).
 -define(TABLE, topos_local).
 -define(TABLES, [topos_peers, topos_sessions, topos_lane_senders, topos_lane_receivers, topos_requests,
-                 topos_services, topos_destinations, topos_members]).
+                 topos_services, topos_destinations, topos_members, topos_channel_counts,
+                 topos_channel_rates]).
 
 %% The configuration and the engine's module, in a function because a configuration holds the cookie.
 -type given() :: fun(() -> {topos_config:t(), module()}).
@@ -37,12 +42,13 @@
     node := node(),
     name := binary(),
     engine := module(),
-    channels := #{atom() => {Lanes :: pos_integer(), Monotonic :: boolean()}},
+    channels := #{atom() => channel()},
     max_message_bytes := pos_integer(),
-    max_queue_messages := pos_integer(),
-    max_queue_bytes := pos_integer(),
     counters := counters:counters_ref()
 }.
+%% The settings of a channel, its limits filled in. The generation grows with every change of them: lanes of an earlier one
+%% are finished before those of the present one send.
+-type channel() :: #{generation := integer(), parallelism := pos_integer(), atom() => term()}.
 %% `sent', `delivered': messages. `undeliverable': nobody to deliver to, told to the sender. `in_doubt': given up.
 %% `overloaded': refused at the queue. `resent': batches sent again. `refused_frames': without a valid token or for
 %% another incarnation. `node_names': atoms made for names of nodes. `peer_atoms':
@@ -93,6 +99,14 @@ live_again(Earlier) -> gen_server:call(?MODULE, {live_again, Earlier}).
 -spec set_addresses([topos_engine:address()]) -> ok.
 set_addresses(Addresses) -> gen_server:call(?MODULE, {set_addresses, Addresses}).
 
+%% @doc The channels from now on. Lanes of a channel that changed are replaced at its next message, see `topos_lanes'.
+-spec set_channels(topos_node_spec:channels()) -> ok.
+set_channels(Channels) -> gen_server:call(?MODULE, {set_channels, Channels}).
+
+%% @doc A channel of this node.
+-spec channel(topos_engine:channel()) -> {ok, channel()} | error.
+channel(Name) -> maps:find(Name, maps:get(channels, hot())).
+
 -spec count(counter()) -> ok.
 count(Counter) -> count(Counter, 1).
 
@@ -128,11 +142,11 @@ init(Given) ->
     _ = [ets:new(T, [named_table, public, {read_concurrency, true}, {write_concurrency, true}]) || T <- ?TABLES],
     _ = ets:new(?TABLE, [named_table, protected, {read_concurrency, true}]),
     #{node := Node, channels := Channels, limits := Limits} = Config,
-    Hot = maps:merge(maps:with([max_message_bytes, max_queue_messages, max_queue_bytes], Limits), #{
+    Hot = maps:merge(maps:with([max_message_bytes], Limits), #{
         node => Node,
         name => atom_to_binary(Node),
         engine => Engine,
-        channels => maps:map(fun(_, #{parallelism := P, monotonic := M}) -> {P, M} end, Channels),
+        channels => hot_channels(Channels, Limits, #{}),
         counters => counters:new(length(counter_names()), [atomics])
     }),
     ok = set_incarnation(topos_incarnation:new(), Config),
@@ -144,6 +158,12 @@ init(Given) ->
 handle_call({set_addresses, Addresses}, _From, Config) ->
     true = ets:insert(?TABLE, {self, (topos_local:self())#{addresses => Addresses}}),
     {reply, ok, Config};
+handle_call({set_channels, Channels}, _From, #{limits := Limits} = Config) ->
+    #{channels := Old} = Hot = hot(),
+    Next = Config#{channels := Channels},
+    ok = persistent_term:put(?HOT, Hot#{channels := hot_channels(Channels, Limits, Old)}),
+    ok = persistent_term:put(?CONFIG, Next),
+    {reply, ok, Next};
 handle_call({live_again, Earlier}, _From, Config) ->
     Incarnation = topos_incarnation:above(max(Earlier, incarnation())),
     ok = set_incarnation(Incarnation, Config),
@@ -160,6 +180,23 @@ terminate(_Reason, _Config) ->
     ok.
 
 %% internal
+
+-spec hot_channels(topos_node_spec:channels(), map(), #{atom() => channel()}) -> #{atom() => channel()}.
+hot_channels(Channels, #{max_queue_messages := Messages, max_queue_bytes := Bytes}, Old) ->
+    maps:map(
+        fun(Name, #{max_queue_messages := OwnMessages, max_queue_bytes := OwnBytes} = Settings) ->
+            New = Settings#{
+                max_queue_messages := limit(OwnMessages, Messages), max_queue_bytes := limit(OwnBytes, Bytes)
+            },
+            case Old of
+                #{Name := #{generation := Same} = Known} when Known =:= New#{generation => Same} -> Known;
+                _ -> New#{generation => erlang:unique_integer([monotonic])}
+            end
+        end, Channels).
+
+-spec limit(non_neg_integer(), pos_integer()) -> pos_integer().
+limit(0, Default) -> Default;
+limit(Own, _) -> Own.
 
 -spec set_incarnation(topos_incarnation:t(), topos_config:t()) -> ok.
 set_incarnation(Incarnation, #{node := Node, cluster := Cluster, cookie := Cookie}) ->

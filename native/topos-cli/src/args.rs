@@ -57,8 +57,10 @@ pub(crate) enum Command {
                             topos --error-format json check app.topos")]
     Check(Check),
     /// Compile programs to beams, or to readable Erlang.
-    #[command(after_help = "Examples:\n  topos build app.topos\n  topos build --emit erl -o generated app.topos")]
+    #[command(after_help = "Examples:\n  topos build app.topos\n  topos build -o ebin src\n  topos build --emit erl -o generated app.topos")]
     Build(Build),
+    /// Remove the beams of the last build and what it remembers.
+    Clean(Clean),
     /// Compile a program and run it on one node or on several.
     #[command(after_help = "Examples:\n  topos run app.topos\n  topos run --nodes 3 --engine otp app.topos\n  \
                             topos run app.topos -- one two\n\n\
@@ -91,11 +93,14 @@ pub(crate) struct Check {
     /// Read the files only; do not look at imports, names, types and effects.
     #[arg(long)]
     pub(crate) syntax_only: bool,
+    /// Say on standard error how long each phase took.
+    #[arg(long)]
+    pub(crate) timings: bool,
     /// Where to find things.
     #[command(flatten)]
     pub(crate) places: Places,
-    /// Programs or modules.
-    #[arg(required = true, value_name = "FILE")]
+    /// Programs or modules; of a directory all `.topos` files in it.
+    #[arg(required = true, value_name = "PATH")]
     pub(crate) files: Vec<PathBuf>,
 }
 
@@ -117,12 +122,32 @@ pub(crate) struct Build {
     /// Where to.
     #[arg(short, long, default_value = "_topos", value_name = "DIR")]
     pub(crate) output: PathBuf,
+    /// Where interfaces and hashes are kept, so that only what changed is compiled again.
+    #[arg(long, default_value = "_build/topos", value_name = "DIR")]
+    pub(crate) cache: PathBuf,
+    /// Leave out the beams of the standard library: the application topos_partisan brings them.
+    #[arg(long)]
+    pub(crate) without_stdlib: bool,
+    /// Say on standard error how long each phase took.
+    #[arg(long)]
+    pub(crate) timings: bool,
     /// Where to find things.
     #[command(flatten)]
     pub(crate) places: Places,
-    /// Programs or modules.
-    #[arg(required = true, value_name = "FILE")]
+    /// Programs or modules; of a directory all `.topos` files in it.
+    #[arg(required = true, value_name = "PATH")]
     pub(crate) files: Vec<PathBuf>,
+}
+
+/// `topos clean`.
+#[derive(Args, Debug)]
+pub(crate) struct Clean {
+    /// Where the beams are.
+    #[arg(short, long, default_value = "_topos", value_name = "DIR")]
+    pub(crate) output: PathBuf,
+    /// Where the cache is.
+    #[arg(long, default_value = "_build/topos", value_name = "DIR")]
+    pub(crate) cache: PathBuf,
 }
 
 /// `topos run`.

@@ -9,7 +9,8 @@ use std::{
 use topos_lang::emit;
 
 use crate::{
-    args::{Build, Check, Demo, Emit, Explain, Places, Run},
+    build,
+    args::{Build, Check, Clean, Demo, Emit, Explain, Places, Run},
     explain,
     failure::{Error, Failure},
     frontend::{self, Compiled, Role},
@@ -40,13 +41,17 @@ pub(crate) fn check(args: &Check) -> Result<i32, Failure> {
         }
     } else {
         let stdlib = home::stdlib(&args.places)?;
-        for file in &args.files {
-            match loader::load(file, stdlib.as_deref()).and_then(|program| frontend::check(program, Role::Module)) {
-                Ok(_) => {}
+        for path in &args.files {
+            match build::check(path, stdlib.as_deref()) {
+                Ok((files, timings)) => {
+                    read += files;
+                    if args.timings {
+                        terminal::remark(&timings.table());
+                    }
+                }
                 Err(Failure::Mistakes(found)) => merge(&mut mistakes, found),
                 Err(error) => return Err(error),
             }
-            read += 1;
         }
     }
     if mistakes.is_empty() {
@@ -69,25 +74,39 @@ fn merge(all: &mut Vec<Findings>, more: Vec<Findings>) {
 /// `topos build`.
 pub(crate) fn build(args: &Build) -> Result<i32, Failure> {
     let stdlib = home::stdlib(&args.places)?;
-    let mut server = None;
+    if args.emit == Emit::Beam {
+        let job = build::Job {
+            paths: &args.files,
+            stdlib: stdlib.as_deref(),
+            cache: &args.cache,
+            output: &args.output,
+            with_stdlib: !args.without_stdlib,
+        };
+        let done = build::build(&job, &Home::find(&args.places)?)?;
+        for path in &done.written {
+            terminal::print(&format!("{}\n", path.display()))?;
+        }
+        if done.written.is_empty() {
+            terminal::print(&format!("{} up to date\n", plural(done.fresh, "module")))?;
+        }
+        if args.timings {
+            terminal::remark(&done.timings.table());
+        }
+        return Ok(0);
+    }
     for file in &args.files {
-        let modules = compile(loader::load(file, stdlib.as_deref())?, Role::Module)?;
-        for module in modules {
-            let (name, bytes) = match args.emit {
-                Emit::Erl => (format!("{}.erl", module.name), module.emitted.to_erlang().into_bytes()),
-                Emit::Beam => {
-                    let server = match &mut server {
-                        Some(server) => server,
-                        none => none.insert(Server::start(&Home::find(&args.places)?)?),
-                    };
-                    let (name, beam) = server.compile(module.emitted.to_etf())?;
-                    (format!("{name}.beam"), beam)
-                }
-            };
-            write(&args.output, &name, &bytes)?;
+        for module in compile(loader::load(file, stdlib.as_deref())?, Role::Module)? {
+            let name = format!("{}.erl", module.name);
+            write(&args.output, &name, module.emitted.to_erlang().as_bytes())?;
             terminal::print(&format!("{}\n", args.output.join(name).display()))?;
         }
     }
+    Ok(0)
+}
+
+/// `topos clean`.
+pub(crate) fn clean(args: &Clean) -> Result<i32, Failure> {
+    build::clean(&args.cache, &args.output)?;
     Ok(0)
 }
 

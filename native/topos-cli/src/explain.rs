@@ -72,6 +72,18 @@ const OWN: &[(u16, &str, &str)] = &[
         "`topos run --host` takes a name or an address that belongs to this machine: the nodes listen there. The \
          default is 127.0.0.1.",
     ),
+    (
+        813,
+        "two files are the same module",
+        "Each module of a build has a name of its own: what `module` says, else its path below the directory that is \
+         built, `Shop/Cart.topos` is `Shop.Cart`.",
+    ),
+    (
+        814,
+        "an interface in the cache cannot be read",
+        "The directory that `topos build --cache` names holds files of this program alone. It can be removed at any \
+         time: the next build makes it again.",
+    ),
 ];
 
 /// The explanation of a code, given as `TP0201`, `tp201` or `201`.
@@ -183,6 +195,15 @@ mod tests {
         for row in &rows {
             assert!(find(row.code[2..].parse().unwrap()).is_some(), "{}", row.code);
             assert!(!row.message.is_empty() && !row.help.is_empty(), "{}", row.code);
+        }
+    }
+
+    #[test]
+    fn a_code_has_one_meaning() {
+        let mut seen = std::collections::BTreeSet::new();
+        let own = OWN.iter().map(|(code, _, _)| format!("TP{code:04}"));
+        for code in run_time().into_iter().map(|row| row.code).chain(own) {
+            assert!(seen.insert(code.clone()), "{code} stands for two errors");
         }
     }
 

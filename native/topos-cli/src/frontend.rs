@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The effects that `topos_effect` installs handlers for when a program starts.
-const ROOT_EFFECTS: &[&str] = &[
+pub(crate) const ROOT_EFFECTS: &[&str] = &[
     "Topos.IO.IO",
     "Topos.Process.Process",
     "Topos.Time.Time",
@@ -47,9 +47,9 @@ pub(crate) enum Role {
 /// all modules are reported together; a module that imports one with mistakes is not looked at.
 pub(crate) fn check(program: Vec<Loaded>, role: Role) -> Result<Vec<Compiled>, Failure> {
     let imports: BTreeMap<String, BTreeSet<String>> =
-        program.iter().map(|loaded| (loaded.name.clone(), imports(loaded))).collect();
+        program.iter().map(|loaded| (loaded.name.clone(), imports(&loaded.name, &loaded.module))).collect();
     let order = check::order(&imports).map_err(|cycle| cyclic(&program, &cycle))?;
-    let main = program.first().filter(|own| role == Role::Program || has_main(own)).map(|own| own.name.clone());
+    let main = program.first().filter(|own| role == Role::Program || has_main(&own.module)).map(|own| own.name.clone());
     let mut interfaces = Imports::new();
     let mut cores = BTreeMap::new();
     let mut wrong = BTreeSet::new();
@@ -67,7 +67,7 @@ pub(crate) fn check(program: Vec<Loaded>, role: Role) -> Result<Vec<Compiled>, F
         };
         match check::check_module(&loaded.module, &interfaces, &options) {
             Ok((core, interface)) => {
-                interfaces.insert(name.as_str().into(), interface);
+                interfaces.insert(name.as_str().into(), interface.into());
                 cores.insert(name.clone(), core);
             }
             Err(mut diagnostics) => {
@@ -86,21 +86,21 @@ pub(crate) fn check(program: Vec<Loaded>, role: Role) -> Result<Vec<Compiled>, F
     Ok(compiled.collect())
 }
 
-fn has_main(loaded: &Loaded) -> bool {
-    loaded.module.decls.iter().any(|decl| matches!(&decl.kind, ast::DeclKind::Flow(flow) if flow.name.name == "main"))
+pub(crate) fn has_main(module: &ast::Module) -> bool {
+    module.decls.iter().any(|decl| matches!(&decl.kind, ast::DeclKind::Flow(flow) if flow.name.name == "main"))
 }
 
 /// What a module imports; all but the prelude import the prelude.
-fn imports(loaded: &Loaded) -> BTreeSet<String> {
-    let mut names: BTreeSet<String> = loaded.module.imports.iter().map(|import| import.path.dotted()).collect();
-    if loaded.name != PRELUDE {
+pub(crate) fn imports(name: &str, module: &ast::Module) -> BTreeSet<String> {
+    let mut names: BTreeSet<String> = module.imports.iter().map(|import| import.path.dotted()).collect();
+    if name != PRELUDE {
         names.insert(PRELUDE.to_owned());
     }
     names
 }
 
 /// The checker does not know that modules are files.
-fn say_where_modules_are(found: &mut Diagnostic, source: &Source) {
+pub(crate) fn say_where_modules_are(found: &mut Diagnostic, source: &Source) {
     if found.code == codes::UNKNOWN_MODULE && found.help.is_none() {
         if let Some(name) = source.text.get(source.range(found.primary.span)) {
             let file = name.replace('.', "/");
@@ -110,7 +110,7 @@ fn say_where_modules_are(found: &mut Diagnostic, source: &Source) {
 }
 
 /// A circle of imports, shown at the import that leads back into it.
-fn cyclic(program: &[Loaded], cycle: &[String]) -> Failure {
+pub(crate) fn cyclic(program: &[Loaded], cycle: &[String]) -> Failure {
     let importer = cycle.last().and_then(|name| program.iter().find(|loaded| loaded.name == *name));
     let target = cycle.first();
     let place = importer.and_then(|loaded| {

@@ -10,6 +10,9 @@ use crate::{args::Places, failure::Error};
 /// The application's own beams, seen from the directory it was built in.
 const APPLICATION: &str = "_build/default/lib/topos_partisan/ebin/topos_partisan.app";
 
+/// The same, seen from an application directory.
+const INSTALLED: &str = "ebin/topos_partisan.app";
+
 /// A built topos_partisan and an Erlang to run it.
 #[derive(Clone, Debug)]
 pub(crate) struct Home {
@@ -31,6 +34,8 @@ impl Home {
         })?;
         let root = match &places.home {
             Some(root) if root.join(APPLICATION).is_file() => Some(root.clone()),
+            // An application directory, as it lies in the `_build` of a project or in a release.
+            Some(root) if root.join(INSTALLED).is_file() => return Ok(Self { erl, ebins: vec![root.join("ebin")] }),
             Some(root) => {
                 return Err(Error::new(
                     "TP0802",

@@ -34,9 +34,15 @@ pub(crate) struct Loaded {
 
 /// Reads one file, without its imports.
 pub(crate) fn read(path: &Path) -> Result<(Source, Parse), Error> {
-    let bytes = fs::read(path).map_err(|why| unreadable(path, &why))?;
+    let (source, bytes) = read_bytes(path)?;
     let parse = syntax::parse_bytes(&bytes);
-    Ok((Source { path: shown(path), text: String::from_utf8_lossy(&bytes).into_owned() }, parse))
+    Ok((source, parse))
+}
+
+/// Reads one file: its text, and its bytes, which need not be UTF-8.
+pub(crate) fn read_bytes(path: &Path) -> Result<(Source, Vec<u8>), Error> {
+    let bytes = fs::read(path).map_err(|why| unreadable(path, &why))?;
+    Ok((Source { path: shown(path), text: String::from_utf8_lossy(&bytes).into_owned() }, bytes))
 }
 
 /// Reads a program: its own module first, then those it needs, each once. Syntax errors of all files are reported
@@ -67,13 +73,7 @@ fn load_parsed(
     let mut seen = BTreeSet::from([name.clone()]);
     let mut waiting = VecDeque::from([(name, source, parse)]);
     while let Some((name, source, Parse { module, mut diagnostics, .. })) = waiting.pop_front() {
-        if let Some(path) = module.name.as_ref().filter(|path| path.dotted() != name) {
-            diagnostics.push(
-                Diagnostic::new(MISNAMED, format!("this file is module {name} for those who import it"), path.span)
-                    .primary(format!("but it calls itself {}", path.dotted()))
-                    .help(format!("write `module {name}`, or move the file")),
-            );
-        }
+        diagnostics.extend(misnamed(&name, &module));
         for name in module.imports.iter().map(|import| import.path.dotted()).chain([PRELUDE.to_owned()]) {
             if !name.is_empty() && !seen.contains(&name) {
                 if let Some((source, parse)) = find(&name, directory, stdlib)? {
@@ -95,24 +95,49 @@ fn load_parsed(
     }
 }
 
+/// The mistake of a module that calls itself otherwise than its file is called.
+pub(crate) fn misnamed(name: &str, module: &ast::Module) -> Option<Diagnostic> {
+    let path = module.name.as_ref().filter(|path| path.dotted() != name)?;
+    Some(
+        Diagnostic::new(MISNAMED, format!("this file is module {name} for those who import it"), path.span)
+            .primary(format!("but it calls itself {}", path.dotted()))
+            .help(format!("write `module {name}`, or move the file")),
+    )
+}
+
 /// Looks for `A.B` in `A/B.topos` next to the program, then in the standard library.
 fn find(name: &str, directory: Option<&Path>, stdlib: Option<&Path>) -> Result<Option<(Source, Parse)>, Error> {
-    let relative = PathBuf::from(name.replace('.', "/")).with_extension("topos");
+    let found = locate(name, directory, stdlib)?;
+    Ok(found.map(|(source, bytes)| (source, syntax::parse_bytes(&bytes))))
+}
+
+/// Where a module of that name would be in a directory.
+pub(crate) fn in_directory(name: &str, directory: &Path) -> PathBuf {
+    directory.join(name.replace('.', "/")).with_extension("topos")
+}
+
+/// The text of module `A.B`: of `A/B.topos` next to the program, else in the standard library.
+pub(crate) fn locate(
+    name: &str,
+    directory: Option<&Path>,
+    stdlib: Option<&Path>,
+) -> Result<Option<(Source, Vec<u8>)>, Error> {
+    let relative = in_directory(name, Path::new(""));
     for place in [directory, stdlib].into_iter().flatten() {
-        let path = place.join(&relative);
+        let path = in_directory(name, place);
         if path.is_file() {
-            return read(&path).map(Some);
+            return read_bytes(&path).map(Some);
         }
     }
     let built_in = BUILT_IN.iter().find(|(known, _)| stdlib.is_none() && *known == name);
     Ok(built_in.map(|(_, text)| {
         let source = Source { path: format!("<built in>/{}", relative.display()), text: (*text).to_owned() };
-        (source, syntax::parse(text))
+        (source, text.as_bytes().to_vec())
     }))
 }
 
 /// The name of a program without a `module` line: `quick_start.topos` is `QuickStart`.
-fn module_name(stem: &str) -> String {
+pub(crate) fn module_name(stem: &str) -> String {
     let words = stem.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     let name: String = words
         .map(|word| {

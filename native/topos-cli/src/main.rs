@@ -6,6 +6,7 @@
 //! command early is a [`failure::Failure`].
 
 mod args;
+mod build;
 mod commands;
 mod explain;
 mod failure;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
     let done = match &cli.command {
         Command::Check(args) => commands::check(args),
         Command::Build(args) => commands::build(args),
+        Command::Clean(args) => commands::clean(args),
         Command::Run(args) => commands::run(args, style),
         Command::Demo(args) => commands::demo(args, style),
         Command::Explain(args) => commands::explain(args),

@@ -29,3 +29,8 @@ pub(crate) fn print(text: &str) -> Result<(), Error> {
         )
     })
 }
+
+/// Writes to standard error what is no mistake; that it is closed is none either.
+pub(crate) fn remark(text: &str) {
+    drop(io::stderr().lock().write_all(text.as_bytes()));
+}

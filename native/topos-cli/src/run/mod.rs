@@ -1,9 +1,10 @@
 //! `topos run`: a compiled program on real nodes.
 //!
 //! [`vm`] is one VM, [`cluster`] all of them; [`lines`] takes apart what they write, [`output`] shows it, [`protocol`]
-//! is what they ask of the runner, [`input`] the user's own input.
+//! is what they ask of the runner, [`input`] the user's own input, [`epmd`] the port mapper of a run on Distributed Erlang.
 
 mod cluster;
+mod epmd;
 mod input;
 mod lines;
 mod output;
@@ -22,6 +23,7 @@ use tokio::process::Command;
 
 use crate::{home::Home, render::Style};
 use cluster::{Cluster, Launch};
+use epmd::Epmd;
 use output::Output;
 
 /// What to run, and how.
@@ -54,9 +56,12 @@ pub(crate) fn run(plan: &Plan<'_>, style: Style) -> io::Result<i32> {
     if plan.nodes > 1 || plan.engine_asked {
         output.remark(&format!("engine {}, nodes {}", plan.engine, names.join(", ")))?;
     }
-    let launch = Launcher { plan, cookie: cookie() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let ended = runtime.block_on(async { Cluster::new(&names, plan.host, launch, output).run().await });
+    let ended = runtime.block_on(async {
+        let epmd = if plan.engine == "otp" { Epmd::start(&plan.home.erl, plan.address).await? } else { None };
+        let launch = Launcher { plan, cookie: cookie(), epmd };
+        Cluster::new(&names, plan.host, launch, output).run().await
+    });
     match ended {
         // Nobody reads the output any more (`topos run .. | head`): that ends the run, as it ends other programs.
         Err(why) if why.kind() == io::ErrorKind::BrokenPipe => Ok(128 + nix::sys::signal::Signal::SIGPIPE as i32),
@@ -79,6 +84,7 @@ fn cookie() -> String {
 struct Launcher<'a> {
     plan: &'a Plan<'a>,
     cookie: String,
+    epmd: Option<Epmd>,
 }
 
 impl Launch for Launcher<'_> {
@@ -96,6 +102,9 @@ impl Launch for Launcher<'_> {
         command.env("TOPOS_NODE", node).env("TOPOS_ENGINE", plan.engine).env("TOPOS_COOKIE", &self.cookie);
         // Any free port: the node tells which, and its peers ask for it.
         command.env("TOPOS_LISTEN", SocketAddr::new(plan.address, 0).to_string());
+        if let Some(epmd) = &self.epmd {
+            command.env(epmd::PORT, epmd.port.to_string());
+        }
         // A node that is killed leaves no dump in the user's directory.
         command.env("ERL_CRASH_DUMP_SECONDS", "0");
         command

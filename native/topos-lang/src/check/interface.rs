@@ -1,16 +1,18 @@
 //! What a module shows to others: a value without ties to the store it was made in.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde::{Deserialize, Serialize};
 
 use crate::types::{Name, Scheme, Tree, Vars};
 
 /// The interfaces of all modules that a module's imports reach, by their names.
 ///
 /// A module that is only reached through another one must be here too: a type of it may stand in a signature.
-pub type Imports = BTreeMap<Name, Interface>;
+pub type Imports = BTreeMap<Name, Arc<Interface>>;
 
 /// A module as others see it.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Interface {
     /// The dotted name.
     pub module: String,
@@ -66,7 +68,7 @@ pub struct InstanceExport {
 }
 
 /// A type.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TypeExport {
     /// Its name without the module.
     pub name: Name,
@@ -81,7 +83,7 @@ pub struct TypeExport {
 }
 
 /// What a type is, over trees in an interface and over store types in the checker.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum TypeBody<T> {
     /// Made by Erlang code, or built in.
     Opaque,
@@ -94,7 +96,7 @@ pub enum TypeBody<T> {
 }
 
 /// A field of a nominal record.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RecordFieldInfo<T> {
     /// Its label.
     pub name: Name,
@@ -110,7 +112,7 @@ pub fn default_flow(type_name: &str, field: &str) -> String {
 }
 
 /// An effect.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EffectExport {
     /// Its name without the module.
     pub name: Name,
@@ -123,7 +125,7 @@ pub struct EffectExport {
 }
 
 /// An operation.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OperationExport {
     /// Its name.
     pub name: Name,
@@ -138,7 +140,7 @@ pub struct OperationExport {
 }
 
 /// A flow, an extern flow or a config.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FlowExport {
     /// Its name.
     pub name: Name,
@@ -157,7 +159,7 @@ pub struct FlowExport {
 }
 
 /// An extern handler.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HandlerExport {
     /// Its name.
     pub name: Name,

@@ -1,11 +1,11 @@
 //! Names, types and effects: from the abstract syntax to the typed core.
 //!
 //! [`check_module`] checks one module against the [`Interface`]s of the modules it imports. It does no I/O: whoever
-//! calls it loads the files, orders them with [`order`] and keeps the interfaces.
+//! calls it loads the files, orders them with `order` and keeps the interfaces.
 //!
-//! The passes, in order: imports and declarations ([`declare`], [`annotate`]), flows group by group along the call graph
-//! ([`flows`], [`infer`] and its neighbours) into a typed tree ([`tree`]), and, once every type is known, the core
-//! ([`elaborate`], with the checks of patterns in [`exhaustive`]).
+//! The passes, in order: imports and declarations (`declare`, `annotate`), flows group by group along the call graph
+//! (`flows`, `infer` and its neighbours) into a typed tree (`tree`), and, once every type is known, the core
+//! (`elaborate`, with the checks of patterns in `exhaustive`).
 
 mod annotate;
 mod block;

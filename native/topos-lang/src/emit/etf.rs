@@ -115,10 +115,14 @@ impl Writer {
         self.atom("true");
         self.tuple_header(2);
         self.atom("location");
+        self.location(anno);
+        self.nil();
+    }
+
+    fn location(&mut self, anno: Anno) {
         self.tuple_header(2);
         self.int(anno.line);
         self.int(anno.column);
-        self.nil();
     }
 
     /// The head of `{tag, Anno, ..}`, `size` elements in all.
@@ -146,7 +150,11 @@ impl Writer {
     fn form(&mut self, form: &Form) {
         match form {
             Form::File(path) => {
-                self.attribute(HEAD, "file");
+                // Not generated: such a `file` attribute would be a `-file(..)` that somebody wrote, which tools like cover drop.
+                self.tuple_header(4);
+                self.atom("attribute");
+                self.location(HEAD);
+                self.atom("file");
                 self.tuple_header(2);
                 self.string(path);
                 self.int(1);

@@ -37,7 +37,7 @@ pub const GENERIC: u32 = u32::MAX;
 pub struct Ty(u32);
 
 /// What a variable stands for.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
 pub enum Kind {
     /// A type.
     Type,

@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Bound, Kind, Name, Node, Store, Ty, GENERIC, MAX_DEPTH};
 
 /// A type as a tree, independent of any store: what a module's interface holds.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Tree {
     /// A quantified variable, by its index in [`Scheme::vars`].
     Generic(usize),
@@ -31,7 +33,7 @@ pub enum Tree {
 pub type Vars = Vec<(Kind, Option<Name>)>;
 
 /// A type with its quantified variables.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Scheme {
     /// The kind of each variable and the name its signature gave it.
     pub vars: Vars,

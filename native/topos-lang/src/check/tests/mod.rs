@@ -73,7 +73,7 @@ fn imports() -> Imports {
     for source in [PRELUDE, LIB] {
         let (_, interface) =
             check_with(source, &imports, None).unwrap_or_else(|errors| panic!("{}", render(source, &errors)));
-        imports.insert(interface.module.as_str().into(), interface);
+        imports.insert(interface.module.as_str().into(), interface.into());
     }
     imports
 }

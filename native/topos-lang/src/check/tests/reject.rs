@@ -139,7 +139,7 @@ fn ambiguous_names_are_reported_where_they_are_used() {
     let mut imports = imports();
     let other = "module Topos.Other\nflow log x = x\neffect IO2 { operation print(text : Text) : () }";
     let (_, interface) = check_with(other, &imports, None).unwrap();
-    imports.insert("Topos.Other".into(), interface);
+    imports.insert("Topos.Other".into(), interface.into());
     let source = "import Topos.Lib\nimport Topos.Other\nflow f = Lib.length([1])\nflow g = log(\"x\")\nflow h = perform print(\"x\")";
     let errors = check_with(source, &imports, None).unwrap_err();
     insta::assert_snapshot!(render(source, &errors));

@@ -34,7 +34,7 @@ fn library() -> Imports {
         let source = &by_name[&name];
         let (_, interface) =
             check_with(source, &imports, None).unwrap_or_else(|e| panic!("{name}\n{}", render(source, &e)));
-        imports.insert(name.as_str().into(), interface);
+        imports.insert(name.as_str().into(), interface.into());
     }
     imports
 }

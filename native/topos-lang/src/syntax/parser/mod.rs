@@ -7,7 +7,7 @@
 //! - [`Parser::emit`] drops an error at a token that has one already, so a parser that unwinds through several phrases
 //!   says what is wrong once.
 //! - A closing bracket that some phrase around waits for is never skipped; one that nothing waits for is reported and
-//! passed   over ([`Parser::awaited`]).
+//!   passed over ([`Parser::awaited`]).
 
 mod brace;
 mod cursor;

@@ -1,0 +1,321 @@
+%% Channels of two real nodes on every engine that is present: what each setting promises, changes under load, statistics.
+-module(topos_channel_SUITE).
+
+-include_lib("common_test/include/ct.hrl").
+-include_lib("stdlib/include/assert.hrl").
+
+-compile(export_all).
+
+-define(NODE, topos_ct_node).
+-define(CLUSTER, topos_ct_cluster).
+
+all() -> [{group, Engine} || Engine <- topos_engine:names()].
+
+groups() ->
+    Cases = [
+        one_sided_channel, parallelism_changes_under_a_keyed_stream, closing_delivers_what_was_accepted,
+        closing_gives_up_in_time, wrong_changes_are_refused, order_none_delivers_all,
+        at_most_once_never_twice, expired_is_told, monotonic_keeps_the_last_value, statistics_are_true,
+        head_of_line_is_reported, load_is_not_reported, endpoint_serves_statistics
+    ],
+    [{Engine, [], Cases} || Engine <- topos_engine:names()].
+
+suite() -> [{timetrap, {seconds, 120}}].
+
+init_per_group(Engine, Config) ->
+    case lists:member(Engine, topos_engine:available()) of
+        true ->
+            Members = [A, B] = [
+                ?CLUSTER:start_node(?CLUSTER:vm(Base, []), Engine, ?NODE:name(Base), #{
+                    metrics => #{},
+                    fault_detection => #{echo_interval => 100, suspect_after => 2_000, down_after => 6_000}
+                })
+             || Base <- [lists:concat([chan_a_, Engine]), lists:concat([chan_b_, Engine])]
+            ],
+            ok = ?CLUSTER:join(B, A),
+            ok = ?NODE:wait_until(agreed, fun() -> lists:all(fun(M) -> ?CLUSTER:agreed(M, Members) end, Members) end, 5_000),
+            [{engine, Engine}, {a, A}, {b, B} | Config];
+        false ->
+            {skip, lists:concat(["the engine ", Engine, " is not installed: Erlang does not find its application"])}
+    end.
+
+end_per_group(_Engine, Config) ->
+    lists:foreach(fun(#{vm := Vm} = Member) -> ok = ?CLUSTER:stop_node(Member), ok = ?NODE:stop(Vm) end,
+        [?config(a, Config), ?config(b, Config)]).
+
+init_per_testcase(Case, Config) ->
+    ok = in(b, Config, topos_ct_stream, start_sink, [Case]),
+    [{sink, Case} | Config].
+
+end_per_testcase(_Case, _Config) -> ok.
+
+%% A channel belongs to its sender: the receiver knows nothing of it.
+one_sided_channel(Config) ->
+    ok = channel(create, [fresh, #{parallelism => 2}], Config),
+    ok = in(a, Config, topos_ct_channel, stream, [b(Config), sink(Config), fresh, 4, 100]),
+    await_received(400, Config),
+    ?assertEqual(ok, in(b, Config, topos_ct_channel, in_order, [sink(Config), 100])),
+    ok = await_connections(fresh, 2, Config),
+    {ok, #{fresh := #{parallelism := 2, delivery := at_least_once}}} = channel(list, [], Config),
+    ok = channel(close, [fresh], Config),
+    ok = await_connections(fresh, 0, Config),
+    {error, {no_such_channel, _}} =
+        in(a, Config, topos_partisan, send, [b(Config), sink(Config), x, #{channel => fresh}]).
+
+%% 1 -> 4 -> 2 -> 3 while 16 keys stream: nothing lost, nothing twice, each key in order, and the link never down.
+parallelism_changes_under_a_keyed_stream(Config) ->
+    ok = channel(create, [keyed, #{}], Config),
+    Mark = ?CLUSTER:mark(a(Config)),
+    Count = 10_000,
+    Self = self(),
+    Stream = spawn_monitor(fun() ->
+        ok = ?NODE:call(maps:get(vm, a(Config)), topos_ct_channel, stream, [b(Config), sink(Config), keyed, 16, Count], 90_000),
+        Self ! streamed
+    end),
+    Steps = [
+        begin
+            %% Each change comes while messages flow.
+            Before = received(Config),
+            ok = ?NODE:wait_until(flowing, fun() -> received(Config) > Before orelse received(Config) =:= 16 * Count end, 10_000),
+            ok = channel(reconfigure, [keyed, #{parallelism => Lanes}], Config),
+            ok = await_connections(keyed, Lanes, Config),
+            {Lanes, received(Config)}
+        end
+     || Lanes <- [4, 2, 3]
+    ],
+    receive streamed -> ok; {'DOWN', _, process, _, Why} when Why =/= normal -> error({Stream, Why}) end,
+    await_received(16 * Count, Config),
+    ?assertEqual(ok, in(b, Config, topos_ct_channel, in_order, [sink(Config), Count])),
+    ?assertEqual([], events(Mark, Config)),
+    ok = channel(close, [keyed], Config),
+    {comment, lists:flatten(io_lib:format("received when the lanes had changed: ~w of ~b", [Steps, 16 * Count]))}.
+
+closing_delivers_what_was_accepted(Config) ->
+    ok = channel(create, [brief, #{parallelism => 2}], Config),
+    ok = in(a, Config, topos_ct_channel, stream, [b(Config), sink(Config), brief, 8, 500]),
+    ok = channel(close, [brief, #{timeout => 20_000}], Config),
+    %% Acknowledged means in the mailbox of the receiver.
+    ?assertEqual(4_000, received(Config)),
+    ?assertEqual(ok, in(b, Config, topos_ct_channel, in_order, [sink(Config), 500])).
+
+closing_gives_up_in_time(Config) ->
+    ok = channel(create, [stuck, #{}], Config),
+    ok = in(a, Config, topos_partisan, send, [b(Config), sink(Config), first, #{channel => stuck, ack => true}]),
+    1 = in(b, Config, topos_ct_channel, suspend_receivers, [<<"stuck">>]),
+    50 = in(a, Config, topos_ct_channel, fill, [b(Config), sink(Config), #{channel => stuck}, 50]),
+    Start = erlang:monotonic_time(millisecond),
+    ok = channel(close, [stuck, #{timeout => 300}], Config),
+    ?assert(?NODE:elapsed(Start) < 2_000),
+    1 = in(b, Config, topos_ct_channel, resume_receivers, [<<"stuck">>]),
+    ok = ?NODE:wait_until(in_doubt, fun() -> in_doubt(stuck, Config) =:= 50 end, 5_000).
+
+wrong_changes_are_refused(Config) ->
+    {ok, Before} = channel(list, [], Config),
+    ?assertMatch({error, {invalid_config, #{count := 2}}},
+        channel(create, [#{bad => #{parallelism => 65, monotonic => true, order => none}}], Config)),
+    ?assertMatch({error, {channel_exists, #{channel := bulk}}}, channel(create, [bulk, #{}], Config)),
+    ?assertMatch({error, {no_such_channel, _}}, channel(reconfigure, [nothing, #{}], Config)),
+    ?assertMatch({error, {no_such_channel, _}}, channel(close, [nothing], Config)),
+    ?assertMatch({error, {no_such_channel, _}}, channel(stats, [nothing], Config)),
+    ?assertMatch({error, {standard_channel, _}}, channel(close, [data], Config)),
+    ?assertMatch({error, {invalid_config, _}}, channel(reconfigure, [control, #{parallelism => 2}], Config)),
+    ?assertEqual({ok, Before}, channel(list, [], Config)).
+
+order_none_delivers_all(Config) ->
+    ok = channel(create, [loose, #{parallelism => 4, order => none}], Config),
+    ok = in(a, Config, topos_ct_channel, burst, [b(Config), sink(Config), loose, 2_000, 10]),
+    await_received(2_000, Config),
+    Numbers = [N || {_, {N, _}} <- in(b, Config, topos_ct_probe, messages, [sink(Config)])],
+    ?assertEqual(lists:seq(1, 2_000), lists:sort(Numbers)),
+    {ok, [#{lanes := 4}]} = channel(stats, [loose], Config),
+    ok = channel(close, [loose], Config).
+
+%% Connections die under it: some messages may be lost, and are counted; none comes twice or late.
+at_most_once_never_twice(Config) ->
+    ok = channel(create, [once, #{delivery => at_most_once}], Config),
+    Self = self(),
+    {_, Ref} = spawn_monitor(fun() ->
+        ok = in(a, Config, topos_ct_channel, burst, [b(Config), sink(Config), once, 20_000, 100]),
+        Self ! streamed
+    end),
+    ok = ?NODE:wait_until(flowing, fun() -> received(Config) > 100 end, 10_000),
+    ok = in(a, Config, topos_ct_channel, kill_connections, [b(Config)]),
+    receive streamed -> ok; {'DOWN', Ref, process, _, Why} when Why =/= normal -> error(Why) end,
+    ok = ?NODE:wait_until(idle, fun() ->
+        {ok, [#{queue_messages := Queue}]} = channel(stats, [once], Config),
+        Queue =:= 0
+    end, 20_000),
+    {ok, [#{lost := Lost, messages_out := Out, retries := Retries}]} = channel(stats, [once], Config),
+    Numbers = [N || {_, {N, _}} <- in(b, Config, topos_ct_probe, messages, [sink(Config)])],
+    ?assertEqual(lists:usort(Numbers), Numbers),
+    ?assertEqual({20_000, 0}, {Out, Retries}),
+    ?assert(length(Numbers) + Lost >= 20_000),
+    ok = channel(close, [once], Config),
+    {comment, lists:flatten(io_lib:format("~b received, ~b counted as lost", [length(Numbers), Lost]))}.
+
+expired_is_told(Config) ->
+    ok = channel(create, [soon, #{expiry => 200, priority => low}], Config),
+    ok = in(a, Config, topos_partisan, send, [b(Config), sink(Config), first, #{channel => soon, key => k, ack => true}]),
+    1 = in(b, Config, topos_ct_channel, suspend_receivers, [<<"soon">>]),
+    %% Two batches are in flight; what comes after waits.
+    [ok, ok] = [in(a, Config, topos_partisan, send, [b(Config), sink(Config), flying, #{channel => soon, key => k}]) || _ <- [1, 2]],
+    Start = erlang:monotonic_time(millisecond),
+    ?assertMatch({error, {expired, _}},
+        in(a, Config, topos_partisan, send, [b(Config), sink(Config), late, #{channel => soon, key => k, ack => true}])),
+    ?assert(?NODE:elapsed(Start) >= 190),
+    1 = in(b, Config, topos_ct_channel, resume_receivers, [<<"soon">>]),
+    await_received(3, Config),
+    {ok, [#{expired := 1}]} = channel(stats, [soon], Config),
+    ok = channel(close, [soon], Config).
+
+%% The receiver hangs, then the connections die: of 100,000 updates of 1,000 keys nearly all give way, the last of each key comes.
+monotonic_keeps_the_last_value(Config) ->
+    Options = #{channel => state_sync, key => 0, ack => true},
+    ok = in(a, Config, topos_partisan, send, [b(Config), sink(Config), {0, 0}, Options]),
+    1 = in(b, Config, topos_ct_channel, suspend_receivers, [<<"state_sync">>]),
+    Last = ?NODE:call(maps:get(vm, a(Config)), topos_ct_channel, updates, [b(Config), sink(Config), 1_000, 100_000], 90_000),
+    ok = in(a, Config, topos_ct_channel, kill_connections, [b(Config)]),
+    1 = in(b, Config, topos_ct_channel, resume_receivers, [<<"state_sync">>]),
+    ok = ?NODE:wait_until(last_values, fun() ->
+        in(b, Config, topos_ct_channel, last_values, [sink(Config)]) =:= Last
+    end, 20_000),
+    {ok, [#{superseded := Superseded}]} = channel(stats, [state_sync], Config),
+    ?assert(Superseded >= 95_000),
+    {comment, lists:flatten(io_lib:format("~b of 100000 gave way", [Superseded]))}.
+
+statistics_are_true(Config) ->
+    ok = channel(create, [counted, #{parallelism => 2}], Config),
+    ok = in(a, Config, topos_ct_channel, burst, [b(Config), sink(Config), counted, 5_000, 1_000]),
+    await_received(5_000, Config),
+    ok = ?NODE:wait_until(acknowledged, fun() ->
+        {ok, [#{acknowledged := N}]} = channel(stats, [counted], Config),
+        N =:= 5_000
+    end, 5_000),
+    {ok, [Out]} = channel(stats, [counted], Config),
+    {ok, Peer} = in(b, Config, topos_channel, stats, []),
+    [In] = [Row || #{channel := <<"counted">>} = Row <- Peer],
+    ?assertMatch(#{messages_out := 5_000, queue_messages := 0, queue_bytes := 0, lost := 0, expired := 0}, Out),
+    ?assertMatch(#{messages_in := 5_000}, In),
+    #{bytes_out := BytesOut, rtt := #{p50 := P50, p95 := P95, p99 := P99, count := Timed}, credit := Credit} = Out,
+    ?assertEqual(BytesOut, maps:get(bytes_in, In)),
+    ?assert(abs(BytesOut - 5_000 * 1_000) =< 5_000 * 50),
+    ?assert(Timed > 0 andalso P50 > 0 andalso P50 =< P95 andalso P95 =< P99 andalso P99 < 5_000_000),
+    ?assertEqual(8 * maps:get(lanes, Out), Credit),
+    ok = ?NODE:wait_until(rates, fun() ->
+        {ok, [#{rates := #{history_out := History}}]} = channel(stats, [counted], Config),
+        lists:sum(History) > 0
+    end, 3_000),
+    ok = channel(close, [counted], Config),
+    {comment, lists:flatten(io_lib:format("round trips of ~b batches: p50 ~b, p95 ~b, p99 ~b us", [Timed, P50, P95, P99]))}.
+
+%% The receiver of one lane hangs: this channel is reported within two seconds, and no other.
+head_of_line_is_reported(Config) ->
+    ok = channel(create, [jam, #{}], Config),
+    Send = fun(Channel, Message) ->
+        in(a, Config, topos_partisan, send, [b(Config), sink(Config), Message, #{channel => Channel, ack => true}])
+    end,
+    [ok, ok] = [Send(Channel, hello) || Channel <- [jam, data]],
+    1 = in(b, Config, topos_ct_channel, suspend_receivers, [<<"jam">>]),
+    5_000 = in(a, Config, topos_ct_channel, fill, [b(Config), sink(Config), #{channel => jam}, 5_000]),
+    {ok, Took} = in(a, Config, topos_ct_channel, await_health, [{b(Config), jam}, head_of_line, 2_000]),
+    ok = Send(data, still_fine),
+    {ok, #{status := degraded, channels := Channels}} = channel(health, [], Config),
+    ?assertEqual([jam], [C || #{channel := C, status := S} <- Channels, S =/= ok]),
+    ?assertMatch([#{blocked_lanes := [0], queue_messages := 5_000}], [C || #{channel := jam} = C <- Channels]),
+    1 = in(b, Config, topos_ct_channel, resume_receivers, [<<"jam">>]),
+    {ok, _} = in(a, Config, topos_ct_channel, await_health, [{b(Config), jam}, ok, 10_000]),
+    ok = channel(close, [jam, #{timeout => 10_000}], Config),
+    {comment, lists:flatten(io_lib:format("reported after ~b ms", [Took]))}.
+
+%% A channel under as much load as it takes, for longer than blocking takes to be seen, is not blocked.
+load_is_not_reported(Config) ->
+    ok = channel(create, [busy, #{}], Config),
+    Self = self(),
+    Load = spawn_link(fun() -> load(Self, Config) end),
+    Seen = watch(erlang:monotonic_time(millisecond) + 4_000, Config, []),
+    Load ! stop,
+    Sent = receive {stopped, N} -> N end,
+    ?assert(Sent > 0),
+    ?assertEqual([], [S || S <- Seen, S =:= head_of_line]),
+    ok = channel(close, [busy, #{timeout => 20_000}], Config).
+
+endpoint_serves_statistics(Config) ->
+    {ok, _} = application:ensure_all_started(inets),
+    ok = in(a, Config, topos_ct_channel, burst, [b(Config), sink(Config), bulk, 10, 10]),
+    await_received(10, Config),
+    [{Ip, Port}] = in(a, Config, topos_metrics_server, addresses, []),
+    ?assertEqual({127, 0, 0, 1}, Ip),
+    Get = fun(Path) ->
+        {ok, {{_, Status, _}, Headers, Body}} =
+            httpc:request(get, {lists:concat(["http://127.0.0.1:", Port, Path]), []}, [{timeout, 5_000}], []),
+        {Status, proplists:get_value("content-type", Headers), Body}
+    end,
+    {200, "text/plain; version=0.0.4" ++ _, Metrics} = Get("/metrics"),
+    Line = lists:concat(["topos_channel_messages_out{peer=\"", b(Config), "\",channel=\"bulk\"} 10\n"]),
+    ?assertNotEqual(nomatch, string:find(Metrics, Line)),
+    %% Every line is a comment or a sample.
+    Lines = string:lexemes(Metrics, "\n"),
+    ?assertEqual([], [L || L <- Lines, re:run(L, "^(# (HELP|TYPE) .+|[a-z_]+(\\{.+\\})? [0-9.e+-]+)$") =:= nomatch]),
+    {200, "application/json", Stats} = Get("/stats?x=1"),
+    ?assertNotEqual(nomatch, string:find(Stats, "\"channel\":\"bulk\"")),
+    ?assertMatch({200, "application/json", _}, Get("/health")),
+    ?assertMatch({404, _, _}, Get("/nothing")),
+    {ok, Socket} = gen_tcp:connect(Ip, Port, [binary, {active, false}]),
+    ok = gen_tcp:send(Socket, "nonsense\r\n\r\n"),
+    {ok, <<"HTTP/1.1 400", _/binary>>} = gen_tcp:recv(Socket, 0, 5_000),
+    ok = gen_tcp:close(Socket),
+    %% Connections that say nothing do not keep others out for ever.
+    Silent = [element(2, {ok, _} = gen_tcp:connect(Ip, Port, [])) || _ <- lists:seq(1, 20)],
+    ok = lists:foreach(fun gen_tcp:close/1, Silent),
+    ?assertMatch({200, _, _}, Get("/metrics")).
+
+%% internal
+
+load(Parent, Config) -> load(Parent, Config, 0).
+
+load(Parent, Config, Sent) ->
+    receive
+        stop -> Parent ! {stopped, Sent}
+    after 0 ->
+        ok = in(a, Config, topos_ct_channel, burst, [b(Config), sink(Config), busy, 2_000, 2_000]),
+        load(Parent, Config, Sent + 2_000)
+    end.
+
+watch(Until, Config, Seen) ->
+    case erlang:monotonic_time(millisecond) > Until of
+        true -> Seen;
+        false ->
+            {ok, #{channels := Channels}} = channel(health, [], Config),
+            watch(Until, Config, lists:usort([S || #{channel := busy, status := S} <- Channels] ++ Seen))
+    end.
+
+channel(Function, Args, Config) -> in(a, Config, topos_channel, Function, Args).
+
+in(Which, Config, Module, Function, Args) ->
+    #{vm := Vm} = ?config(Which, Config),
+    ?NODE:call(Vm, Module, Function, Args, 60_000).
+
+a(Config) -> ?config(a, Config).
+b(Config) -> ?CLUSTER:name(?config(b, Config)).
+sink(Config) -> ?config(sink, Config).
+received(Config) -> in(b, Config, topos_ct_stream, received, [sink(Config)]).
+
+await_received(Count, Config) ->
+    ok = ?NODE:wait_until({received, Count}, fun() -> case received(Config) of Count -> true; N -> N end end, 60_000).
+
+%% Distributed Erlang has one connection for all: nothing to wait for.
+await_connections(Channel, Count, Config) ->
+    case ?config(engine, Config) of
+        otp -> ok;
+        partisan ->
+            ?NODE:wait_until({connections, Channel, Count}, fun() ->
+                Open = in(a, Config, topos_engine_partisan, connections, []),
+                case lists:sum([N || {_, C, N} <- Open, C =:= Channel]) of Count -> true; _ -> Open end
+            end, 15_000)
+    end.
+
+in_doubt(Channel, Config) ->
+    {ok, Rows} = channel(stats, [], Config),
+    lists:sum([N || #{channel := C, in_doubt := N} <- Rows, C =:= Channel]).
+
+events(Mark, Config) -> in(a, Config, topos_ct_events, log, [Mark]).

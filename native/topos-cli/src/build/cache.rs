@@ -1,0 +1,258 @@
+//! What a build remembers of the last one: an index of hashes, and one interface file a module.
+//!
+//! The files are of this program alone: they carry the identity of the compiler that wrote them, and anything else in
+//! them, or none at all, means that everything is built again.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env, fs,
+    path::{Path, PathBuf},
+    time::UNIX_EPOCH,
+};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use topos_lang::check::Interface;
+
+/// Counted up whenever the shape of the files changes.
+const VERSION: u32 = 1;
+
+/// SHA-256.
+pub(super) type Hash = [u8; 32];
+
+/// The hash of several texts, each with its length, so that no two lists have the same bytes.
+pub(super) fn hash<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Hash {
+    let mut digest = Sha256::new();
+    for part in parts {
+        digest.update(part.len().to_le_bytes());
+        digest.update(part);
+    }
+    digest.finalize().into()
+}
+
+/// A beam as it was written: another size or time means that it is not ours any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Stamp {
+    bytes: u64,
+    modified: u128,
+}
+
+impl Stamp {
+    /// Of a file that is there.
+    pub(super) fn of(path: &Path) -> Option<Self> {
+        let found = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+        let modified = found.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+        Some(Self { bytes: found.len(), modified: modified.as_nanos() })
+    }
+}
+
+/// A module that was built.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Entry {
+    /// Of its text.
+    pub(super) source: Hash,
+    /// What it calls itself, if it does.
+    pub(super) declared: Option<String>,
+    /// What it imports.
+    pub(super) imports: BTreeSet<String>,
+    /// Whether it has a `main`.
+    pub(super) main: bool,
+    /// Of all that its beam depends on.
+    pub(super) key: Hash,
+    /// Of its interface.
+    pub(super) interface: Hash,
+    /// Its beam; `None` if it was only checked.
+    pub(super) beam: Option<Stamp>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Index {
+    version: u32,
+    compiler: Hash,
+    /// By the path of the source.
+    entries: BTreeMap<String, (String, Entry)>,
+}
+
+/// The cache of the builds into one output directory.
+#[derive(Debug)]
+pub(super) struct Cache {
+    directory: PathBuf,
+    compiler: Hash,
+    old: BTreeMap<String, (String, Entry)>,
+    new: BTreeMap<String, (String, Entry)>,
+}
+
+impl Cache {
+    /// Opens what the last build into `output` left, if this compiler wrote it.
+    pub(super) fn open(directory: &Path, output: &Path, erl: &Path) -> Self {
+        let directory = place(directory, output);
+        let compiler = compiler(erl);
+        let old = index(&directory).filter(|index| index.compiler == compiler);
+        Self { directory, compiler, old: old.map(|index| index.entries).unwrap_or_default(), new: BTreeMap::new() }
+    }
+
+    /// Removes the cache of that output, whichever compiler wrote it. Answers the modules whose beams were written.
+    pub(super) fn remove(directory: &Path, output: &Path) -> std::io::Result<Vec<String>> {
+        let directory = place(directory, output);
+        let entries = index(&directory).map(|index| index.entries).unwrap_or_default();
+        if directory.is_dir() {
+            fs::remove_dir_all(&directory)?;
+        }
+        Ok(entries.into_values().filter(|(_, entry)| entry.beam.is_some()).map(|(name, _)| name).collect())
+    }
+
+    /// One that knows nothing; for who writes nothing.
+    pub(super) fn none() -> Self {
+        Self {
+            directory: PathBuf::new(),
+            compiler: Hash::default(),
+            old: BTreeMap::new(),
+            new: BTreeMap::new(),
+        }
+    }
+
+    /// The identity of this compiler: a part of each key.
+    pub(super) fn compiler(&self) -> &Hash {
+        &self.compiler
+    }
+
+    /// What is known of the module in a file with that text.
+    pub(super) fn entry(&self, path: &str, source: &Hash) -> Option<&Entry> {
+        self.old.get(path).map(|(_, entry)| entry).filter(|entry| entry.source == *source)
+    }
+
+    /// The interface of that hash, if it is there and whole.
+    pub(super) fn interface(&self, module: &str, expected: &Hash) -> Option<Vec<u8>> {
+        let bytes = fs::read(self.file(module)).ok()?;
+        (hash([bytes.as_slice()]) == *expected).then_some(bytes)
+    }
+
+    /// Keeps an interface.
+    pub(super) fn store(&self, module: &str, interface: &[u8]) -> std::io::Result<()> {
+        fs::create_dir_all(&self.directory)?;
+        replace(&self.file(module), interface)
+    }
+
+    /// Says what became of a module.
+    pub(super) fn keep(&mut self, path: &str, module: &str, entry: Entry) {
+        self.new.insert(path.to_owned(), (module.to_owned(), entry));
+    }
+
+    /// Writes the index. Answers the modules whose beams the last build wrote and this one does not have.
+    pub(super) fn finish(self) -> std::io::Result<Vec<String>> {
+        let now: BTreeSet<&str> =
+            self.new.values().filter(|(_, entry)| entry.beam.is_some()).map(|(name, _)| name.as_str()).collect();
+        let before = self.old.values().filter(|(_, entry)| entry.beam.is_some()).map(|(name, _)| name);
+        let gone: Vec<String> = before.filter(|name| !now.contains(name.as_str())).cloned().collect();
+        for (name, _) in self.old.values() {
+            if !self.new.values().any(|(kept, _)| kept == name) && self.file(name).is_file() {
+                fs::remove_file(self.file(name))?;
+            }
+        }
+        let index = Index { version: VERSION, compiler: self.compiler, entries: self.new };
+        let body = postcard::to_stdvec(&index).map_err(std::io::Error::other)?;
+        let mut bytes = hash([body.as_slice()]).to_vec();
+        bytes.extend_from_slice(&body);
+        fs::create_dir_all(&self.directory)?;
+        if fs::read(self.directory.join("index")).ok().as_deref() != Some(bytes.as_slice()) {
+            replace(&self.directory.join("index"), &bytes)?;
+        }
+        Ok(gone)
+    }
+
+    fn file(&self, module: &str) -> PathBuf {
+        self.directory.join(format!("{module}.interface"))
+    }
+}
+
+/// An interface as bytes: the same for the same interface.
+pub(super) fn encode(interface: &Interface) -> std::io::Result<Vec<u8>> {
+    postcard::to_stdvec(interface).map_err(std::io::Error::other)
+}
+
+/// The reverse of [`encode`]; the bytes were verified by their hash.
+pub(super) fn decode(bytes: &[u8]) -> Option<Interface> {
+    postcard::from_bytes(bytes).ok()
+}
+
+/// Each output directory has a cache of its own.
+fn place(directory: &Path, output: &Path) -> PathBuf {
+    let output = std::path::absolute(output).unwrap_or_else(|_| output.to_owned());
+    directory.join(hex(&hash([output.as_os_str().as_encoded_bytes()])[..8]))
+}
+
+/// The index that is there, if it is whole and of this version.
+fn index(directory: &Path) -> Option<Index> {
+    let body = verified(&fs::read(directory.join("index")).ok()?)?;
+    postcard::from_bytes::<Index>(&body).ok().filter(|index| index.version == VERSION)
+}
+
+/// A hash and what it is of.
+fn verified(bytes: &[u8]) -> Option<Vec<u8>> {
+    let (sum, body) = bytes.split_at_checked(32)?;
+    (hash([body]) == *sum).then(|| body.to_vec())
+}
+
+/// Never leaves half a file behind, whenever the program is ended.
+fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let new = path.with_extension(format!("new{}", std::process::id()));
+    fs::write(&new, bytes)?;
+    fs::rename(&new, path)
+}
+
+/// This program and the Erlang it compiles with, by version, size and time.
+fn compiler(erl: &Path) -> Hash {
+    let of = |path: &Path| fs::canonicalize(path).ok().and_then(|path| Stamp::of(&path).map(|stamp| (path, stamp)));
+    let program = env::current_exe().ok();
+    let seen = format!("{VERSION} {} {:?} {:?}", env!("CARGO_PKG_VERSION"), program.as_deref().and_then(of), of(erl));
+    hash([seen.as_bytes()])
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_texts_have_hashes_of_their_own() {
+        assert_ne!(hash([b"ab".as_slice(), b"c"]), hash([b"a".as_slice(), b"bc"]));
+        assert_eq!(hash([b"ab".as_slice()]), hash([b"ab".as_slice()]));
+    }
+
+    #[test]
+    fn a_damaged_index_or_interface_is_as_none() {
+        let place = tempfile::tempdir().unwrap();
+        let open = || Cache::open(place.path(), Path::new("out"), Path::new("erl"));
+        let entry = Entry {
+            source: [1; 32],
+            declared: None,
+            imports: BTreeSet::new(),
+            main: false,
+            key: [2; 32],
+            interface: hash([b"shape".as_slice()]),
+            beam: None,
+        };
+        let mut cache = open();
+        cache.store("M", b"shape").unwrap();
+        cache.keep("m.topos", "M", entry.clone());
+        assert!(cache.finish().unwrap().is_empty());
+
+        let again = open();
+        assert_eq!(again.entry("m.topos", &[1; 32]).unwrap().key, [2; 32]);
+        assert!(again.entry("m.topos", &[9; 32]).is_none());
+        assert_eq!(again.interface("M", &entry.interface).unwrap(), b"shape");
+        fs::write(again.file("M"), b"shapf").unwrap();
+        assert!(again.interface("M", &entry.interface).is_none());
+
+        let index = again.directory.join("index");
+        let mut bytes = fs::read(&index).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        fs::write(&index, &bytes).unwrap();
+        assert!(open().entry("m.topos", &[1; 32]).is_none());
+        fs::write(&index, b"").unwrap();
+        assert!(open().entry("m.topos", &[1; 32]).is_none());
+    }
+}
