@@ -34,7 +34,7 @@ pub struct Interface {
 pub type ConstraintExport = (Name, Vec<Tree>);
 
 /// A trait.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TraitExport {
     /// Its name without the module.
     pub name: Name,
@@ -49,7 +49,7 @@ pub struct TraitExport {
 }
 
 /// An instance.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct InstanceExport {
     /// The full name of the trait.
     pub of: Name,

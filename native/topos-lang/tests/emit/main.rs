@@ -5,6 +5,7 @@
 
 mod beam;
 mod build;
+mod docs;
 mod golden;
 mod programs;
 mod run;

@@ -20,7 +20,7 @@ main([Dir, Root]) ->
 sources() ->
     ["base/topos_error.erl", "compile/topos_compile.erl", "effect/topos_handler.erl", "effect/topos_rt.erl",
      "effect/topos_effect.erl", "effect/topos_effect_io.erl", "effect/topos_effect_process.erl",
-     "effect/topos_effect_time.erl", "effect/topos_effect_random.erl"].
+     "effect/topos_effect_time.erl", "effect/topos_effect_random.erl", "effect/topos_text.erl"].
 
 load_forms(File) ->
     {ok, Bytes} = file:read_file(File),
