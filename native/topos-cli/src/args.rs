@@ -57,7 +57,9 @@ pub(crate) enum Command {
                             topos --error-format json check app.topos")]
     Check(Check),
     /// Compile programs to beams, or to readable Erlang.
-    #[command(after_help = "Examples:\n  topos build app.topos\n  topos build -o ebin src\n  topos build --emit erl -o generated app.topos")]
+    #[command(
+        after_help = "Examples:\n  topos build app.topos\n  topos build -o ebin src\n  topos build --emit erl -o generated app.topos"
+    )]
     Build(Build),
     /// Remove the beams of the last build and what it remembers.
     Clean(Clean),

@@ -9,9 +9,8 @@ use std::{
 use topos_lang::emit;
 
 use crate::{
-    build,
     args::{Build, Check, Clean, Demo, Emit, Explain, Places, Run},
-    explain,
+    build, explain,
     failure::{Error, Failure},
     frontend::{self, Compiled, Role},
     home::{self, Home},

@@ -8,7 +8,10 @@ macro_rules! modules {
     };
 }
 
-modules!["IO", "List", "Map", "Maybe", "Partisan", "Prelude", "Process", "Random", "Result", "Runner", "Time"];
+modules![
+    "Duration", "IO", "List", "Log", "Map", "Maybe", "Partisan", "Prelude", "Process", "Random", "Result", "Runner",
+    "Set", "Text", "Time", "UUID",
+];
 
 /// The program of `topos demo`.
 pub(crate) const QUICK_START: &str = include_str!("../../../examples/quick_start.topos");

@@ -79,7 +79,7 @@ codes! {
     NO_BODY = 212, "flow without a body",
         "A signature is followed by `= body`, or by clauses of the same name.";
     AMBIGUOUS_TYPE = 213, "ambiguous operator",
-        "`++` joins texts and lists, and nothing says which is meant here. Annotate an operand.";
+        "No longer reported: an operator without a known type is TP0511.";
     BAD_EXTERN = 214, "unusable extern target",
         "An extern flow names an Erlang function, `\"module:function\"`; an extern handler an Erlang module, `\"module\"`.";
     LITERAL_RANGE = 215, "number out of range",
@@ -151,8 +151,8 @@ codes! {
 
     NO_HANDLER_DECL = 900, "handlers written in Topos are not supported yet",
         "This version compiles `extern handler`s only.";
-    NO_TRAIT = 901, "traits are not supported yet", "Declare a flow that takes the functions it needs as parameters.";
-    NO_INSTANCE = 902, "instances are not supported yet", "Declare flows instead.";
+    NO_TRAIT = 901, "traits are not supported yet", "No longer reported: traits are compiled.";
+    NO_INSTANCE = 902, "instances are not supported yet", "No longer reported: instances are compiled.";
     NO_PROTOCOL = 903, "protocols are not supported yet", "They are parsed, but not checked or compiled.";
     NO_SESSION = 904, "sessions are not supported yet", "They are parsed, but not checked or compiled.";
     NO_ACTOR = 905, "actors are not supported yet", "Use `Process.spawn` with a flow that receives.";
@@ -168,14 +168,16 @@ codes! {
          but not of a function written in place, of `for` or of `loop`.";
     NO_LOOP = 914, "`loop` is not supported in the prelude", "It is made with a flow of the prelude.";
     NO_ATOMIC = 915, "`atomic` is not supported yet", "It needs handler state, which this version does not compile.";
-    NO_CONSTRAINT = 916, "trait constraints are not supported yet", "Pass the functions that are needed as parameters.";
+    NO_CONSTRAINT = 916, "trait constraints are not supported here yet",
+        "Flows and instances take constraints; externs, effects, operations and declared types do not. Constrain the flows that use them.";
     NO_DERIVING = 917, "`deriving` is not supported yet",
-        "`==` and f-strings work on every type without functions; nothing needs to be derived for them.";
-    NO_INDEX = 918, "indexing is not supported yet", "Use `Map.get`.";
-    NO_HIGHER_KIND = 919, "type variables with arguments are not supported yet", "Use a concrete type constructor.";
+        "No longer reported: Eq, Ord, Show and Serializable are derived.";
+    NO_INDEX = 918, "indexing is not supported in the prelude", "It is made with a flow of the prelude.";
+    NO_HIGHER_KIND = 919, "type variables with arguments are not supported yet",
+        "No longer reported: a type variable may have arguments.";
     NO_FORALL = 920, "`forall` blocks are not supported yet", "They belong to properties, which are not compiled yet.";
     NO_ORDER = 921, "ordering of this type is not supported yet",
-        "`<` compares Int, Float, Duration, Text and Bool. Other types, and type variables, wait for traits.";
+        "No longer reported: types derive `Ord`, and a missing instance is TP0509.";
     TOO_MANY_PARAMETERS = 981, "too many parameters",
         "A flow, a function or a constructor has more than 250 parameters, which the BEAM cannot call. Pass them as a record.";
     NAME_TOO_LONG = 982, "name too long", "The BEAM allows names of 255 characters. Choose a shorter one.";

@@ -103,12 +103,7 @@ impl Cache {
 
     /// One that knows nothing; for who writes nothing.
     pub(super) fn none() -> Self {
-        Self {
-            directory: PathBuf::new(),
-            compiler: Hash::default(),
-            old: BTreeMap::new(),
-            new: BTreeMap::new(),
-        }
+        Self { directory: PathBuf::new(), compiler: Hash::default(), old: BTreeMap::new(), new: BTreeMap::new() }
     }
 
     /// The identity of this compiler: a part of each key.

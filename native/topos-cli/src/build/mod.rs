@@ -274,8 +274,7 @@ impl<'a> Front<'a> {
         }
         let unit = &mut self.units[index];
         let (name, path) = (unit.name.clone(), unit.source.path.clone());
-        let options =
-            Options { file: &path, default_name: &name, root_effects: unit.main.then_some(ROOT_EFFECTS) };
+        let options = Options { file: &path, default_name: &name, root_effects: unit.main.then_some(ROOT_EFFECTS) };
         self.timings.restart();
         let module = unit.module();
         self.timings.phase("read and parse");
@@ -293,13 +292,7 @@ impl<'a> Front<'a> {
         }
     }
 
-    fn checked(
-        &mut self,
-        index: usize,
-        key: Hash,
-        core: &core::Module,
-        interface: Interface,
-    ) -> Result<(), Failure> {
+    fn checked(&mut self, index: usize, key: Hash, core: &core::Module, interface: Interface) -> Result<(), Failure> {
         let unit = &self.units[index];
         let cannot = |why: &io::Error| unwritable(self.job.cache, why);
         let mut hash = Hash::default();

@@ -6,9 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use topos_lang::{
-    syntax::{self, ast},
-};
+use topos_lang::syntax::{self, ast};
 
 use super::cache::{self, Cache, Entry, Hash};
 use crate::{

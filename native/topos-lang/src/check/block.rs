@@ -340,7 +340,8 @@ impl Checker<'_> {
         let typed: Vec<Expr> = self.pure(AmbientOf::Guard, |c| guards.iter().map(|g| c.expr(g, &want)).collect());
         typed.into_iter().reduce(|left, right| {
             let span = left.span.to(right.span);
-            let kind = ExprKind::Binary { op: ast::BinaryOp::And, left: Box::new(left), right: Box::new(right), dict: None };
+            let kind =
+                ExprKind::Binary { op: ast::BinaryOp::And, left: Box::new(left), right: Box::new(right), dict: None };
             Expr { kind, ty: bool_ty, span }
         })
     }

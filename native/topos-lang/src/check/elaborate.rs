@@ -85,7 +85,8 @@ impl Checker<'_> {
         };
         let name = info.name.to_string();
         core::Flow {
-            exported: self.is_visible(&name) || name == "main"
+            exported: self.is_visible(&name)
+                || name == "main"
                 || name.starts_with("default ")
                 || super::traits::is_generated(&name),
             name,

@@ -182,6 +182,9 @@ impl<'a> Checker<'a> {
     }
 
     fn extern_flow(&mut self, flow: &'a ast::ExternFlowDecl, decl: &ast::Decl) -> Option<Body> {
+        if let Some(constraint) = flow.signature.context.first() {
+            self.report(super::unsupported::constraint(constraint.span));
+        }
         let (ty, arity) = self.with_vars(VarMode::Generic, [], |c| {
             let parts = c.signature(&flow.signature);
             let params: Vec<Ty> = parts.domains.iter().map(|(_, ty, _)| *ty).collect();
@@ -189,17 +192,16 @@ impl<'a> Checker<'a> {
         });
         self.store.generalise(ty, 0);
         let span = flow.name.span;
-        let info =
-            FlowInfo {
-                module: None,
-                name: flow.name.name.as_str().into(),
-                arity,
-                ty,
-                config: false,
-                constraints: Vec::new(),
-                method: None,
-                span: Some(span),
-            };
+        let info = FlowInfo {
+            module: None,
+            name: flow.name.name.as_str().into(),
+            arity,
+            ty,
+            config: false,
+            constraints: Vec::new(),
+            method: None,
+            span: Some(span),
+        };
         let flow_id = self.add_flow(&flow.name, info, decl.private.is_some())?;
         let target = flow.target.value.split_once(':');
         let Some((module, function)) =

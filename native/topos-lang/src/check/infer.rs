@@ -119,9 +119,7 @@ impl Checker<'_> {
             }
         }
         match self.env.lookup_value(qualifier, &name.name) {
-            Lookup::Found(id) => {
-                self.use_flow(id, span)
-            }
+            Lookup::Found(id) => self.use_flow(id, span),
             Lookup::Unknown if qualifier.is_empty() && matches!(name.name.as_str(), "not" | "show") => {
                 let (b, param, result) = if name.name == "not" {
                     let ty = self.store.con(builtin::BOOL, Vec::new());
@@ -290,7 +288,9 @@ impl Checker<'_> {
         let left = self.expr(left, &Want::new(operand, left_why));
         let right = self.expr(right, &Want::new(operand, right_why));
         self.subsume(result, want, span);
-        let dict = of.map(|of| self.want(of, vec![operand], if of == COMPARABLE { span } else { op_span }, format!("`{}`", op.symbol())));
+        let dict = of.map(|of| {
+            self.want(of, vec![operand], if of == COMPARABLE { span } else { op_span }, format!("`{}`", op.symbol()))
+        });
         Expr { kind: ExprKind::Binary { op, left: Box::new(left), right: Box::new(right), dict }, ty: result, span }
     }
 

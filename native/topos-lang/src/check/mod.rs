@@ -35,8 +35,8 @@ use std::collections::{HashMap, HashSet};
 
 pub use env::PRELUDE;
 pub use interface::{
-    default_flow, EffectExport, FlowExport, HandlerExport, Imports, Interface, OperationExport, RecordFieldInfo,
-    TypeBody, TypeExport, TraitExport, InstanceExport, ConstraintExport,
+    default_flow, ConstraintExport, EffectExport, FlowExport, HandlerExport, Imports, InstanceExport, Interface,
+    OperationExport, RecordFieldInfo, TraitExport, TypeBody, TypeExport,
 };
 pub use modules::{order, show_cycle};
 

@@ -135,9 +135,7 @@ impl Store {
                 self.nodes[to.0 as usize] = joined;
             }
             Node::Con(constructor, _) if !self.allows(bound, constructor) => return Err(UnifyError::Bound(var, to)),
-            Node::Arrow { .. } | Node::Tuple(_) | Node::Record(_)
-                if bound != super::Bound::ANY =>
-            {
+            Node::Arrow { .. } | Node::Tuple(_) | Node::Record(_) if bound != super::Bound::ANY => {
                 return Err(UnifyError::Bound(var, to));
             }
             // What is unified with something wrong is wrong itself, so that it is not reported again.

@@ -37,7 +37,10 @@ fn every_example_is_true() {
         for example in examples(source) {
             let flow = format!("example{}", wanted.len());
             writeln!(flows, "flow {flow} : Bool =\n  {example}").unwrap();
-            wanted.push((format!("{{'DocTests':{flow}(), <<{example:?}/utf8>>}}"), format!("{{true,<<{example:?}/utf8>>}}")));
+            wanted.push((
+                format!("{{'DocTests':{flow}(), <<{example:?}/utf8>>}}"),
+                format!("{{true,<<{example:?}/utf8>>}}"),
+            ));
         }
     }
     assert!(wanted.len() >= 50, "the library has {} examples", wanted.len());
@@ -45,7 +48,8 @@ fn every_example_is_true() {
     let mut sources: Vec<&str> = library.iter().map(String::as_str).collect();
     sources.push(&test);
     // The text beside the answer says which example is wrong; it is compared by the BEAM, since it may be printed otherwise.
-    let expected: Vec<(String, &str)> = wanted.iter().map(|(got, want)| (format!("{got} =:= {want}"), "true")).collect();
+    let expected: Vec<(String, &str)> =
+        wanted.iter().map(|(got, want)| (format!("{got} =:= {want}"), "true")).collect();
     let expected: Vec<(&str, &str)> = expected.iter().map(|(e, w)| (e.as_str(), *w)).collect();
     run(&sources, &expected);
 }

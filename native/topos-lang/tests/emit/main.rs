@@ -9,4 +9,5 @@ mod docs;
 mod golden;
 mod programs;
 mod run;
+mod soundness;
 mod traits;

@@ -44,7 +44,12 @@ impl Checker<'_> {
             let plural = if kinds.len() == 1 { "" } else { "s" };
             self.report(Diagnostic::new(
                 codes::TRAIT_ARGUMENTS,
-                format!("the trait `{}` has {} parameter{plural}, but {} were given", short(of), kinds.len(), args.len()),
+                format!(
+                    "the trait `{}` has {} parameter{plural}, but {} were given",
+                    short(of),
+                    kinds.len(),
+                    args.len()
+                ),
                 span,
             ));
             return None;
@@ -104,7 +109,13 @@ impl Checker<'_> {
     pub(in crate::check) fn want(&mut self, of: &str, args: Vec<Ty>, span: Span, what: String) -> DictId {
         let dict = self.dicts.len();
         self.dicts.push(Dict::Pending);
-        self.wanted.push(Wanted { dict, constraint: Constraint { of: of.into(), args }, span, what, origin: Origin::Call });
+        self.wanted.push(Wanted {
+            dict,
+            constraint: Constraint { of: of.into(), args },
+            span,
+            what,
+            origin: Origin::Call,
+        });
         dict
     }
 
@@ -179,7 +190,9 @@ impl Checker<'_> {
 
     /// Whether a type is built in and has operators of its own.
     pub(super) fn is_scalar(name: &str) -> bool {
-        builtin::ALL.iter().any(|(n, arity)| *n == name && (*arity == 0 || matches!(*n, builtin::PID | builtin::REMOTE_REF)))
+        builtin::ALL
+            .iter()
+            .any(|(n, arity)| *n == name && (*arity == 0 || matches!(*n, builtin::PID | builtin::REMOTE_REF)))
             || name == builtin::UNIT
     }
 }

@@ -56,8 +56,7 @@ impl<'a> Checker<'a> {
                 continue;
             }
             self.env.own.traits.insert(of.name.name.clone(), full.clone());
-            let info =
-                TraitInfo { params, kinds, supers: Vec::new(), members: Vec::new(), span: Some(of.name.span) };
+            let info = TraitInfo { params, kinds, supers: Vec::new(), members: Vec::new(), span: Some(of.name.span) };
             self.env.traits.insert(full.clone(), info);
             traits.push((full, of));
         }
@@ -225,13 +224,9 @@ pub(super) fn written_arity(clause: &ast::FlowDecl) -> usize {
     match &clause.head {
         ast::FlowHead::Patterns(patterns) => patterns.len(),
         ast::FlowHead::Params(params) => params.len(),
-        ast::FlowHead::Signature => clause.signature.as_ref().map_or(0, |s| {
-            if takes_unit_only(&s.domains) {
-                0
-            } else {
-                s.domains.len()
-            }
-        }),
+        ast::FlowHead::Signature => {
+            clause.signature.as_ref().map_or(0, |s| if takes_unit_only(&s.domains) { 0 } else { s.domains.len() })
+        }
     }
 }
 

@@ -75,13 +75,15 @@ impl Make {
         let vars: Vec<ast::Type> = ty
             .params
             .iter()
-            .map(|p| ast::Type { kind: TypeKind::Var(ast::Ident { name: p.name.clone(), span: self.span }), span: self.span })
+            .map(|p| ast::Type {
+                kind: TypeKind::Var(ast::Ident { name: p.name.clone(), span: self.span }),
+                span: self.span,
+            })
             .collect();
-        let context = vars
-            .iter()
-            .map(|v| ast::Constraint { path: of.clone(), args: vec![v.clone()], span: self.span })
-            .collect();
-        let name = ast::Path { segments: vec![ast::Ident { name: ty.name.name.clone(), span: self.span }], span: self.span };
+        let context =
+            vars.iter().map(|v| ast::Constraint { path: of.clone(), args: vec![v.clone()], span: self.span }).collect();
+        let name =
+            ast::Path { segments: vec![ast::Ident { name: ty.name.name.clone(), span: self.span }], span: self.span };
         let args = vec![ast::Type { kind: TypeKind::Named { path: name, args: vars }, span: self.span }];
         ast::InstanceDecl { context, trait_path: of.clone(), args, members }
     }

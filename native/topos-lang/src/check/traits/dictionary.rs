@@ -33,9 +33,7 @@ impl Checker<'_> {
                 Some(local) => core::ExprKind::Local(local.clone()),
                 None => core::ExprKind::Fail("a dictionary is missing".to_owned()),
             },
-            Dict::Super(base, field) => {
-                core::ExprKind::Field { record: Box::new(self.dictionary(base, span)), field }
-            }
+            Dict::Super(base, field) => core::ExprKind::Field { record: Box::new(self.dictionary(base, span)), field },
             Dict::Instance(key, context) => {
                 let module = self.env.instances.get(&key).and_then(|i| i.module.as_ref().map(|m| m.to_string()));
                 let args = self.dictionaries(&context, span);
@@ -140,7 +138,14 @@ impl Checker<'_> {
     }
 
     /// A member of a trait of the prelude, applied to values.
-    fn operator_member(&mut self, of: &str, member: &str, dict: DictId, args: Vec<core::Expr>, span: Span) -> core::Expr {
+    fn operator_member(
+        &mut self,
+        of: &str,
+        member: &str,
+        dict: DictId,
+        args: Vec<core::Expr>,
+        span: Span,
+    ) -> core::Expr {
         let flow = self
             .env
             .traits
@@ -319,7 +324,8 @@ impl Checker<'_> {
         let (x, y) = (self.new_local("x"), self.new_local("y"));
         let both = || [&x, &y].map(|l| at(core::ExprKind::Local(l.clone()), span)).to_vec();
         let primitive = |op| at(core::ExprKind::Primitive { op, args: both() }, span);
-        let lambda = |body| at(core::ExprKind::Lambda { params: vec![x.clone(), y.clone()], body: Box::new(body) }, span);
+        let lambda =
+            |body| at(core::ExprKind::Lambda { params: vec![x.clone(), y.clone()], body: Box::new(body) }, span);
         let order = |name: &str| at(core::ExprKind::Construct { constructor: name.to_owned(), args: Vec::new() }, span);
         let choose = |test, then, otherwise| {
             let kind = core::ExprKind::If {
@@ -330,11 +336,7 @@ impl Checker<'_> {
             at(kind, span)
         };
         let equal = vec![("equal".to_owned(), lambda(primitive(Primitive::Equal)))];
-        let compare = choose(
-            Primitive::Less,
-            order("Before"),
-            choose(Primitive::Equal, order("Same"), order("After")),
-        );
+        let compare = choose(Primitive::Less, order("Before"), choose(Primitive::Equal, order("Same"), order("After")));
         let show = vec![("show".to_owned(), at(self.builtin_value(Builtin::Show, span), span))];
         let compare = vec![("compare".to_owned(), lambda(compare))];
         for (of, mut fields) in [(COMPARABLE, equal), (ORDERABLE, compare), (SHOW, show)] {

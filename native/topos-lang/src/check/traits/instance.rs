@@ -175,8 +175,7 @@ impl<'a> Checker<'a> {
     }
 
     fn instance_members(&mut self, key: &InstanceKey, decl: &'a ast::InstanceDecl, vars: &HashMap<String, Ty>) {
-        let (Some(of), Some(instance)) =
-            (self.env.traits.get(&key.0).cloned(), self.env.instances.get(key).cloned())
+        let (Some(of), Some(instance)) = (self.env.traits.get(&key.0).cloned(), self.env.instances.get(key).cloned())
         else {
             return;
         };
@@ -184,8 +183,8 @@ impl<'a> Checker<'a> {
         let mut clauses: Vec<(&'a ast::Ident, Vec<&'a ast::FlowDecl>)> = Vec::new();
         for member in decl.members.iter().filter(|m| !m.name.name.is_empty()) {
             if !of.members.iter().any(|m| *m.name == *member.name.name) {
-                let near =
-                    crate::check::suggest::nearest(&member.name.name, of.members.iter().map(|m| &*m.name)).map(str::to_owned);
+                let near = crate::check::suggest::nearest(&member.name.name, of.members.iter().map(|m| &*m.name))
+                    .map(str::to_owned);
                 let diagnostic = Diagnostic::new(
                     codes::UNKNOWN_MEMBER,
                     format!("the trait `{}` has no member `{}`", short(&key.0), member.name.name),

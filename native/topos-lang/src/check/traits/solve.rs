@@ -77,7 +77,8 @@ impl Checker<'_> {
         if !self.wanted.iter().any(dependent) {
             return;
         }
-        let (now, later): (Vec<Wanted>, Vec<Wanted>) = std::mem::take(&mut self.wanted).into_iter().partition(dependent);
+        let (now, later): (Vec<Wanted>, Vec<Wanted>) =
+            std::mem::take(&mut self.wanted).into_iter().partition(dependent);
         for want in now {
             if matches!(self.try_solve(&want, false), Solved::Wait) {
                 self.wanted.push(want);
@@ -198,7 +199,13 @@ impl Checker<'_> {
     pub(in crate::check) fn keep_wanted(&mut self) {
         self.solve_dependent();
         let level = self.level;
-        for ty in self.wanted.iter().filter(|w| w.origin != Origin::Shown).flat_map(|w| w.constraint.args.clone()).collect::<Vec<_>>() {
+        for ty in self
+            .wanted
+            .iter()
+            .filter(|w| w.origin != Origin::Shown)
+            .flat_map(|w| w.constraint.args.clone())
+            .collect::<Vec<_>>()
+        {
             self.store.lower(ty, level);
         }
     }
@@ -288,7 +295,7 @@ impl Checker<'_> {
             Node::Var { .. } => return Solved::Wait,
             Node::App { head, .. } if matches!(self.store.node(*head), Node::Var { .. }) => return Solved::Wait,
             Node::Skolem { .. } | Node::App { .. } => {
-                self.from_givens(want);
+                self.solve_by_given(want);
                 return Solved::Done;
             }
             _ => {}
@@ -329,13 +336,9 @@ impl Checker<'_> {
                 let shown = self.show_constraint(&Constraint { of: of.clone(), args: instance.args.clone() });
                 let missing = self.show_constraint(&want.constraint);
                 self.report(
-                    Diagnostic::new(
-                        codes::NO_INSTANCE_FOUND,
-                        format!("there is no instance `{missing}`"),
-                        want.span,
-                    )
-                    .primary(format!("{} needs it", want.what))
-                    .help(format!("the only instance for this type constructor is `{shown}`")),
+                    Diagnostic::new(codes::NO_INSTANCE_FOUND, format!("there is no instance `{missing}`"), want.span)
+                        .primary(format!("{} needs it", want.what))
+                        .help(format!("the only instance for this type constructor is `{shown}`")),
                 );
                 return Solved::Done;
             }
@@ -444,7 +447,7 @@ impl Checker<'_> {
         Some(fields.into_iter().map(|f| self.apply(&info.params, args, f)).collect())
     }
 
-    fn from_givens(&mut self, want: &Wanted) {
+    fn solve_by_given(&mut self, want: &Wanted) {
         for (index, given) in self.givens.clone().iter().enumerate() {
             let base = self.dicts.len();
             self.dicts.push(Dict::Given(index));
@@ -467,7 +470,13 @@ impl Checker<'_> {
     }
 
     /// The dictionary of `wanted` inside of the dictionary `base` of `given`.
-    fn through_supers(&mut self, base: DictId, given: &Constraint, wanted: &Constraint, depth: usize) -> Option<DictId> {
+    fn through_supers(
+        &mut self,
+        base: DictId,
+        given: &Constraint,
+        wanted: &Constraint,
+        depth: usize,
+    ) -> Option<DictId> {
         if self.same(given, wanted) {
             return Some(base);
         }
