@@ -1,7 +1,7 @@
 //! The back end: emitted Erlang read by people (snapshots) and run by a BEAM.
 
 // A helper that fails is a test that fails.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod beam;
 mod build;
