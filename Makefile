@@ -40,7 +40,7 @@ lint: ready ## clippy, rustfmt, xref, Dialyzer and the house rules, without a wa
 
 docs: ready ## HTML documentation of the Rust crates and the Erlang modules
 	cargo doc --workspace --no-deps --locked
-	rebar3 edoc
+	@scripts/docs.sh
 
 clean: ## remove everything that was built
 	cargo clean

@@ -1,7 +1,7 @@
 %% @doc Histograms of durations that many processes fill at once and that can be merged: log-linear buckets.
 %%
 %% Values below 64 have a bucket each; above, every power of two is divided into 32 buckets, so a value is known to within
-%% 1/32 (3.2 %). This is the bucket layout of HdrHistogram (G. Tene, <https://hdrhistogram.org>) with one and a half
+%% 1/32 (3.2 %). This is the bucket layout of HdrHistogram (G. Tene, [https://hdrhistogram.org]) with one and a half
 %% significant digits. Values are non-negative integers, microseconds by convention; those of 2^36 (19 hours) and more are
 %% counted in the last bucket. A histogram takes 8 kB, whatever is recorded.
 -module(topos_histogram).
