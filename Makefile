@@ -1,7 +1,7 @@
 # `make` alone lists the targets. Every target does its own set-up.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup ready build demo test rust eunit properties ct bench lint docs clean
+.PHONY: help setup ready build demo test rust eunit properties ct bench bench-link bench-effects lint docs clean
 
 # partisan or otp; empty chooses the best that is installed.
 ENGINE ?=
@@ -32,8 +32,14 @@ test: build ## run all test suites
 rust eunit properties ct: build ## run one stage of the tests
 	@scripts/test.sh $@
 
-bench: build ## a send through the bridge, plain Partisan and Distributed Erlang, side by side
+bench: build ## typed terms, and the link beside plain Partisan and Distributed Erlang, with small loads
 	@scripts/bench.sh
+
+bench-link: build ## every ratio of the link in one run: make bench-link ARGS="--json"
+	@scripts/bench.sh link $(ARGS)
+
+bench-effects: build ## what an effect, a state variable and a handler cost, against a direct call
+	@scripts/bench-effects.sh
 
 lint: ready ## clippy, rustfmt, xref, Dialyzer and the house rules, without a warning
 	@scripts/lint.sh

@@ -16,7 +16,8 @@ groups() ->
         one_sided_channel, parallelism_changes_under_a_keyed_stream, closing_delivers_what_was_accepted,
         closing_gives_up_in_time, wrong_changes_are_refused, order_none_delivers_all,
         at_most_once_never_twice, expired_is_told, monotonic_keeps_the_last_value, statistics_are_true,
-        head_of_line_is_reported, load_is_not_reported, endpoint_serves_statistics
+        head_of_line_is_reported, load_is_not_reported, endpoint_serves_statistics,
+        adaptive_lanes_grow_and_shrink
     ],
     [{Engine, [], Cases} || Engine <- topos_engine:names()].
 
@@ -113,7 +114,7 @@ wrong_changes_are_refused(Config) ->
     {ok, Before} = channel(list, [], Config),
     ?assertMatch({error, {invalid_config, #{count := 2}}},
         channel(create, [#{bad => #{parallelism => 65, monotonic => true, order => none}}], Config)),
-    ?assertMatch({error, {channel_exists, #{channel := bulk}}}, channel(create, [bulk, #{}], Config)),
+    ?assertMatch({error, {channel_exists, #{channel := <<"bulk">>}}}, channel(create, [bulk, #{}], Config)),
     ?assertMatch({error, {no_such_channel, _}}, channel(reconfigure, [nothing, #{}], Config)),
     ?assertMatch({error, {no_such_channel, _}}, channel(close, [nothing], Config)),
     ?assertMatch({error, {no_such_channel, _}}, channel(stats, [nothing], Config)),
@@ -268,6 +269,34 @@ endpoint_serves_statistics(Config) ->
     Silent = [element(2, {ok, _} = gen_tcp:connect(Ip, Port, [])) || _ <- lists:seq(1, 20)],
     ok = lists:foreach(fun gen_tcp:close/1, Silent),
     ?assertMatch({200, _, _}, Get("/metrics")).
+
+%% The receiver hangs, so messages queue: lanes are added up to the limit; when all is delivered, in order, they go again.
+adaptive_lanes_grow_and_shrink(Config) ->
+    ok = channel(create, [elastic, #{max_parallelism => 4}], Config),
+    ok = in(a, Config, topos_partisan, send, [b(Config), sink(Config), {k, 0}, #{channel => elastic, key => k, ack => true}]),
+    1 = in(b, Config, topos_ct_channel, suspend_receivers, [<<"elastic">>]),
+    Self = self(),
+    {_, Ref} = spawn_monitor(fun() ->
+        ok = in(a, Config, topos_ct_channel, stream, [b(Config), sink(Config), elastic, 4, 5_000]),
+        Self ! streamed
+    end),
+    Start = erlang:monotonic_time(millisecond),
+    ok = await_lanes(elastic, 4, 10_000, Config),
+    Grown = ?NODE:elapsed(Start),
+    _ = in(b, Config, topos_ct_channel, resume_receivers, [<<"elastic">>]),
+    receive streamed -> ok; {'DOWN', Ref, process, _, Why} when Why =/= normal -> error(Why) end,
+    await_received(1 + 4 * 5_000, Config),
+    Keyed = [M || {_, {Key, _} = M} <- in(b, Config, topos_ct_probe, messages, [sink(Config)]), is_integer(Key)],
+    [?assertEqual(lists:seq(1, 5_000), [N || {K, N} <- Keyed, K =:= Key]) || Key <- [1, 2, 3, 4]],
+    ok = await_lanes(elastic, 1, 30_000, Config),
+    ok = channel(close, [elastic], Config),
+    {comment, lists:flatten(io_lib:format("four lanes after ~b ms", [Grown]))}.
+
+await_lanes(Channel, Lanes, Timeout, Config) ->
+    ?NODE:wait_until({lanes, Channel, Lanes}, fun() ->
+        {ok, #{Channel := #{parallelism := N}}} = channel(list, [], Config),
+        N =:= Lanes orelse N
+    end, Timeout).
 
 %% internal
 

@@ -23,7 +23,8 @@
 %%   GOSSIP      membership entries in external term format, without atoms
 %%   LEAVE       LeftIncarnation 8
 %%   LEAVE_ACK   LeftIncarnation 8
-%%   BATCH       N 1 | Channel N | Lane 2 | Stream 8 | Receiver 8 | Sequence 8 | Count 2 | Count times (Length 4 | Record)
+%%   BATCH       N 1 | Channel N | Lane 2 | Stream 8 | Receiver 8 | Sequence 8 | Flags 1 | Count 2 | Count times
+%%                 (More 1 bit | Length 31 bits | Piece)
 %%   ACK         N 1 | Channel N | Lane 2 | Stream 8 | Receiver 8 | Cumulative 8 | Flags 1 | Count 2 | Count times
 %%                 (Sequence 8 | Index 2 | Reason 1)
 %%
@@ -31,7 +32,8 @@
 %%
 %% Receiver numbers the receiving halves that a lane had, growing; a batch carries the one its sender heard of, or 0.
 %%
-%% A Record of a batch is DestinationKind 1 | N 2 | Destination N | Message, the message in external term format.
+%% The pieces of a lane, in order, make up its records: a piece with More = 1 is continued by the next one, mostly in the
+%% next batch. A Record is DestinationKind 1 | N 2 | Destination N | Message, the message in external term format.
 -ifndef(TOPOS_FRAME_HRL).
 -define(TOPOS_FRAME_HRL, true).
 
@@ -51,6 +53,10 @@
 -define(TOPOS_FRAME_TOKEN_BYTES, 16).
 -define(TOPOS_FRAME_NONCE_BYTES, 16).
 -define(TOPOS_FRAME_PROOF_BYTES, 32).
+
+%% Flags of a BATCH.
+%% Its sender waits for the acknowledgement; without it the receiver may gather some.
+-define(TOPOS_BATCH_URGENT, 1).
 
 %% Flags of an ACK.
 %% A later sequence came before the next one: the sender begins again after Cumulative.

@@ -2,6 +2,7 @@
 -module(prop_topos_lanes).
 
 -include("topos_frame.hrl").
+-include("topos_lane.hrl").
 -include_lib("proper/include/proper.hrl").
 
 -export([prop_monotonic_last_value_arrives/0, prop_at_most_once/0, prop_expired_are_told/0]).
@@ -19,15 +20,17 @@ step() ->
         {1, {repeat, batch, nat()}},
         {1, {repeat, ack, nat()}},
         {1, flap},
+        {1, refuse},
         {2, {wait, range(1, 3000)}}
     ]).
 
-options() -> #{window => 3, max_batch => 2, max_batch_bytes => 64, rto => 1000, max_rto => 4000}.
+options() -> #{window => 3, max_batch => 2, max_batch_bytes => 64, max_piece => 80, rto => 1000, max_rto => 4000}.
 
 -record(world, {
     now = 0,
     out = element(1, topos_lane_out:opened(0, topos_lane_out:new(1, options()))),
-    in = topos_lane_in:new(1),
+    in = topos_lane_in:new(1, 1000),
+    refusing = false,
     batches = [],
     acks = [],
     sent = 0,
@@ -75,7 +78,7 @@ prop_forgetful_receiver() ->
     ?FORALL({Before, After}, {list(step()), list(step())},
             begin
                 Middle = lists:foldl(fun step/2, #world{}, Before),
-                Forgot = Middle#world{in = topos_lane_in:new(2), batches = [], acks = []},
+                Forgot = Middle#world{in = topos_lane_in:new(2, 1000), batches = [], acks = []},
                 Done = finish(lists:foldl(fun step/2, Forgot, After), 1000),
                 New = lists:reverse(Done#world.delivered) -- lists:reverse(Middle#world.delivered),
                 Told = [N || {N, ok} <- Done#world.settled] ++ [N || {N, in_doubt} <- Done#world.settled],
@@ -95,12 +98,13 @@ prop_monotonic_keeps_the_newest() ->
                 Closed = topos_lane_out:new(1, #{window => 1000}),
                 {Queued, Replaced} = topos_lane_out:enqueue(Items, 0, Closed),
                 {_, Effects} = topos_lane_out:opened(0, Queued),
-                Crossed = [N || {send, _, _, Records} <- Effects, <<N:32>> <- Records],
+                Crossed = crossed(Effects),
                 Dropped = [N || {settle, N, superseded} <- Replaced],
                 Counted = lists:sum([N || {dropped, superseded, N} <- Replaced]),
                 Released = lists:sum([N || {release, N, _} <- Replaced]),
-                Newest = [N || #{record := <<N:32>>, key := Key} <- Items,
-                               Key =:= undefined orelse N =:= lists:max([M || #{record := <<M:32>>, key := K} <- Items, K =:= Key])],
+                Newest = [N || #topos_item{notify = N, key = Key} <- Items,
+                               Key =:= undefined orelse
+                                   N =:= lists:max([M || #topos_item{notify = M, key = K} <- Items, K =:= Key])],
                 conjunction([
                     {newest, lists:sort(Crossed) =:= Newest},
                     {all_told, lists:sort(Crossed ++ Dropped) =:= lists:seq(1, length(Keys))},
@@ -168,7 +172,7 @@ prop_expired_are_told() ->
                 {_, Effects} = topos_lane_out:opened(Last, Lane),
                 Ats = lists:reverse(element(2, lists:foldl(fun(W, {N, A}) -> {N + W, [N + W | A]} end, {0, []}, Waits))),
                 Expired = [N || {settle, N, expired} <- Told ++ Effects],
-                Crossed = [N || {send, _, _, Records} <- Effects, <<N:32>> <- Records],
+                Crossed = crossed(Effects),
                 conjunction([
                     {expired, Expired =:= [At || At <- Ats, At + 500 =< Last]},
                     {crossed, Crossed =:= [At || At <- Ats, At + 500 > Last]},
@@ -178,7 +182,19 @@ prop_expired_are_told() ->
                 ])
             end).
 
-item(N, Key) -> #{record => <<N:32>>, notify => N, key => Key}.
+%% Every fifth is larger than a batch, so that it crosses in pieces.
+item(N, Key) ->
+    Message = <<N:32, 0:(case N rem 5 of 0 -> 8 * (10 * N rem 150 + 60); _ -> 0 end)>>,
+    #topos_item{piece = topos_frame:record(0, <<"x">>, Message, byte_size(Message)), bytes = 3 + byte_size(Message), notify = N, key = Key}.
+
+crossed(Effects) ->
+    Pieces = lists:append([P || {send, _, _, _, {_, P}, _} <- Effects]),
+    {Numbers, _} = assemble(topos_frame:pieces(iolist_to_binary(Pieces)), [], topos_lane_in:new(1, 1000)),
+    Numbers.
+
+in_record(Record) ->
+    {ok, {0, <<"x">>, <<N:32, _/binary>>}} = topos_frame:decode_record(Record),
+    N.
 
 step({send, Count}, #world{sent = Sent, out = Out, now = Now} = W) ->
     Items = [item(N, undefined) || N <- lists:seq(Sent + 1, Sent + Count)],
@@ -191,6 +207,7 @@ step({lose, Kind, N}, W) -> take(Kind, N, W, fun(_, _, Rest) -> put_frames(Kind,
 step({repeat, Kind, N}, W) -> take(Kind, N, W, fun(Frame, All, _) -> put_frames(Kind, [Frame | All], W) end);
 step(flap, #world{out = Out, now = Now} = W) ->
     out(topos_lane_out:opened(Now, topos_lane_out:closed(Out)), W);
+step(refuse, W) -> W#world{refusing = true};
 step({wait, Ms}, #world{now = Now, out = Out} = W) ->
     out(topos_lane_out:tick(Now + Ms, Out), W#world{now = Now + Ms}).
 
@@ -208,11 +225,11 @@ frames(ack, #world{acks = Frames}) -> Frames.
 put_frames(batch, Frames, W) -> W#world{batches = Frames};
 put_frames(ack, Frames, W) -> W#world{acks = Frames}.
 
-arrive(batch, {Stream, Sequence, Records}, #world{in = In} = W) ->
+arrive(batch, {Stream, Sequence, Pieces}, #world{in = In} = W) ->
     case topos_lane_in:batch(Stream, Sequence, In) of
         {deliver, Ready} ->
-            {Ack, Next} = topos_lane_in:delivered(Sequence, [], Ready),
-            Numbers = [N || <<N:32>> <- Records],
+            {Numbers, Taken} = assemble(topos_frame:pieces(iolist_to_binary(Pieces)), [], Ready),
+            {Ack, Next} = topos_lane_in:delivered(Sequence, [], Taken),
             W#world{in = Next, acks = W#world.acks ++ [Ack], delivered = lists:reverse(Numbers) ++ W#world.delivered};
         {{ack, Ack}, Next} ->
             W#world{in = Next, acks = W#world.acks ++ [Ack]};
@@ -222,12 +239,31 @@ arrive(batch, {Stream, Sequence, Records}, #world{in = In} = W) ->
 arrive(ack, {Stream, Cumulative, Flags, Failures}, #world{out = Out, now = Now} = W) ->
     out(topos_lane_out:ack(Stream, Cumulative, Flags =:= ?TOPOS_ACK_GAP, {Failures, Now}, Out), W).
 
+assemble([], Numbers, In) ->
+    {lists:reverse(Numbers), In};
+assemble([{more, Piece} | Rest], Numbers, In) ->
+    {partial, Next} = topos_lane_in:piece(more, Piece, In),
+    assemble(Rest, Numbers, Next);
+assemble([Piece | Rest], Numbers, In) ->
+    {{record, Record}, Next} = topos_lane_in:piece(last, Piece, In),
+    assemble(Rest, [in_record(Record) | Numbers], Next).
+
 out({Out, Effects}, W) -> effects(Effects, W#world{out = Out}).
 
+%% A transport that refuses takes neither the batch nor what is after it.
+effects(Effects, #world{refusing = true, out = Out, now = Now} = W) ->
+    case [Sequence || {send, _, Sequence, _, _, _} <- Effects] of
+        [] ->
+            effects(Effects, W#world{refusing = false});
+        [First | _] ->
+            Others = [E || E <- Effects, element(1, E) =/= send],
+            effects(Others, W#world{refusing = false, out = topos_lane_out:refused(First, Now, Out)})
+    end;
 effects(Effects, W) ->
     lists:foldl(
-        fun({send, Stream, Sequence, Records}, Acc) ->
-                Acc#world{batches = Acc#world.batches ++ [{Stream, Sequence, Records}]};
+        fun({send, Stream, Sequence, _Flags, {Count, Pieces}, _}, Acc) ->
+                Count = length(Pieces),
+                Acc#world{batches = Acc#world.batches ++ [{Stream, Sequence, Pieces}]};
            ({settle, N, Result}, Acc) -> Acc#world{settled = [{N, Result} | Acc#world.settled]};
            ({release, N, _}, Acc) -> Acc#world{released = Acc#world.released + N};
            ({dropped, Why, N}, Acc) -> Acc#world{dropped = [{Why, N} | Acc#world.dropped]};

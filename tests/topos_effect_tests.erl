@@ -59,6 +59,8 @@ every_root_handler_answers_its_declared_operations_test_() ->
                                     {sleep, 1}, {arguments, 0}, {exit, 1}, {fail, 1}],
         'Topos.Time.Time' => [{now, 0}, {monotonic, 0}],
         'Topos.Random.Random' => [{int, 2}, {float, 0}, {seed, 1}],
+        'Topos.Channel.Channel' => [{send_on, 3}, {send_keyed, 4}, {create_channel, 2}, {create_channels, 1},
+            {close_channel, 1}, {reconfigure, 2}, {stats, 1}, {health, 0}],
         'Topos.Partisan.Distributed' => [{init, 1}, {create_cluster, 1}, {join_cluster, 2}, {leave, 0}, {node_name, 0},
             {self, 0}, {members, 0}, {statuses, 0}, {send, 2}, {broadcast, 2}, {recv, 0}, {recv_within, 1}, {next_event, 0},
             {next_event_within, 1}, {monitor, 1}, {demonitor, 1}, {on_up, 1}, {on_down, 1}, {cancel, 1}]

@@ -27,17 +27,19 @@ hello_of_another_version_is_read_test() ->
     ?assertMatch({ok, #{version := 2, kind := ?TOPOS_FRAME_HELLO, source := <<"a@h">>}}, topos_frame:decode(<<2, Rest/binary>>)).
 
 batch_and_ack_round_trip_test() ->
-    Records = [topos_frame:record(0, <<"name">>, term_to_binary(N)) || N <- lists:seq(1, 5)],
-    Batch = iolist_to_binary(topos_frame:batch({<<"data">>, 3}, {10, 11}, 12, Records)),
-    ?assertEqual({ok, {{<<"data">>, 3}, {10, 11}, 12, Records}}, topos_frame:decode_batch(Batch)),
+    Messages = [term_to_binary(N) || N <- lists:seq(1, 5)],
+    Pieces = [topos_frame:record(0, <<"name">>, M, byte_size(M)) || M <- Messages],
+    Batch = iolist_to_binary(topos_frame:batch({<<"data">>, 3}, {10, 11}, 12, 1, {5, Pieces})),
+    {ok, {{<<"data">>, 3}, {10, 11}, 12, 1, Rest}} = topos_frame:decode_batch(Batch),
+    ?assertEqual([{ok, {0, <<"name">>, M}} || M <- Messages], [topos_frame:decode_record(R) || R <- topos_frame:pieces(Rest)]),
     Ack = iolist_to_binary(topos_frame:ack({<<"data">>, 3}, {10, 11}, 12, 1, [{5, 0, 2}])),
     ?assertEqual({ok, {{<<"data">>, 3}, {10, 11}, 12, 1, [{5, 0, 2}]}}, topos_frame:decode_ack(Ack)).
 
 %% A count or a length that promises more than there is must not be believed.
 lengths_are_not_trusted_test() ->
-    Batch = iolist_to_binary(topos_frame:batch({<<"d">>, 0}, {1, 0}, 1, [<<"record">>])),
+    Batch = iolist_to_binary(topos_frame:batch({<<"d">>, 0}, {1, 0}, 1, 0, {1, [topos_frame:record(0, <<"d">>, <<"record">>, 6)]})),
     [?assertEqual({error, malformed}, topos_frame:decode_batch(binary:part(Batch, 0, N))) || N <- lists:seq(0, byte_size(Batch) - 1)],
-    ?assertEqual({error, malformed}, topos_frame:decode_batch(<<1, "d", 0:16, 1:64, 0:64, 1:64, 1:16, 16#ffffffff:32, "x">>)),
+    ?assertEqual({error, malformed}, topos_frame:decode_batch(<<1, "d", 0:16, 1:64, 0:64, 1:64, 0, 1:16, 16#ffffffff:32, "x">>)),
     ?assertEqual({error, malformed}, topos_frame:decode_ack(<<1, "d", 0:16, 1:64, 0:64, 1:64, 0, 16#ffff:16>>)).
 
 no_bytes_crash_a_decoder_test_() ->

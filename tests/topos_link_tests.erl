@@ -4,6 +4,7 @@
 -behaviour(topos_request).
 
 -include("topos_frame.hrl").
+-include("topos_lane.hrl").
 -include_lib("eunit/include/eunit.hrl").
 
 -export([handle_request/2]).
@@ -211,7 +212,7 @@ messages_not_taken_yet_are_in_doubt_too() ->
     true = erlang:suspend_process(Lane),
     ok = topos_link:forget(?PEER),
     %% The room is still open: they are accepted, after the end of the peer's life was told to the lane.
-    _ = [Lane ! {topos_item, <<0, 1, "x", 131, 97, 1>>, undefined, undefined, {0, <<"x">>}} || _ <- lists:seq(1, 3)],
+    _ = [Lane ! #topos_item{piece = topos_frame:record(0, <<"x">>, <<131, 97, 1>>, 3), bytes = 6} || _ <- lists:seq(1, 3)],
     true = erlang:resume_process(Lane),
     ?assertMatch({in_doubt, ?PEER, 4}, event_of(in_doubt, Ref)),
     ?assertEqual(normal, receive {'DOWN', Monitor, process, _, Reason} -> Reason after ?WAIT -> alive end).
@@ -221,9 +222,9 @@ atoms_of_peers_are_bounded() ->
     Peer = meet(),
     _ = register_self(),
     Atom = fun(Name) -> <<131, 119, (byte_size(Name)), Name/binary>> end,
-    Raw = fun(Bytes) -> topos_frame:record(?TOPOS_DEST_NAME, <<"topos_link_tests_here">>, Bytes) end,
+    Raw = fun(Bytes) -> topos_frame:record(?TOPOS_DEST_NAME, <<"topos_link_tests_here">>, Bytes, byte_size(Bytes)) end,
     Names = [<<"topos_never_seen_", (integer_to_binary(N))/binary>> || N <- lists:seq(1, 4)],
-    Frame = topos_frame:batch({<<"data">>, 0}, {1, 0}, 1, [Raw(Atom(N)) || N <- Names]),
+    Frame = topos_frame:batch({<<"data">>, 0}, {1, 0}, 1, 1, {length(Names), [Raw(Atom(N)) || N <- Names]}),
     ok = send_frame(Peer, ?TOPOS_FRAME_BATCH, topos_lanes, Frame),
     ?assertMatch({_, 1, 0, [{1, 3, ?TOPOS_UNDELIVERED_ATOMS}]}, ack(Peer)),
     ?assertError(badarg, binary_to_existing_atom(lists:last(Names))).
@@ -413,9 +414,12 @@ effect(_, Peer) ->
     Peer.
 
 send_batch(Peer, Stream, Sequence, Messages) ->
-    Records = [topos_frame:record(?TOPOS_DEST_NAME, atom_to_binary(name(Name)), term_to_binary({topos_test, M}))
-               || {Name, M} <- Messages],
-    send_frame(Peer, ?TOPOS_FRAME_BATCH, topos_lanes, topos_frame:batch({<<"data">>, 0}, Stream, Sequence, Records)).
+    Pieces = [
+        topos_frame:record(?TOPOS_DEST_NAME, atom_to_binary(name(Name)), Bytes, byte_size(Bytes))
+     || {Name, M} <- Messages, Bytes <- [term_to_binary({topos_test, M})]
+    ],
+    Payload = topos_frame:batch({<<"data">>, 0}, Stream, Sequence, ?TOPOS_BATCH_URGENT, {length(Pieces), Pieces}),
+    send_frame(Peer, ?TOPOS_FRAME_BATCH, topos_lanes, Payload).
 
 send_frame(#peer{incarnation = Incarnation, session = #{token_out := Token, incarnation := Theirs}}, Kind, Dest, Payload) ->
     Header = #{kind => Kind, source => atom_to_binary(?PEER), incarnation => Incarnation, destination => Theirs, token => Token},
@@ -427,8 +431,8 @@ ack(_Peer) ->
     {Stream, Cumulative, Flags, Failures}.
 
 batch(_Peer) ->
-    {{<<"data">>, 0}, Stream, Sequence, Records} = lane_frame(?TOPOS_FRAME_BATCH, fun topos_frame:decode_batch/1),
-    {Stream, Sequence, Records}.
+    {{<<"data">>, 0}, Stream, Sequence, _Flags, Pieces} = lane_frame(?TOPOS_FRAME_BATCH, fun topos_frame:decode_batch/1),
+    {Stream, Sequence, topos_frame:pieces(Pieces)}.
 
 lane_frame(Kind, Decode) ->
     receive

@@ -34,14 +34,14 @@
 -type health() :: #{
     status := ok | degraded,
     channels := [#{node := node(), channel := name(), status := status(), blocked_for := non_neg_integer(),
-                   blocked_lanes := [topos_engine:lane()], queue_messages := non_neg_integer()}]
+                   blocked_lanes := [topos_engine:lane() | retiring], queue_messages := non_neg_integer()}]
 }.
 -type answer() :: ok | {error, topos_error:t()}.
 
-%% @doc Creates several channels, or none: `#{Name => Settings}', as `channels' of a configuration. Errors:
+%% @doc Creates several channels, or none: all that `channels' of a configuration may be. Errors:
 %% `invalid_config' with every violation, `channel_exists'.
--spec create(#{name() => map()}) -> answer().
-create(Channels) when is_map(Channels) -> started(fun() -> topos_channels:create(Channels) end).
+-spec create(#{name() | binary() => map()} | [{name() | binary(), map()}]) -> answer().
+create(Channels) when is_map(Channels); is_list(Channels) -> started(fun() -> topos_channels:create(Channels) end).
 
 %% @doc Creates one channel.
 -spec create(name(), map()) -> answer().
@@ -120,14 +120,15 @@ all_stats() ->
           [topos_channel_monitor:lane()], non_neg_integer()) -> stats().
 row({Node, Channel}, {Counts, Rtt}, Lanes, Connections) ->
     InFlight = sum(in_flight, Lanes),
+    Current = [Lane || #{lane := Index} = Lane <- Lanes, is_integer(Index)],
     maps:merge(Counts, #{
         node => Node,
         channel => Channel,
-        lanes => length(Lanes),
+        lanes => length(Current),
         queue_messages => sum(messages, Lanes),
         queue_bytes => sum(bytes, Lanes),
         in_flight => InFlight,
-        credit => max(0, length(Lanes) * window(Channel) - InFlight),
+        credit => max(0, length(Current) * window(Channel) - sum(in_flight, Current)),
         connections => Connections,
         reconnects => max(0, topos_channel_stats:connects(Node) - 1),
         rtt => #{

@@ -40,6 +40,7 @@ init(Given) ->
         #{id => engine, start => {?MODULE, start_engine, [Engine]}, shutdown => 10_000},
         worker(topos_channels, []),
         worker(topos_channel_monitor, []),
+        worker(topos_channel_pool, []),
         worker(topos_overlay, []),
         worker(topos_cluster, []),
         worker(topos_metrics_server, [])

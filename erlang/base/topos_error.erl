@@ -194,6 +194,14 @@ entry(bad_exit_status) ->
     {<<"TP1066">>, "{status} is no exit status", "an exit status is from 0 to 255"};
 entry(unreadable_input) ->
     {<<"TP1067">>, "standard input cannot be read: {why}", "give it UTF-8 text"};
+entry(handler_gone) ->
+    {<<"TP1068">>, "the `with' of this handler has ended", "do not keep operations of a handler, or processes that perform them, beyond its `with'"};
+entry(abort_elsewhere) ->
+    {<<"TP1069">>, "`abort' in {process} cannot leave a `with' that {home} runs", "answer the operation, and let the process of the `with' decide"};
+entry(child_not_started) ->
+    {<<"TP1074">>, "the supervisor cannot start its child {id}: {why}", "let the child do what may fail after it has started"};
+entry(no_such_call) ->
+    {<<"TP1075">>, "an actor answers no calls of gen_server: {request}", "send it {'$topos', Message}, or use topos_actor:ask/3"};
 entry(timeout) ->
     {<<"TP1023">>, "{operation} was not finished within {timeout} ms", "try again, or allow more time"};
 entry(no_such_process) ->

@@ -86,7 +86,8 @@ main() ->
             %% Whatever the locale: a Text is UTF-8 for everybody who reads it.
             ok = io:setopts(user, [{encoding, unicode}]),
             ok = io:setopts(standard_error, [{encoding, unicode}]),
-            _ = spawn(?MODULE, run_main, [list_to_atom(Module), Texts]),
+            %% By proc_lib, so that the program's first process can become a server.
+            _ = proc_lib:spawn(?MODULE, run_main, [list_to_atom(Module), Texts]),
             ok;
         [] ->
             io:format(standard_error, "usage: erl -noinput -s topos_effect main -extra MODULE ARGUMENT..~n", []),
@@ -141,7 +142,8 @@ standard(Arguments) ->
         {'Topos.Time.Time', topos_effect_time, []},
         {'Topos.Random.Random', topos_effect_random, []},
         {'Topos.Runner.Runner', topos_effect_runner, []},
-        {'Topos.Partisan.Distributed', topos_effect_distributed, []}
+        {'Topos.Partisan.Distributed', topos_effect_distributed, []},
+        {'Topos.Channel.Channel', topos_effect_channel, []}
     ].
 
 -spec start_handlers([{effect(), module(), [term()]}], evidence()) -> {ok, evidence()} | {error, topos_error:t()}.

@@ -14,6 +14,8 @@
 -export([send/3, broadcast/3, recv/1, recv_within/2, next_event/1, next_event_within/2]).
 -export([monitor/2, demonitor/2, on_up/2, on_down/2, cancel/2]).
 -export([configuration/2]).
+%% For `topos_effect_channel'.
+-export([outcome/1]).
 -export_type([instance/0, error/0]).
 
 -compile({no_auto_import, [monitor/2, demonitor/2]}).
@@ -201,6 +203,7 @@ peer(Contact) ->
 options([]) -> #{};
 options(Addresses) -> #{addresses => Addresses}.
 
+%% @doc An answer of the API as a `Result' of Topos.
 -spec outcome(ok | {error, topos_error:t()}) -> outcome().
 outcome(ok) -> {ok, ok};
 outcome({error, Error}) -> {error, error_record(Error)}.

@@ -8,6 +8,9 @@
 -export([init/2, terminate/2, portable/1]).
 -export([spawn/2, self/1, send/3, 'receive'/1, receive_within/2, is_alive/2, sleep/2, arguments/1, exit/2, fail/2]).
 
+-export([serve/2, ask/4, reply/3, stop/2]).
+-export([start_supervisor/4, start_child/5, count_children/2, stop_supervisor/2]).
+
 -compile({no_auto_import, [spawn/2, exit/2]}).
 
 %% The arguments of the program, and the evidence its processes are started with.
@@ -27,16 +30,62 @@ terminate(_Reason, #process{}) -> ok.
 -spec portable(instance()) -> true.
 portable(#process{}) -> true.
 
-%% @doc Starts a process. Its error goes to standard error and ends nothing else.
+%% @doc Starts a process. Its error goes to standard error and ends nothing else, unless it is the child of a supervisor.
 -spec spawn(instance(), fun((ok, topos_effect:evidence()) -> term())) -> pid().
 spawn(#process{evidence = Ev}, Body) ->
-    erlang:spawn(fun() ->
-        try
-            Body(ok, Ev)
-        catch
-            Class:Reason:Stack -> topos_effect:report(Class, Reason, Stack)
-        end
-    end).
+    %% What the `init' of a handler starts ends with the handler.
+    Owner = topos_scope:owner(),
+    case topos_supervisor:is_starting() of
+        false ->
+            proc_lib:spawn(fun() ->
+                true = Owner =:= undefined orelse link(Owner),
+                try
+                    Body(ok, Ev)
+                catch
+                    Class:Reason:Stack -> topos_effect:report(Class, Reason, Stack)
+                end
+            end);
+        true ->
+            proc_lib:spawn_link(fun() ->
+                try
+                    Body(ok, Ev)
+                catch
+                    Class:Reason:Stack ->
+                        ok = topos_effect:report(Class, Reason, Stack),
+                        erlang:raise(Class, Reason, Stack)
+                end
+            end)
+    end.
+
+%% @doc Becomes a `gen_server' that handles messages.
+-spec serve(instance(), fun((term(), topos_effect:evidence()) -> term())) -> no_return().
+serve(#process{evidence = Ev}, Handle) ->
+    topos_actor:serve(fun(Message) -> Handle(Message, Ev) end).
+
+-spec ask(instance(), pid(), fun((topos_actor:reply(), topos_effect:evidence()) -> term()), integer()) ->
+    {some, term()} | none.
+ask(#process{evidence = Ev}, Pid, Make, Timeout) ->
+    topos_actor:ask(Pid, fun(Reply) -> {'$topos', Make(Reply, Ev)} end, wait(Timeout)).
+
+-spec reply(instance(), topos_actor:reply(), term()) -> ok.
+reply(#process{}, Reply, Answer) -> topos_actor:reply(Reply, Answer).
+
+-spec stop(instance(), pid()) -> ok.
+stop(#process{}, Pid) -> topos_actor:stop(Pid).
+
+-spec start_supervisor(instance(), topos_supervisor:strategy(), integer(), integer()) -> pid().
+start_supervisor(#process{}, Strategy, Intensity, Period) -> topos_supervisor:start(Strategy, Intensity, Period).
+
+-spec start_child(instance(), pid(), binary(), permanent | transient | temporary, Start) -> ok when
+    Start :: fun((ok, topos_effect:evidence()) -> pid()).
+start_child(#process{evidence = Ev}, Supervisor, Id, Restart, Start) ->
+    topos_supervisor:start_child(Supervisor, Id, Restart, fun() -> Start(ok, Ev) end).
+
+-spec count_children(instance(), pid()) -> non_neg_integer().
+count_children(#process{}, Supervisor) -> topos_supervisor:count(Supervisor).
+
+-spec stop_supervisor(instance(), pid()) -> ok.
+stop_supervisor(#process{}, Supervisor) -> topos_actor:stop(Supervisor).
 
 -spec self(instance()) -> pid().
 self(#process{}) -> erlang:self().

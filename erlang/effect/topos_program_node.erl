@@ -8,7 +8,7 @@
 -module(topos_program_node).
 -behaviour(gen_server).
 
--export([start/2, enter/1, leave/0, send/2, monitor/1, on/3, forget/1]).
+-export([start/2, enter/1, leave/0, send/2, send/3, monitor/1, on/3, forget/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 -export_type([callback/0, event/0]).
 
@@ -50,6 +50,14 @@ send(Node, Message) ->
     case topos_partisan:node() of
         {error, _} = Error -> Error;
         Self -> topos_partisan:send(Node, ?MODULE, {topos_program_message, Self, Message})
+    end.
+
+%% @doc The same with options of `topos_partisan:send/4'.
+-spec send(node(), term(), topos_partisan:send_options()) -> ok | {error, topos_error:t()}.
+send(Node, Message, Options) ->
+    case topos_partisan:node() of
+        {error, _} = Error -> Error;
+        Self -> topos_partisan:send(Node, ?MODULE, {topos_program_message, Self, Message}, Options)
     end.
 
 %% @doc Leaves the cluster and stops the node.

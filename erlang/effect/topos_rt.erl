@@ -4,6 +4,7 @@
 -module(topos_rt).
 
 -export([apply/3, capture/2, check/3, show/1, same/1, format_error/3]).
+-export([leavable/1, leave/2]).
 -export_type([descriptor/0]).
 
 -compile({no_auto_import, [apply/3]}).
@@ -58,6 +59,20 @@ capture(Fun, Ev) when is_function(Fun) ->
     end);
 capture(Value, _Ev) ->
     Value.
+
+%% @doc Runs a body that {@link leave/2} may leave, with the label that it needs.
+-spec leavable(fun((reference()) -> Result)) -> Result.
+leavable(Body) ->
+    Label = make_ref(),
+    try
+        Body(Label)
+    catch
+        throw:{'$topos_leave', Label, Value} -> Value
+    end.
+
+%% @doc Leaves the body of that label, which then has this value.
+-spec leave(reference(), term()) -> no_return().
+leave(Label, Value) -> throw({'$topos_leave', Label, Value}).
 
 %% @doc Answers the value if it looks as described. Otherwise the error is a `type_mismatch' whose path begins with `What',
 %% the border that the value crossed: `extern Shop.find = "shop:find".items[3].price'.

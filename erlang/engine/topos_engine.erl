@@ -19,11 +19,14 @@
 %% peer as the message `{topos, Version, Epoch, Binary}' (see `topos_frame.hrl'); nothing about its sender can be taken
 %% from the engine, so the frame itself names it. A frame to a name nobody has registered is dropped by the peer.
 %%
+%% A registered process that has much to do for each frame may name a module with {@link set_handler/2}: an engine that
+%% has a process for each connection then calls its `frame/1' there, while the process lives, and saves a message.
+%%
 %% == Calls ==
 %% All callbacks but `start_link/2' may be called from any process and never block on the network.
 -module(topos_engine).
 
--export([module/1, names/0, available/0]).
+-export([module/1, names/0, available/0, set_handler/2, unset_handler/1, deliver/2]).
 -export_type([name/0, peer/0, address/0, channel/0, lane/0, capability/0, event/0, failure/0]).
 
 -type name() :: partisan | otp | sim.
@@ -67,6 +70,29 @@
 -callback reconfigure(topos_node_spec:channels()) -> ok.
 %% Open connections: node, channel, how many.
 -callback connections() -> [{node(), channel(), pos_integer()}].
+
+%% @doc Has a module handle the messages for a registered process where they arrive. `frame/1' gets the message, must not
+%% block or fail, and may be called by several processes at once.
+-spec set_handler(Dest :: atom(), module()) -> ok.
+set_handler(Dest, Module) -> persistent_term:put({?MODULE, Dest}, Module).
+
+-spec unset_handler(Dest :: atom()) -> ok.
+unset_handler(Dest) ->
+    _ = persistent_term:erase({?MODULE, Dest}),
+    ok.
+
+%% @doc For engines: hands a message from a peer to its registered process, or to its handler; drops it if there is none.
+-spec deliver(Dest :: atom(), Message :: tuple()) -> ok.
+deliver(Dest, Message) ->
+    case whereis(Dest) of
+        Pid when is_pid(Pid) ->
+            case persistent_term:get({?MODULE, Dest}, undefined) of
+                undefined -> Pid ! Message, ok;
+                Module -> Module:frame(Message)
+            end;
+        _ ->
+            ok
+    end.
 
 %% @doc The module that implements an engine.
 -spec module(name()) -> topos_engine_partisan | topos_engine_otp | topos_engine_sim.

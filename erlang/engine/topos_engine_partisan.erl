@@ -40,6 +40,7 @@
 
 -define(TAB, topos_engine_partisan_table).
 -define(MAX_QUEUE, 1_000).
+-define(LOOK_EVERY, 32).
 -define(PROBE_TIMEOUT, 3_000).
 -define(DIAL_TIMEOUT, 5_000).
 -define(INSPECT_TIMEOUT, 1_000).
@@ -117,18 +118,36 @@ disconnect(Node) -> gen_server:cast(?MODULE, {disconnect, Node}).
     ok | {error, not_connected | no_such_channel | overloaded}.
 send(Node, Channel, Lane, Dest, Frame) ->
     case link_of(Node, Channel) of
-        {ok, {Epoch, Lanes}} ->
-            Connection = element(Lane rem tuple_size(Lanes) + 1, Lanes),
-            case process_info(Connection, message_queue_len) of
-                {message_queue_len, Queued} when Queued < ?MAX_QUEUE ->
+        {ok, {Epoch, Lanes, Sent}} ->
+            Index = Lane rem tuple_size(Lanes) + 1,
+            Connection = element(Index, Lanes),
+            case room(Connection, Sent, Index) of
+                ok ->
                     topos_partisan_api:forward(Connection, Dest, {topos, ?TOPOS_FRAME_VERSION, Epoch, iolist_to_binary(Frame)});
-                {message_queue_len, _} ->
-                    {error, overloaded};
-                undefined ->
-                    {error, not_connected}
+                {error, _} = Error ->
+                    Error
             end;
         {error, _} = Error ->
             Error
+    end.
+
+%% Epoch, connections, and how many frames each was given.
+-spec link_row(non_neg_integer(), [pid()]) -> {non_neg_integer(), tuple(), atomics:atomics_ref()}.
+link_row(Epoch, Pids) -> {Epoch, list_to_tuple(Pids), atomics:new(length(Pids), [{signed, false}])}.
+
+%% Asking a process for the length of its queue waits until it is not running: a busy connection is asked at every so many
+%% frames only, and at each while it is full.
+-spec room(pid(), atomics:atomics_ref(), pos_integer()) -> ok | {error, not_connected | overloaded}.
+room(Connection, Sent, Index) ->
+    case atomics:add_get(Sent, Index, 1) rem ?LOOK_EVERY of
+        0 ->
+            case process_info(Connection, message_queue_len) of
+                {message_queue_len, Queued} when Queued < ?MAX_QUEUE -> ok;
+                {message_queue_len, _} -> ok = atomics:sub(Sent, Index, 1), {error, overloaded};
+                undefined -> {error, not_connected}
+            end;
+        _ ->
+            ok
     end.
 
 -spec failure(node()) -> none | {failed, topos_engine:failure()}.
@@ -488,7 +507,7 @@ inspected(Crash, Node, Peer, State) ->
 -spec up(node(), #peer{}, #{topos_engine:channel() => [pid()]}, #state{}) -> #state{}.
 up(Node, Peer, Lanes, #state{epoch = Epoch, refs = Refs} = State) ->
     Monitors = maps:from_list([{monitor(process, Pid), Pid} || Pid <- lists:append(maps:values(Lanes))]),
-    Links = maps:map(fun(_, Pids) -> {Epoch, list_to_tuple(Pids)} end, maps:remove(undefined, Lanes)),
+    Links = maps:map(fun(_, Pids) -> link_row(Epoch, Pids) end, maps:remove(undefined, Lanes)),
     ok = topos_engine_table:open(?TAB, Node, Links),
     ok = tell({up, Node}, State),
     set_peer(
@@ -514,9 +533,9 @@ change(_, _, State) ->
 -spec truncate(node(), #state{}) -> ok.
 truncate(Node, #state{channels = Channels}) ->
     Shorter = maps:map(
-        fun(Channel, {Epoch, Lanes}) ->
+        fun(Channel, {Epoch, Lanes, _}) ->
             #{Channel := #{parallelism := N}} = Channels,
-            {Epoch, list_to_tuple(lists:sublist(tuple_to_list(Lanes), N))}
+            link_row(Epoch, lists:sublist(tuple_to_list(Lanes), N))
         end, topos_engine_table:links(?TAB, Node)),
     topos_engine_table:open(?TAB, Node, Shorter).
 
@@ -565,7 +584,7 @@ adopted({result, Links}, Node, #peer{lanes = Known, changing = growing} = Peer, 
     New = lists:append(maps:values(Lanes)) -- maps:values(Known),
     Monitors = maps:from_list([{monitor(process, Pid), Pid} || Pid <- New]),
     Usable = maps:filter(fun(Channel, Pids) -> Channel =/= undefined andalso Pids =/= [] end, Lanes),
-    ok = topos_engine_table:open(?TAB, Node, maps:map(fun(_, Pids) -> {Epoch, list_to_tuple(Pids)} end, Usable)),
+    ok = topos_engine_table:open(?TAB, Node, maps:map(fun(_, Pids) -> link_row(Epoch, Pids) end, Usable)),
     set_peer(
         Node,
         Peer#peer{lanes = maps:merge(Known, Monitors), changing = case Whole of true -> none; false -> growing end},

@@ -36,13 +36,7 @@ start_link() -> ?DELEGATE(start_link, []).
 receive_message(_Node, _Channel, {forward_message, Dest, {topos, Version, Epoch, Frame} = Message}) when
     is_atom(Dest), is_integer(Version), is_integer(Epoch), is_binary(Frame)
 ->
-    case whereis(Dest) of
-        Pid when is_pid(Pid) ->
-            _ = Pid ! Message,
-            ok;
-        _ ->
-            ok
-    end;
+    topos_engine:deliver(Dest, Message);
 receive_message(_Node, Channel, _Other) ->
     case put(?MODULE, warned) of
         warned ->

@@ -30,16 +30,17 @@
     messages_out := float(), bytes_out := float(), messages_in := float(), bytes_in := float(),
     history_out := [float()], history_in := [float()]
 }.
-%% `blocked_for': ms since something was acknowledged, while messages wait behind what is in flight; 0: not blocked.
+%% `retiring': a lane of before the channel was changed, which finishes what it has. `blocked_for': ms since something was acknowledged, while messages wait behind what is in flight; 0: not blocked.
 -type lane() :: #{
-    node := node(), channel := topos_engine:channel(), lane := topos_engine:lane(),
+    node := node(), channel := topos_engine:channel(), lane := topos_engine:lane() | retiring,
     messages := non_neg_integer(), bytes := non_neg_integer(), in_flight := non_neg_integer(), blocked_for := non_neg_integer()
 }.
 -record(state, {
     samples = #{} :: #{{node(), topos_channel_stats:channel()} => [{integer(), topos_channel_stats:counts()}]},
-    blocked = [] :: [topos_lanes:key()],
+    blocked = [] :: [key()],
     telemetry = false :: boolean()
 }).
+-type key() :: {node(), topos_engine:channel(), topos_engine:lane() | retiring}.
 -type state() :: #state{}.
 
 -spec start_link() -> {ok, pid()} | {error, term()}.
@@ -58,9 +59,8 @@ rates(Node, Channel) ->
 lanes() ->
     Now = erlang:monotonic_time(millisecond),
     [
-        lane(Key, Room, Queue, Now)
-     || {{_, _, Index} = Key, _, Room, _} <- ets:tab2list(topos_lane_senders), is_integer(Index),
-        (Queue = topos_lane:queue(Room)) =/= closed
+        lane(Key, Room, topos_lane:queue(Room), Now)
+     || {Key, _, Room, _} <- ets:tab2list(topos_lane_senders)
     ].
 
 %% @doc The lanes that are blocked now.
@@ -91,8 +91,9 @@ handle_info(_, State) ->
 
 %% internal
 
--spec lane(topos_lanes:key(), atomics:atomics_ref(), {non_neg_integer(), non_neg_integer()}, integer()) -> lane().
-lane({Node, Channel, Index}, Room, {Messages, Bytes}, Now) ->
+-spec lane({node(), topos_engine:channel(), topos_engine:lane() | {retiring, pid()}}, atomics:atomics_ref(), {non_neg_integer(), non_neg_integer()}, integer()) -> lane().
+lane({Node, Channel, Of}, Room, {Messages, Bytes}, Now) ->
+    Index = case Of of {retiring, _} -> retiring; _ -> Of end,
     {InFlight, Blocked} =
         case topos_lane_meter:in_flight(Room) of
             {Batches, Flying, Since} when Messages > Flying -> {Batches, Now - Since};
@@ -148,7 +149,7 @@ watch(#state{blocked = Known} = State) ->
                 true ->
                     ok;
                 false ->
-                    ?LOG_WARNING("topos_partisan: lane ~b of channel ~ts to ~ts is blocked: ~b message(s), nothing "
+                    ?LOG_WARNING("topos_partisan: lane ~tp of channel ~ts to ~ts is blocked: ~b message(s), nothing "
                                  "acknowledged for ~b ms", [Lane, Channel, Node, Waiting, Time]),
                     tell(blocked, #{waiting => Waiting, blocked_for => Time}, metadata({Node, Channel, Lane}), State)
             end
@@ -156,7 +157,7 @@ watch(#state{blocked = Known} = State) ->
     ok = lists:foreach(fun(Key) -> tell(unblocked, #{}, metadata(Key), State) end, Known -- Keys),
     State#state{blocked = Keys}.
 
--spec metadata(topos_lanes:key()) -> map().
+-spec metadata(key()) -> map().
 metadata({Node, Channel, Lane}) -> #{node => Node, channel => Channel, lane => Lane}.
 
 %% telemetry is no dependency of this application: it is called where it is.

@@ -14,7 +14,7 @@
 start_link() -> gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).
 
 %% @doc Adds channels; none of them may exist.
--spec create(#{atom() => term()}) -> answer().
+-spec create(term()) -> answer().
 create(Given) -> gen_server:call(?MODULE, {create, Given}).
 
 %% @doc Changes settings of channels that exist.
@@ -36,9 +36,11 @@ init([]) -> {ok, []}.
 
 -spec handle_call(term(), gen_server:from(), []) -> {reply, answer(), []}.
 handle_call({create, Given}, _From, State) ->
-    {reply, change(Given, fun(Name, Channels) -> not is_map_key(Name, Channels) end, fun exists/2), State};
+    Old = topos_local:config(channels),
+    {reply, change(Given, [N || N <- names(Given), is_map_key(N, by_text(Old))], fun exists/2), State};
 handle_call({reconfigure, Given}, _From, State) ->
-    {reply, change(Given, fun is_map_key/2, fun unknown/2), State};
+    Old = topos_local:config(channels),
+    {reply, change(Given, [N || N <- names(Given), not is_map_key(N, by_text(Old))], fun unknown/2), State};
 handle_call({remove, Name}, _From, State) ->
     Channels = topos_local:config(channels),
     Standard = topos_config:standard_channels(),
@@ -58,10 +60,21 @@ handle_cast(_, State) -> {noreply, State}.
 
 %% internal
 
--spec change(#{atom() => term()}, fun((atom(), map()) -> boolean()), fun((atom(), map()) -> answer())) -> answer().
-change(Given, Fits, Otherwise) ->
+%% The names as texts, so that those that are refused become no atoms; none of what cannot be read, which the parser tells.
+-spec names(term()) -> [binary()].
+names(Given) ->
+    case topos_config_value:pairs(<<>>, Given) of
+        {ok, Pairs} -> [Name || {Name, _} <- Pairs];
+        {error, _} -> []
+    end.
+
+-spec by_text(topos_node_spec:channels()) -> #{binary() => []}.
+by_text(Channels) -> maps:from_list([{atom_to_binary(Name), []} || Name <- maps:keys(Channels)]).
+
+-spec change(term(), Wrong :: [binary()], fun((binary(), map()) -> answer())) -> answer().
+change(Given, Wrong, Otherwise) ->
     #{channels := Old} = Config = topos_local:config(),
-    case [Name || Name <- lists:sort(maps:keys(Given)), not Fits(Name, Old)] of
+    case Wrong of
         [Name | _] ->
             Otherwise(Name, Old);
         [] ->
@@ -88,9 +101,9 @@ set(Old, New) ->
 -spec layout(topos_node_spec:channels()) -> #{atom() => term()}.
 layout(Channels) -> maps:map(fun(_, Settings) -> maps:with([parallelism, compression], Settings) end, Channels).
 
--spec exists(atom(), map()) -> {error, topos_error:t()}.
+-spec exists(binary(), map()) -> {error, topos_error:t()}.
 exists(Name, _) -> {error, topos_error:new(channel_exists, #{channel => Name})}.
 
--spec unknown(atom(), map()) -> {error, topos_error:t()}.
+-spec unknown(atom() | binary(), map()) -> {error, topos_error:t()}.
 unknown(Name, Channels) ->
     {error, topos_error:new(no_such_channel, #{channel => Name, known => lists:sort(maps:keys(Channels))})}.

@@ -7,8 +7,11 @@
 
 -include("topos_frame.hrl").
 
--export([claim/2, deliver/2, deliver_here/4, message/1, decode/1]).
+-export([claim/2, deliver/2, deliver_here/4, to_name/2, registered/1, message/1, decode/1]).
 -export_type([from/0, reason/0]).
+
+%% Smaller binaries are copied: that costs less than what they would keep alive.
+-define(SHARED_BYTES, 4_096).
 
 -type from() :: {node(), topos_incarnation:t()}.
 %% One of `?TOPOS_UNDELIVERED_*'.
@@ -29,20 +32,22 @@ claim(Kind, Module) when Kind > ?TOPOS_DEST_NAME, Kind =< 255 ->
 deliver(From, Record) ->
     case topos_frame:decode_record(Record) of
         {ok, {?TOPOS_DEST_NAME, Name, Bytes}} ->
-            case registered(Name) of
-                {ok, Pid} ->
-                    case decode(Bytes) of
-                        {ok, Message} -> Pid ! Message, ok;
-                        {error, Reason} -> {error, Reason}
-                    end;
-                error ->
-                    {error, ?TOPOS_UNDELIVERED_NO_PROCESS}
-            end;
+            to_name(registered(Name), Bytes);
         {ok, {Kind, Destination, Bytes}} ->
             hand_over(Kind, From, Destination, {bytes, Bytes});
         {error, malformed} ->
             {error, ?TOPOS_UNDELIVERED_BAD_TERM}
     end.
+
+%% @doc Delivers to what {@link registered/1} found.
+-spec to_name({ok, pid() | port()} | error, binary()) -> ok | {error, reason()}.
+to_name({ok, Process}, Bytes) ->
+    case decode(Bytes) of
+        {ok, Message} -> Process ! Message, ok;
+        {error, Reason} -> {error, Reason}
+    end;
+to_name(error, _) ->
+    {error, ?TOPOS_UNDELIVERED_NO_PROCESS}.
 
 %% @doc Delivers a message of this node.
 -spec deliver_here(byte(), from(), binary(), term()) -> ok | {error, reason()}.
@@ -54,6 +59,16 @@ deliver_here(?TOPOS_DEST_NAME, _From, Name, Message) ->
 deliver_here(Kind, From, Destination, Message) ->
     hand_over(Kind, From, Destination, {term, Message}).
 
+%% @doc The process that has a name now. No atom is made.
+-spec registered(binary()) -> {ok, pid() | port()} | error.
+registered(Name) ->
+    try whereis(binary_to_existing_atom(Name)) of
+        undefined -> error;
+        Process -> {ok, Process}
+    catch
+        error:badarg -> error
+    end.
+
 %% @doc The term that a claiming module was handed.
 -spec message({bytes, binary()} | {term, term()}) -> {ok, term()} | {error, reason()}.
 message({term, Term}) -> {ok, Term};
@@ -62,6 +77,12 @@ message({bytes, Bytes}) -> decode(Bytes).
 %% @doc Decodes a message of a peer. All peers together make at most `limits.max_new_atoms' atoms in a node's life; a term
 %% that would make more is refused. Compressed terms are refused: only their sender knows how large they get.
 -spec decode(binary()) -> {ok, term()} | {error, reason()}.
+decode(<<131, 109, Size:32, Binary:Size/binary>>) when Size > ?SHARED_BYTES ->
+    %% A large binary that is most of the frame it came in stays where it is.
+    case binary:referenced_byte_size(Binary) =< 2 * Size of
+        true -> {ok, Binary};
+        false -> {ok, binary:copy(Binary)}
+    end;
 decode(<<131, 80, _/binary>>) ->
     {error, ?TOPOS_UNDELIVERED_BAD_TERM};
 decode(Bytes) ->
@@ -97,15 +118,6 @@ decode_known(Bytes) ->
         {ok, binary_to_term(Bytes)}
     catch
         error:badarg -> {error, ?TOPOS_UNDELIVERED_BAD_TERM}
-    end.
-
--spec registered(binary()) -> {ok, pid() | port()} | error.
-registered(Name) ->
-    try whereis(binary_to_existing_atom(Name)) of
-        undefined -> error;
-        Process -> {ok, Process}
-    catch
-        error:badarg -> error
     end.
 
 -spec hand_over(byte(), from(), binary(), {bytes, binary()} | {term, term()}) -> ok | {error, reason()}.

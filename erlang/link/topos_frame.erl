@@ -8,9 +8,9 @@
 
 -export([encode/2, decode/1, kind_name/1]).
 -export([hello/1, decode_hello/1, addresses/1, hello_ack/1, decode_hello_ack/1, reject/2, decode_reject/1]).
--export([batch/4, decode_batch/1, ack/5, decode_ack/1, record/3, decode_record/1]).
+-export([batch/5, decode_batch/1, pieces/1, ack/5, decode_ack/1, record/4, parts/2, destination/1, decode_record/1]).
 -export([no_token/0]).
--export_type([t/0, header/0, hello/0, hello_ack/0, nonce/0, token/0, proof/0, lane_id/0, stream/0, failure/0]).
+-export_type([t/0, header/0, hello/0, hello_ack/0, nonce/0, token/0, proof/0, lane_id/0, stream/0, failure/0, piece/0]).
 
 -type nonce() :: <<_:128>>.
 -type token() :: <<_:128>>.
@@ -39,6 +39,8 @@
 -type lane_id() :: {binary(), 0..65535}.
 %% The sender's stream, and the receiving half it is meant for (0: the sender has not heard of one).
 -type stream() :: {Stream :: non_neg_integer(), Receiver :: non_neg_integer()}.
+%% A piece of a record with its head, as it goes into a batch.
+-type piece() :: nonempty_maybe_improper_list(binary(), iodata()).
 %% A record that was not delivered: sequence of its batch, index in it from 0, reason (`topos_frame.hrl').
 -type failure() :: {Sequence :: pos_integer(), Index :: non_neg_integer(), Reason :: byte()}.
 
@@ -125,28 +127,49 @@ decode_reject(_) -> {error, malformed}.
 
 %% Lanes
 
-%% @doc One record of a batch: where a message goes, and the message in external term format.
--spec record(byte(), binary(), binary()) -> binary().
-record(Kind, Destination, Message) ->
-    <<Kind, (byte_size(Destination)), Destination/binary, Message/binary>>.
+%% @doc One record as the only piece of itself: where a message of `Size' bytes goes, and the message in external term format.
+%% Nothing large is copied.
+-spec record(byte(), binary(), iodata(), Size :: non_neg_integer()) -> piece().
+record(Kind, Destination, Message, Size) ->
+    N = byte_size(Destination),
+    [<<0:1, (2 + N + Size):31, Kind, N, Destination/binary>> | Message].
+
+%% @doc The same record as pieces of at most so many bytes each, all but the last of exactly so many.
+-spec parts(piece(), pos_integer()) -> [piece()].
+parts([<<Head:4/binary, Begin/binary>> | Message], Max) ->
+    <<0:1, Size:31>> = Head,
+    parts(erlang:iolist_to_iovec([Begin | Message]), Size, Max).
+
+%% @doc Where the record of a piece goes that is the only one.
+-spec destination(piece()) -> {byte(), binary()}.
+destination([<<_:32, Kind, N, Destination:N/binary, _/binary>> | _]) -> {Kind, Destination}.
 
 -spec decode_record(binary()) -> {ok, {Kind :: byte(), Destination :: binary(), Message :: binary()}} | {error, malformed}.
 decode_record(<<Kind, N, Destination:N/binary, Message/binary>>) -> {ok, {Kind, Destination, Message}};
 decode_record(_) -> {error, malformed}.
 
--spec batch(lane_id(), stream(), Sequence :: pos_integer(), [binary()]) -> iolist().
-batch(Lane, {Stream, Receiver}, Sequence, Records) ->
-    [lane(Lane), <<Stream:64, Receiver:64, Sequence:64, (length(Records)):16>> | [[<<(byte_size(R)):32>>, R] || R <- Records]].
+-spec batch(lane_id(), stream(), Sequence :: pos_integer(), Flags :: byte(), {Count :: non_neg_integer(), [piece()]}) ->
+    iolist().
+batch(Lane, {Stream, Receiver}, Sequence, Flags, {Count, Pieces}) ->
+    [lane(Lane), <<Stream:64, Receiver:64, Sequence:64, Flags, Count:16>> | Pieces].
 
+%% @doc The head of a batch, and its pieces: they are checked to be whole, and taken one by one with a match on
+%% `<<More:1, Size:31, Piece:Size/binary, Rest/binary>>', or all with {@link pieces/1}.
 -spec decode_batch(binary()) ->
-    {ok, {lane_id(), stream(), Sequence :: non_neg_integer(), [binary()]}} | {error, malformed}.
-decode_batch(<<N, Channel:N/binary, Lane:16, Stream:64, Receiver:64, Sequence:64, Count:16, Rest/binary>>) ->
-    case records(Rest, []) of
-        {ok, Records} when length(Records) =:= Count -> {ok, {{Channel, Lane}, {Stream, Receiver}, Sequence, Records}};
+    {ok, {lane_id(), stream(), Sequence :: non_neg_integer(), Flags :: byte(), Pieces :: binary()}} | {error, malformed}.
+decode_batch(<<N, Channel:N/binary, Lane:16, Stream:64, Receiver:64, Sequence:64, Flags, Count:16, Pieces/binary>>) ->
+    case count(Pieces, 0) of
+        Count -> {ok, {{Channel, Lane}, {Stream, Receiver}, Sequence, Flags, Pieces}};
         _ -> {error, malformed}
     end;
 decode_batch(_) ->
     {error, malformed}.
+
+%% @doc The pieces of a batch that {@link decode_batch/1} found whole.
+-spec pieces(binary()) -> [binary() | {more, binary()}].
+pieces(<<0:1, Size:31, Piece:Size/binary, Rest/binary>>) -> [Piece | pieces(Rest)];
+pieces(<<1:1, Size:31, Piece:Size/binary, Rest/binary>>) -> [{more, Piece} | pieces(Rest)];
+pieces(<<>>) -> [].
 
 -spec ack(lane_id(), stream(), Cumulative :: non_neg_integer(), Flags :: byte(), [failure()]) -> iolist().
 ack(Lane, {Stream, Receiver}, Cumulative, Flags, Failures) ->
@@ -181,7 +204,22 @@ decode_addresses(<<6, A:16, B:16, C:16, D:16, E:16, F:16, G:16, H:16, Port:16, R
 decode_addresses(_, _) ->
     error.
 
--spec records(binary(), [binary()]) -> {ok, [binary()]} | error.
-records(<<>>, Acc) -> {ok, lists:reverse(Acc)};
-records(<<Size:32, Record:Size/binary, Rest/binary>>, Acc) -> records(Rest, [Record | Acc]);
-records(_, _) -> error.
+-spec parts([binary()], non_neg_integer(), pos_integer()) -> [piece()].
+parts(Iovec, Size, Max) when Size =< Max ->
+    [[<<0:1, Size:31>> | Iovec]];
+parts(Iovec, Size, Max) ->
+    {Part, Rest} = take(Iovec, Max),
+    [[<<1:1, Max:31>> | Part] | parts(Rest, Size - Max, Max)].
+
+-spec take([binary()], non_neg_integer()) -> {[binary()], [binary()]}.
+take([Bin | Rest], Size) when byte_size(Bin) =< Size ->
+    {Part, Left} = take(Rest, Size - byte_size(Bin)),
+    {[Bin | Part], Left};
+take([Bin | Rest], Size) ->
+    {Head, Tail} = split_binary(Bin, Size),
+    {[Head], [Tail | Rest]}.
+
+-spec count(binary(), non_neg_integer()) -> non_neg_integer() | error.
+count(<<_:1, Size:31, _:Size/binary, Rest/binary>>, Count) -> count(Rest, Count + 1);
+count(<<>>, Count) -> Count;
+count(_, _) -> error.

@@ -4,15 +4,19 @@
 -module(topos_lane).
 
 -include("topos_frame.hrl").
+-include("topos_lane.hrl").
 
--export([send/4, new_room/0, close_room/1, release_room/3, has_room/2, left/2, queue/1, failure/3]).
+-export([send/4, new_room/0, close_room/1, finish_room/1, release_room/3, has_room/2, left/2, queue/1, outcome/3]).
+-export([failure/3]).
 -export_type([destination/0, options/0]).
 
 %% A kind of destination (`topos_frame.hrl') and what it means to its kind.
 -type destination() :: {byte(), binary()}.
-%% See `topos_partisan:send/4'.
+%% See `topos_partisan:send/4'. `failures', for modules of the link: an alias that gets `{Alias, Result}' if the message is
+%% not delivered (`topos_lane_out:result()').
 -type options() :: #{
-    channel => atom(), key => term(), wait => non_neg_integer(), ack => boolean(), timeout => pos_integer()
+    channel => atom(), key => term(), wait => non_neg_integer(), ack => boolean(), timeout => pos_integer(),
+    failures => reference()
 }.
 %% The room of a lane that takes no more: no sender can ever fill it, and every caller sees that. What callers that were
 %% refused give back, and what the lane still finishes, takes it below this value, but never to a half of it.
@@ -41,20 +45,30 @@ close_room(Room) ->
         N -> max(N, 0)
     end.
 
-%% @doc A room: messages and bytes in the queue, and what `topos_lane_meter' shows.
+%% @doc A room: messages and bytes in the queue, what `topos_lane_meter' shows (slots 3 to 5), and how many messages were in
+%% it when its lane began to be finished.
 -spec new_room() -> atomics:atomics_ref().
-new_room() -> atomics:new(5, []).
+new_room() -> atomics:new(6, []).
 
 %% @doc How many of the messages that were in a room when it was closed have not been released since. Never too few.
 -spec left(atomics:atomics_ref(), non_neg_integer()) -> integer().
 left(Room, AtClosing) -> AtClosing + atomics:get(Room, 1) - ?CLOSED.
 
-%% @doc Messages and bytes in a room that is open.
--spec queue(atomics:atomics_ref()) -> {non_neg_integer(), non_neg_integer()} | closed.
+%% @doc Messages and bytes in a room; of one that is closed, those that are still to be finished.
+-spec queue(atomics:atomics_ref()) -> {non_neg_integer(), non_neg_integer()}.
 queue(Room) ->
-    case atomics:get(Room, 1) of
-        N when ?IS_CLOSED(N) -> closed;
-        N -> {max(0, N), max(0, atomics:get(Room, 2))}
+    Messages = case atomics:get(Room, 1) of
+        N when ?IS_CLOSED(N) -> left(Room, atomics:get(Room, 6));
+        N -> N
+    end,
+    {max(0, Messages), max(0, atomics:get(Room, 2))}.
+
+%% @doc Closes the room of a lane that finishes what it has: as {@link close_room/1}.
+-spec finish_room(atomics:atomics_ref()) -> closed | non_neg_integer().
+finish_room(Room) ->
+    case close_room(Room) of
+        closed -> closed;
+        Count -> ok = atomics:put(Room, 6, Count), Count
     end.
 
 -spec release_room(atomics:atomics_ref(), non_neg_integer(), non_neg_integer()) -> ok.
@@ -62,9 +76,11 @@ release_room(Room, Messages, Bytes) ->
     ok = atomics:sub(Room, 1, Messages),
     atomics:sub(Room, 2, Bytes).
 
+%% @doc Whether there is room enough to wake those who wait for some: a quarter of the queue, so that they are not woken for
+%% one message each.
 -spec has_room(atomics:atomics_ref(), topos_local:channel()) -> boolean().
 has_room(Room, #{max_queue_messages := MaxMessages, max_queue_bytes := MaxBytes}) ->
-    atomics:get(Room, 1) < MaxMessages andalso atomics:get(Room, 2) < MaxBytes.
+    4 * atomics:get(Room, 1) =< 3 * MaxMessages andalso 4 * atomics:get(Room, 2) =< 3 * MaxBytes.
 
 %% @doc The error for a record that the peer reported as not delivered.
 -spec failure(byte(), node(), destination()) -> topos_error:t().
@@ -95,14 +111,16 @@ send(#{node := Node, max_message_bytes := Max}, Node, Destination, Message, _Opt
         _ -> local(Destination, Message)
     end;
 send(#{max_message_bytes := Max} = Hot, Node, {Kind, Name} = Destination, Message, Options) ->
-    case term_to_binary(Message) of
-        Bytes when byte_size(Bytes) > Max ->
-            too_large(byte_size(Bytes), Max);
-        Bytes ->
+    case encode(Message) of
+        {Size, _} when Size > Max ->
+            too_large(Size, Max);
+        {Size, Encoded} ->
             case ets:lookup(topos_peers, Node) of
                 [{_, Status, _, _}] when Status =:= up; Status =:= suspect ->
-                    Record = topos_frame:record(Kind, Name, Bytes),
-                    on_channel(Hot, Node, Destination, Record, Options);
+                    Item = #topos_item{
+                        piece = topos_frame:record(Kind, Name, Encoded, Size), bytes = 2 + byte_size(Name) + Size
+                    },
+                    on_channel(Hot, Node, Destination, Item, Options);
                 [{_, Status, _, _}] ->
                     {error, topos_error:new(not_connected, #{node => Node, status => Status})};
                 [] ->
@@ -121,43 +139,56 @@ local({Kind, Name} = Destination, Message) ->
         {error, Reason} -> {error, failure(Reason, Node, Destination)}
     end.
 
--spec on_channel(topos_local:hot(), node(), destination(), binary(), options()) -> ok | {error, topos_error:t()}.
-on_channel(#{channels := Channels}, Node, {_, Name} = Destination, Record, Options) ->
+%% In external term format, and its size. A binary is not copied, here or on the way to the engine; nor are the large
+%% binaries in another large term.
+-spec encode(term()) -> {pos_integer(), iodata()}.
+encode(Message) when is_binary(Message) ->
+    Size = byte_size(Message),
+    {6 + Size, [<<131, 109, Size:32>> | Message]};
+encode(Message) ->
+    Encoded = term_to_iovec(Message),
+    {iolist_size(Encoded), Encoded}.
+
+-spec on_channel(topos_local:hot(), node(), destination(), #topos_item{}, options()) -> ok | {error, topos_error:t()}.
+on_channel(#{channels := Channels}, Node, {_, Name}, Item, Options) ->
     Channel = maps:get(channel, Options, data),
     case Channels of
+        #{Channel := #{parallelism := 1, monotonic := false} = Settings} ->
+            in_lane(Settings, {Node, Channel, 0}, Item, deadline(Options), Options);
         #{Channel := #{parallelism := Lanes, monotonic := Monotonic, order := Order} = Settings} ->
             Key = maps:get(key, Options, self()),
             Index = case Lanes of 1 -> 0; _ -> index(Order, Key, Name, Lanes) end,
             %% Only a key that the caller gave says that a newer message may take the place of an older one.
             Newest = case Monotonic of true when is_map_key(key, Options) -> {Key, Name}; _ -> undefined end,
-            Item = {Record, Newest, Destination},
-            Deadline = case Options of
-                #{wait := Wait} when Wait > 0 -> now_ms() + Wait;
-                _ -> none
-            end,
-            in_lane(Settings, {Node, Channel, Index}, Item, Deadline, Options);
+            in_lane(Settings, {Node, Channel, Index}, Item#topos_item{key = Newest}, deadline(Options), Options);
         _ ->
             {error, topos_error:new(no_such_channel, #{channel => Channel, known => lists:sort(maps:keys(Channels))})}
     end.
+
+-spec deadline(options()) -> integer() | none.
+deadline(#{wait := Wait}) when Wait > 0 -> now_ms() + Wait;
+deadline(_) -> none.
 
 -spec index(key | pair | none, term(), binary(), pos_integer()) -> topos_engine:lane().
 index(key, Key, Name, Lanes) -> erlang:phash2({Key, Name}, Lanes);
 index(pair, _, Name, Lanes) -> erlang:phash2({self(), Name}, Lanes);
 index(none, _, _, Lanes) -> erlang:phash2(erlang:unique_integer(), Lanes).
 
--spec in_lane(topos_local:channel(), topos_lanes:key(), {binary(), term(), destination()}, integer() | none, options()) ->
+-spec in_lane(topos_local:channel(), topos_lanes:key(), #topos_item{}, integer() | none, options()) ->
     ok | {error, topos_error:t()}.
-in_lane(#{generation := Generation} = Settings, {Node, Channel, _} = Key, {Record, Newest, Destination} = Item, Deadline, Options) ->
+in_lane(#{generation := Generation} = Settings, {Node, Channel, _} = Key, #topos_item{bytes = Bytes} = Item, Deadline, Options) ->
     case topos_lanes:sender(Key, Generation) of
         {Pid, Room} ->
-            case take_room(Settings, Room, byte_size(Record)) of
+            case take_room(Settings, Room, Bytes) of
                 ok ->
-                    ok = topos_local:count(sent),
                     case Options of
                         #{ack := true} ->
-                            acknowledged(Pid, Node, {Record, Newest, Destination}, Options);
+                            acknowledged(Pid, Node, Item, Options);
+                        #{failures := Ref} ->
+                            Pid ! Item#topos_item{notify = {failures, Ref}},
+                            ok;
                         _ ->
-                            Pid ! {topos_item, Record, Newest, undefined, Destination},
+                            Pid ! Item,
                             ok
                     end;
                 closed ->
@@ -165,7 +196,8 @@ in_lane(#{generation := Generation} = Settings, {Node, Channel, _} = Key, {Recor
                 full when is_integer(Deadline) ->
                     case await_room(Pid, Deadline) of
                         room -> in_lane(Settings, Key, Item, Deadline, Options);
-                        timeout -> overloaded(Node, Channel)
+                        %% There may be a little room.
+                        timeout -> in_lane(Settings, Key, Item, none, Options)
                     end;
                 full ->
                     overloaded(Node, Channel)
@@ -176,15 +208,14 @@ in_lane(#{generation := Generation} = Settings, {Node, Channel, _} = Key, {Recor
 
 %% The lane takes no more: because its channel was changed, then the message goes by the new settings; or because the peer
 %% is gone.
--spec changed(integer(), node(), atom(), {binary(), term(), destination()}, integer() | none, options()) ->
-    ok | {error, topos_error:t()}.
-changed(Generation, Node, Channel, {Record, _, Destination}, Deadline, Options) ->
+-spec changed(integer(), node(), atom(), #topos_item{}, integer() | none, options()) -> ok | {error, topos_error:t()}.
+changed(Generation, Node, Channel, #topos_item{piece = Piece} = Item, Deadline, Options) ->
     case topos_local:channel(Channel) of
         {ok, #{generation := Generation}} ->
             {error, topos_error:new(not_connected, #{node => Node, status => down})};
         _ ->
             Left = case Deadline of none -> Options; _ -> Options#{wait => max(0, Deadline - now_ms())} end,
-            on_channel(topos_local:hot(), Node, Destination, Record, Left)
+            on_channel(topos_local:hot(), Node, topos_frame:destination(Piece), Item#topos_item{key = undefined}, Left)
     end.
 
 -spec overloaded(node(), atom()) -> {error, topos_error:t()}.
@@ -219,12 +250,13 @@ await_room(Pid, Deadline) ->
         receive {Ref, room} -> room after 0 -> timeout end
     end.
 
--spec acknowledged(pid(), node(), {binary(), term(), destination()}, options()) -> ok | {error, topos_error:t()}.
-acknowledged(Pid, Node, {Record, Newest, Destination}, Options) ->
+-spec acknowledged(pid(), node(), #topos_item{}, options()) -> ok | {error, topos_error:t()}.
+acknowledged(Pid, Node, #topos_item{piece = Piece} = Item, Options) ->
+    Destination = topos_frame:destination(Piece),
     #{call := Default} = topos_local:config(timeouts),
     Timeout = maps:get(timeout, Options, Default),
     Ref = monitor(process, Pid, [{alias, reply_demonitor}]),
-    Pid ! {topos_item, Record, Newest, Ref, Destination},
+    Pid ! Item#topos_item{notify = Ref},
     receive
         {Ref, Result} -> outcome(Result, Node, Destination);
         {'DOWN', Ref, process, _, _} -> outcome(in_doubt, Node, Destination)

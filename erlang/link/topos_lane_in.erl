@@ -14,7 +14,7 @@
 
 -include("topos_frame.hrl").
 
--export([new/1, batch/3, delivered/3]).
+-export([new/2, batch/3, delivered/3, piece/3, is_whole/1]).
 -export_type([t/0, verdict/0, ack/0]).
 
 %% The sender's window is 8 by default; an acknowledgement covers at least that.
@@ -24,6 +24,10 @@
     receiver :: pos_integer(),
     stream = none :: none | non_neg_integer(),
     expected = 1 :: pos_integer(),
+    %% The largest record, the parts of one that is incomplete, in reverse, and their size.
+    max :: pos_integer(),
+    parts = [] :: [binary()],
+    held = 0 :: non_neg_integer(),
     failures = [] :: [topos_frame:failure()]
 }).
 -opaque t() :: #lane{}.
@@ -31,9 +35,9 @@
 %% `deliver': hand the records over, then call {@link delivered/3}. `{ack, Ack}': only answer. `ignore': do nothing.
 -type verdict() :: deliver | {ack, ack()} | ignore.
 
-%% @doc A receiving half with a number above that of any earlier one of the lane.
--spec new(Receiver :: pos_integer()) -> t().
-new(Receiver) -> #lane{receiver = Receiver}.
+%% @doc A receiving half with a number above that of any earlier one of the lane, for records of at most so many bytes.
+-spec new(Receiver :: pos_integer(), MaxBytes :: pos_integer()) -> t().
+new(Receiver, Max) -> #lane{receiver = Receiver, max = Max}.
 
 -spec batch(topos_frame:stream(), Sequence :: non_neg_integer(), t()) -> {verdict(), t()}.
 batch({Stream, For}, _, #lane{receiver = Receiver} = Lane) when For =/= 0, For =/= Receiver ->
@@ -46,8 +50,8 @@ batch({Stream, _}, _, #lane{stream = Stream} = Lane) ->
     {{ack, acknowledgement(?TOPOS_ACK_GAP, Lane)}, Lane};
 batch({Stream, _}, _, #lane{stream = Current} = Lane) when is_integer(Current), Stream < Current ->
     {ignore, Lane};
-batch({Stream, _}, 1, #lane{receiver = Receiver}) ->
-    {deliver, #lane{receiver = Receiver, stream = Stream}};
+batch({Stream, _}, 1, #lane{receiver = Receiver, max = Max}) ->
+    {deliver, #lane{receiver = Receiver, max = Max, stream = Stream}};
 batch({Stream, _}, _, #lane{receiver = Receiver} = Lane) ->
     {{ack, {{Stream, Receiver}, 0, ?TOPOS_ACK_GAP, []}}, Lane}.
 
@@ -57,6 +61,26 @@ delivered(Sequence, Failed, #lane{expected = Sequence, failures = Earlier} = Lan
     Kept = [F || {S, _, _} = F <- Earlier, S + ?REMEMBERED > Sequence],
     Next = Lane#lane{expected = Sequence + 1, failures = Kept ++ [{Sequence, I, R} || {I, R} <- Failed]},
     {acknowledgement(0, Next), Next}.
+
+%% @doc Whether no record is incomplete: then a last piece is a record.
+-spec is_whole(t()) -> boolean().
+is_whole(#lane{held = 0}) -> true;
+is_whole(_) -> false.
+
+%% @doc The next piece of a batch that is delivered. `too_large': the last piece of a record that was not kept.
+-spec piece(more | last, binary(), t()) -> {partial | too_large | {record, binary()}, t()}.
+piece(more, Piece, #lane{parts = Parts, held = Held, max = Max} = Lane) ->
+    %% Of a record that is too large only the size is kept.
+    case Held + max(1, byte_size(Piece)) of
+        Size when Size > Max -> {partial, Lane#lane{parts = [], held = Size}};
+        Size -> {partial, Lane#lane{parts = [Piece | Parts], held = Size}}
+    end;
+piece(last, Piece, #lane{parts = Parts, held = Held, max = Max} = Lane) ->
+    Whole = Lane#lane{parts = [], held = 0},
+    case Held + byte_size(Piece) of
+        Size when Size > Max -> {too_large, Whole};
+        _ -> {{record, iolist_to_binary(lists:reverse(Parts, [Piece]))}, Whole}
+    end.
 
 %% internal
 

@@ -14,8 +14,8 @@
     row :: topos_channel_stats:row(),
     stream = 0 :: non_neg_integer(),
     highest = 0 :: non_neg_integer(),
-    %% Sequence, time of sending (us), number of records, whether it was sent once only.
-    flight = queue:new() :: queue:queue({pos_integer(), integer(), pos_integer(), boolean()}),
+    %% Sequence, time of sending (us), number of messages that end in it, whether it was sent once only.
+    flight = queue:new() :: queue:queue({pos_integer(), integer(), non_neg_integer(), boolean()}),
     %% When something was acknowledged or the flight began (ms).
     progress = 0 :: integer()
 }).
@@ -51,18 +51,17 @@ in_flight(Room) ->
 %% internal
 
 -spec effect(topos_lane_out:effect(), t()) -> t().
-effect({send, {Stream, _}, Sequence, Records}, #meter{stream = Current} = Meter) when Stream =/= Current ->
-    effect({send, {Stream, 0}, Sequence, Records}, Meter#meter{stream = Stream, highest = 0, flight = queue:new()});
-effect({send, _, Sequence, Records}, #meter{highest = Highest, flight = Flight, row = Row} = Meter) when
+effect({send, {Stream, _}, Sequence, Flags, Pieces, Size}, #meter{stream = Current} = Meter) when Stream =/= Current ->
+    effect({send, {Stream, 0}, Sequence, Flags, Pieces, Size}, Meter#meter{stream = Stream, highest = 0, flight = queue:new()});
+effect({send, _, Sequence, _, _, {Count, Bytes}}, #meter{highest = Highest, flight = Flight, row = Row} = Meter) when
     Sequence > Highest
 ->
-    Count = length(Records),
     ok = topos_channel_stats:add(messages_out, Count, Row),
-    ok = topos_channel_stats:add(bytes_out, iolist_size(Records), Row),
+    ok = topos_channel_stats:add(bytes_out, Bytes, Row),
     Now = now_us(),
     Progress = case queue:is_empty(Flight) of true -> Now div 1000; false -> Meter#meter.progress end,
     Meter#meter{highest = Sequence, flight = queue:in({Sequence, Now, Count, true}, Flight), progress = Progress};
-effect({send, _, Again, _}, #meter{flight = Flight, row = Row} = Meter) ->
+effect({send, _, Again, _, _, _}, #meter{flight = Flight, row = Row} = Meter) ->
     ok = topos_channel_stats:add(retries, 1, Row),
     Meter#meter{flight = queue:filtermap(
         fun({Sequence, At, Count, _}) when Sequence =:= Again -> {true, {Sequence, At, Count, false}}; (_) -> true end, Flight)};

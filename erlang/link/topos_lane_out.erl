@@ -1,7 +1,8 @@
 %% @doc The sending half of a lane, as a pure state machine: batches, credit, retransmission.
 %%
-%% Items are queued, cut into batches of at most `max_batch' items and about `max_batch_bytes' bytes, and numbered from 1
-%% within a stream. At most `window' batches are unacknowledged; they are kept and sent again, all of them in order
+%% Items are queued, cut into batches of at most `max_batch' pieces and `max_batch_bytes' bytes, and numbered from 1 within a
+%% stream. An item larger than that is a batch by itself, and one larger than `max_piece' several: then it counts as sent
+%% with the last. At most `window' batches are unacknowledged; they are kept and sent again, all of them in order
 %% (go-back-N), after the link came back, after the receiver reported a gap, and when no acknowledgement made progress for
 %% a retransmission time-out that doubles up to `max_rto'. Together with `topos_lane_in' this delivers every item once
 %% and in order while both ends live, whatever the transport loses, repeats or reorders.
@@ -9,6 +10,9 @@
 %% Acknowledgements name the receiving half they come from. When that is another than before, the receiver lost its state
 %% (it gave this node up while this node lived on): what it may or may not have seen is given up as in doubt, and a new
 %% stream begins.
+%%
+%% A batch that the transport would not take (`refused/3') is offered again after a pause that doubles from `pause' up to
+%% `max_pause', and everything behind it waits: it was never sent, so nothing needs to be found out.
 %%
 %% An item with a key (monotonic channels) gives way to a later item of its key as long as it has not been put in a batch:
 %% the later one takes its place in the queue, so a key that changes all the time is still sent, and the queue holds one
@@ -20,8 +24,9 @@
 %%
 %% Effects, in order:
 %% <ul>
-%% <li>`{send, Stream, Sequence, [Record]}': put the batch on the wire</li>
-%% <li>`{settle, Notify, Result}': the outcome of an item whose `notify' is not `undefined': `ok',
+%% <li>`{send, Stream, Sequence, Flags, {Count, [Piece]}, {Messages, Bytes}}': put the batch on the wire; `?TOPOS_BATCH_URGENT' if the acknowledgement is
+%%     waited for, by who sent an item of it or because half of the window is used</li>
+%% <li>`{settle, Notify, Result}': the outcome of an item whose `notify' asks for it: `ok',
 %%     `superseded', `expired', `{failed, Reason}' as the receiver reported it, or `in_doubt'</li>
 %% <li>`{dropped, superseded | expired | lost, Items}': so many items ended otherwise than acknowledged or in doubt</li>
 %% <li>`{failed, Reason, Item}': the same report for an item without `notify'</li>
@@ -30,41 +35,66 @@
 %% </ul>
 -module(topos_lane_out).
 
--export([new/2, enqueue/3, opened/2, closed/1, ack/5, tick/2, give_up/1]).
+-include("topos_frame.hrl").
+-include("topos_lane.hrl").
+
+-export([new/2, enqueue/3, opened/2, closed/1, ack/5, refused/3, tick/2, give_up/1]).
 -export([queued/1, unacknowledged/1, is_idle/1, next_timeout/1]).
 -export_type([t/0, item/0, effect/0, options/0, result/0, drop/0]).
 
--type item() :: #{record := binary(), notify := term(), key := term(), destination => topos_lane:destination()}.
+-type item() :: #topos_item{}.
 -type result() :: ok | superseded | expired | {failed, byte()} | in_doubt.
 -type drop() :: superseded | expired | lost.
+%% What waits: an item, with the time when it expires if it does; of items with a key that key, whose newest is to be sent.
+-type entry() :: item() | {item, Expires :: integer(), item()} | {key, Expires :: integer() | infinity, Key :: term()}.
 -type effect() ::
-    {send, topos_frame:stream(), pos_integer(), [binary()]}
+    {send, topos_frame:stream(), pos_integer(), Flags :: byte(), {Count :: pos_integer(), [topos_frame:piece()]},
+        {Messages :: non_neg_integer(), Bytes :: non_neg_integer()}}
     | {settle, term(), result()}
     | {failed, byte(), item()}
     | {release, pos_integer(), non_neg_integer()}
     | {dropped, drop(), pos_integer()}
     | {in_doubt, pos_integer()}.
 -type options() :: #{
-    window => pos_integer(), max_batch => pos_integer(), max_batch_bytes => pos_integer(),
-    rto => pos_integer(), max_rto => pos_integer(), reliable => boolean(), expiry => pos_integer() | infinity
+    window => pos_integer(), max_batch => pos_integer(), max_batch_bytes => pos_integer(), max_piece => pos_integer(),
+    rto => pos_integer(), max_rto => pos_integer(), pause => pos_integer(), max_pause => pos_integer(),
+    reliable => boolean(), expiry => pos_integer() | infinity
 }.
--record(batch, {sequence :: pos_integer(), items :: [item()]}).
+-type newest() :: #{Key :: term() => item()}.
+-record(batch, {
+    sequence :: pos_integer(),
+    flags :: byte(),
+    %% How many, and they themselves.
+    pieces :: {non_neg_integer(), [topos_frame:piece()]},
+    %% The items that end in this batch, the last first. Each ends with a piece of this batch, in the same order.
+    items :: [item()],
+    count :: non_neg_integer(),
+    bytes :: non_neg_integer(),
+    %% What the pieces hold, in bytes.
+    wire :: non_neg_integer(),
+    %% Nobody is to be told of an item that is delivered.
+    quiet :: boolean()
+}).
 -record(lane, {
     stream :: non_neg_integer(),
     %% The receiving half that acknowledges, 0 before the first acknowledgement.
     receiver = 0 :: non_neg_integer(),
     open = false :: boolean(),
     next = 1 :: pos_integer(),
-    %% When each expires, and the item or its key.
-    queue = queue:new() :: queue:queue({integer() | infinity, {item, item()} | {key, term()}}),
+    queue = queue:new() :: queue:queue(entry()),
+    %% What is left of an item that is larger than a batch and was begun.
+    rest = none :: none | {[topos_frame:piece(), ...], item()},
     %% The newest item of each key that waits.
-    newest = #{} :: #{term() => item()},
+    newest = #{} :: newest(),
     sent = queue:new() :: queue:queue(#batch{}),
     unacknowledged = 0 :: non_neg_integer(),
     %% After which cumulative acknowledgement a reported gap was answered already.
     repaired = none :: none | non_neg_integer(),
     deadline = infinity :: integer() | infinity,
     backoff :: pos_integer(),
+    %% The first batch the transport refused, and when to offer it again.
+    refused = none :: none | {pos_integer(), At :: integer()},
+    pause :: pos_integer(),
     options :: options()
 }).
 -opaque t() :: #lane{}.
@@ -72,25 +102,32 @@
 %% @doc A lane that is closed and empty. A stream's number must be higher than that of any earlier stream of the lane.
 -spec new(Stream :: non_neg_integer(), options()) -> t().
 new(Stream, Options) ->
-    Defaults = #{window => 8, max_batch => 128, max_batch_bytes => 65536, rto => 1000, max_rto => 8000,
-                 reliable => true, expiry => infinity},
-    #{rto := Rto} = All = maps:merge(Defaults, Options),
-    #lane{stream = Stream, options = All, backoff = Rto}.
+    Defaults = #{
+        window => 8, max_batch => 1024, max_batch_bytes => 262144, max_piece => 262144,
+        rto => 1000, max_rto => 8000, pause => 1, max_pause => 64, reliable => true,
+        expiry => infinity
+    },
+    #{rto := Rto, pause := Pause} = All = maps:merge(Defaults, Options),
+    #lane{stream = Stream, options = All, backoff = Rto, pause = Pause}.
 
 -spec enqueue([item()], integer(), t()) -> {t(), [effect()]}.
-enqueue(Items, Now, #lane{options = #{expiry := Expiry}} = Lane) ->
-    Expires = expires(Expiry, Now),
-    {Queued, Replaced} = lists:foldl(fun(Item, Acc) -> queue_item(Item, Expires, Acc) end, {Lane, []}, Items),
-    pump(Now, Queued, dropped(superseded, lists:reverse(Replaced))).
+enqueue(Items, Now, #lane{queue = Queue, newest = Newest, options = #{expiry := Expiry}} = Lane) ->
+    {Longer, Known, Replaced} = queue_items(Items, expires(Expiry, Now), Queue, Newest, []),
+    pump(Now, Lane#lane{queue = Longer, newest = Known}, dropped(superseded, lists:reverse(Replaced))).
 
 %% @doc The link carries frames (again): what is unacknowledged goes out once more, then what is queued.
 -spec opened(integer(), t()) -> {t(), [effect()]}.
 opened(Now, Lane) ->
     {Recovered, Effects} = recover(reset_backoff(Lane)),
-    pump(Now, (rearm(Now, Recovered))#lane{open = true, repaired = none}, Effects).
+    pump(Now, (rearm(Now, Recovered))#lane{open = true, repaired = none, refused = none}, Effects).
 
 -spec closed(t()) -> t().
-closed(Lane) -> Lane#lane{open = false, deadline = infinity}.
+closed(Lane) -> Lane#lane{open = false, deadline = infinity, refused = none}.
+
+%% @doc The transport did not take this batch, and nothing after it was offered.
+-spec refused(pos_integer(), integer(), t()) -> t().
+refused(Sequence, Now, #lane{pause = Pause, options = #{max_pause := Max}} = Lane) ->
+    Lane#lane{refused = {Sequence, Now + Pause}, pause = min(2 * Pause, Max)}.
 
 %% @doc An acknowledgement of everything up to `Cumulative', and whether the receiver saw a gap after it. One of another
 %% stream, of an earlier receiving half, or for what was never sent changes nothing.
@@ -120,11 +157,12 @@ tick(Now, Lane) ->
 %% @doc The peer's life ended: nothing will ever be acknowledged.
 -spec give_up(t()) -> [effect()].
 give_up(Lane) ->
-    doubt(unacknowledged_items(Lane) ++ [waiting(Entry, Lane) || {_, Entry} <- queue:to_list(Lane#lane.queue)]).
+    doubt(unacknowledged_items(Lane) ++ [waiting(Entry, Lane#lane.newest) || Entry <- queue:to_list(Lane#lane.queue)]).
 
-%% @doc Items waiting for credit.
+%% @doc Items waiting for credit, one that is partly sent among them.
 -spec queued(t()) -> non_neg_integer().
-queued(#lane{queue = Queue}) -> queue:len(Queue).
+queued(#lane{queue = Queue, rest = none}) -> queue:len(Queue);
+queued(#lane{queue = Queue}) -> queue:len(Queue) + 1.
 
 %% @doc Batches sent and not acknowledged.
 -spec unacknowledged(t()) -> non_neg_integer().
@@ -135,32 +173,48 @@ is_idle(Lane) -> queued(Lane) =:= 0 andalso unacknowledged(Lane) =:= 0.
 
 %% @doc The time at which `tick/2' has something to do.
 -spec next_timeout(t()) -> integer() | infinity.
-next_timeout(#lane{deadline = Deadline, options = #{expiry := infinity}}) -> Deadline;
-next_timeout(#lane{deadline = Deadline, queue = Queue}) ->
+next_timeout(#lane{options = #{expiry := infinity}} = Lane) ->
+    next_sending(Lane);
+next_timeout(#lane{queue = Queue} = Lane) ->
     %% The first to come is the first to expire. An atom is greater than any integer.
     case queue:peek(Queue) of
-        {value, {Expires, _}} -> min(Deadline, Expires);
-        empty -> Deadline
+        {value, Entry} -> min(next_sending(Lane), expiry(Entry));
+        empty -> next_sending(Lane)
     end.
 
 %% internal
 
--spec queue_item(item(), integer() | infinity, {t(), [item()]}) -> {t(), [item()]}.
-queue_item(#{key := undefined} = Item, Expires, {#lane{queue = Queue} = Lane, Replaced}) ->
-    {Lane#lane{queue = queue:in({Expires, {item, Item}}, Queue)}, Replaced};
-queue_item(#{key := Key} = Item, Expires, {#lane{queue = Queue, newest = Newest} = Lane, Replaced}) ->
+-spec next_sending(t()) -> integer() | infinity.
+next_sending(#lane{refused = {_, At}}) -> At;
+next_sending(#lane{deadline = Deadline}) -> Deadline.
+
+-spec queue_items([item()], integer() | infinity, queue:queue(entry()), newest(), [item()]) ->
+    {queue:queue(entry()), newest(), Replaced :: [item()]}.
+queue_items([#topos_item{key = undefined} = Item | Rest], infinity, Queue, Newest, Replaced) ->
+    queue_items(Rest, infinity, queue:in(Item, Queue), Newest, Replaced);
+queue_items([#topos_item{key = undefined} = Item | Rest], Expires, Queue, Newest, Replaced) ->
+    queue_items(Rest, Expires, queue:in({item, Expires, Item}, Queue), Newest, Replaced);
+queue_items([#topos_item{key = Key} = Item | Rest], Expires, Queue, Newest, Replaced) ->
     case Newest of
-        #{Key := Older} -> {Lane#lane{newest = Newest#{Key := Item}}, [Older | Replaced]};
-        _ -> {Lane#lane{queue = queue:in({Expires, {key, Key}}, Queue), newest = Newest#{Key => Item}}, Replaced}
-    end.
+        #{Key := Older} -> queue_items(Rest, Expires, Queue, Newest#{Key := Item}, [Older | Replaced]);
+        _ -> queue_items(Rest, Expires, queue:in({key, Expires, Key}, Queue), Newest#{Key => Item}, Replaced)
+    end;
+queue_items([], _, Queue, Newest, Replaced) ->
+    {Queue, Newest, Replaced}.
 
--spec waiting({item, item()} | {key, term()}, t()) -> item().
-waiting({item, Item}, _) -> Item;
-waiting({key, Key}, #lane{newest = Newest}) -> map_get(Key, Newest).
+-spec waiting(entry(), newest()) -> item().
+waiting({key, _, Key}, Newest) -> map_get(Key, Newest);
+waiting({item, _, Item}, _) -> Item;
+waiting(Item, _) -> Item.
 
--spec taken({item, item()} | {key, term()}, t()) -> t().
-taken({item, _}, Lane) -> Lane;
-taken({key, Key}, #lane{newest = Newest} = Lane) -> Lane#lane{newest = maps:remove(Key, Newest)}.
+-spec taken(entry(), newest()) -> newest().
+taken({key, _, Key}, Newest) -> maps:remove(Key, Newest);
+taken(_, Newest) -> Newest.
+
+-spec expiry(entry()) -> integer() | infinity.
+expiry({key, Expires, _}) -> Expires;
+expiry({item, Expires, _}) -> Expires;
+expiry(_) -> infinity.
 
 -spec expires(pos_integer() | infinity, integer()) -> integer() | infinity.
 expires(infinity, _) -> infinity;
@@ -170,16 +224,24 @@ expires(Expiry, Now) -> Now + Expiry.
 -spec expire(integer(), t(), [item()]) -> {t(), [item()]}.
 expire(_Now, #lane{options = #{expiry := infinity}} = Lane, Expired) ->
     {Lane, Expired};
-expire(Now, #lane{queue = Queue} = Lane, Expired) ->
+expire(Now, #lane{queue = Queue, newest = Newest} = Lane, Expired) ->
     case queue:peek(Queue) of
-        {value, {Expires, Entry}} when Expires =< Now ->
-            expire(Now, taken(Entry, Lane#lane{queue = queue:drop(Queue)}), [waiting(Entry, Lane) | Expired]);
-        _ ->
+        {value, Entry} ->
+            case expiry(Entry) =< Now of
+                true ->
+                    Left = Lane#lane{queue = queue:drop(Queue), newest = taken(Entry, Newest)},
+                    expire(Now, Left, [waiting(Entry, Newest) | Expired]);
+                false ->
+                    {Lane, lists:reverse(Expired)}
+            end;
+        empty ->
             {Lane, lists:reverse(Expired)}
     end.
 
 -spec retransmit(integer(), t()) -> {t(), [effect()]}.
-retransmit(Now, #lane{open = true, deadline = Deadline, backoff = Backoff, options = #{max_rto := Max}} = Lane) when
+retransmit(Now, #lane{refused = {Sequence, At}} = Lane) when Now >= At ->
+    {rearm(Now, Lane#lane{refused = none}), resend(Sequence, Lane)};
+retransmit(Now, #lane{open = true, refused = none, deadline = Deadline, backoff = Backoff, options = #{max_rto := Max}} = Lane) when
     is_integer(Deadline), Now >= Deadline
 ->
     {Recovered, Effects} = recover(Lane#lane{backoff = min(2 * Backoff, Max)}),
@@ -194,50 +256,109 @@ recover(#lane{options = #{reliable := true}} = Lane) ->
 recover(#lane{unacknowledged = 0} = Lane) ->
     {Lane, []};
 recover(Lane) ->
-    Items = unacknowledged_items(Lane),
-    {fresh_stream(Lane), settled(in_doubt, Items) ++ [{dropped, lost, length(Items)} | release(Items)]}.
+    case unacknowledged_items(Lane) of
+        [] -> {fresh_stream(Lane), []};
+        Items -> {fresh_stream(Lane), told(in_doubt, Items) ++ [{dropped, lost, length(Items)} | release(Items)]}
+    end.
 
 %% Sends batches while there is credit and something to send.
 -spec pump(integer(), t(), [effect()]) -> {t(), [effect()]}.
-pump(Now, #lane{open = true, unacknowledged = Sent, options = #{window := Window}} = Lane, Effects) when Sent < Window ->
+pump(Now, #lane{open = true, refused = none, unacknowledged = Sent, options = #{window := Window}} = Lane, Effects) when
+    Sent < Window
+->
     {Current, Expired} = expire(Now, Lane, []),
-    {Items, Cut} = cut(Current),
+    {Cut, Taken} = cut(Current),
     All = Effects ++ dropped(expired, Expired),
-    case Items of
-        [] ->
-            {Cut, All};
-        _ ->
-            #lane{next = Next, sent = Queue} = Cut,
-            Batch = #batch{sequence = Next, items = Items},
-            Grown = Cut#lane{next = Next + 1, sent = queue:in(Batch, Queue), unacknowledged = Sent + 1},
+    case Cut of
+        #batch{pieces = {0, []}} ->
+            {Taken, All};
+        #batch{flags = Flags} ->
+            #lane{next = Next, sent = Queue} = Taken,
+            Batch = Cut#batch{flags = Flags bor urgency(Sent + 1, Window)},
+            Grown = Taken#lane{next = Next + 1, sent = queue:in(Batch, Queue), unacknowledged = Sent + 1},
             Armed = case Sent of 0 -> rearm(Now, Grown); _ -> Grown end,
-            pump(Now, Armed, All ++ [send(Batch, Cut)])
+            pump(Now, Armed, All ++ [send(Batch, Armed)])
     end;
 pump(_Now, Lane, Effects) ->
     {Lane, Effects}.
 
--spec cut(t()) -> {[item()], t()}.
-cut(#lane{options = #{max_batch := Max, max_batch_bytes := MaxBytes}} = Lane) -> cut(Max, MaxBytes, [], Lane).
+%% Credit comes back in time if every half of the window is acknowledged at once.
+-spec urgency(pos_integer(), pos_integer()) -> byte().
+urgency(Sent, Window) when Sent =:= Window; Sent rem ((Window + 1) div 2) =:= 0 -> ?TOPOS_BATCH_URGENT;
+urgency(_, _) -> 0.
 
--spec cut(non_neg_integer(), integer(), [item()], t()) -> {[item()], t()}.
-cut(Room, Bytes, Items, Lane) when Room =:= 0; Bytes =< 0 ->
-    {lists:reverse(Items), Lane};
-cut(Room, Bytes, Items, #lane{queue = Queue} = Lane) ->
+%% A batch under construction is kept in arguments: index of the next piece, bytes left, pieces and items in reverse, bytes of
+%% its items, quiet. This is done for every message.
+-spec cut(t()) -> {#batch{}, t()}.
+cut(#lane{rest = {[Piece, Next | More], Item}} = Lane) ->
+    %% One piece of a begun item fills a batch, but the last.
+    {(batch(Lane, {1, [Piece], [], 0, true}))#batch{wire = iolist_size(Piece)}, Lane#lane{rest = {[Next | More], Item}}};
+cut(#lane{rest = {[Piece], #topos_item{bytes = Bytes, notify = Notify} = Item}} = Lane) ->
+    #{max_batch_bytes := Max, max_piece := MaxPiece} = Lane#lane.options,
+    Size = 1 + (Bytes - 1) rem MaxPiece,
+    {Batch, Left} = take(Lane#lane{rest = none}, 1, Max - Size, {[Piece], [Item], Bytes, not is_waiting(Notify)}),
+    {Batch#batch{wire = Batch#batch.wire - Bytes + Size}, Left};
+cut(#lane{rest = none, options = #{max_batch_bytes := Max}, queue = Queue, newest = Newest} = Lane) ->
+    case queue:peek(Queue) of
+        {value, Entry} ->
+            case waiting(Entry, Newest) of
+                #topos_item{bytes = Size} = Item when Size > Max -> cut(begin_large(Item, Entry, Lane));
+                _ -> take(Lane, 0, Max, {[], [], 0, true})
+            end;
+        empty ->
+            {batch(Lane, {0, [], [], 0, true}), Lane}
+    end.
+
+-spec begin_large(item(), entry(), t()) -> t().
+begin_large(#topos_item{piece = Piece} = Item, Entry, #lane{queue = Queue, newest = Newest, options = #{max_piece := Max}} = Lane) ->
+    Lane#lane{queue = queue:drop(Queue), newest = taken(Entry, Newest), rest = {topos_frame:parts(Piece, Max), Item}}.
+
+-spec take(t(), non_neg_integer(), integer(), {[topos_frame:piece()], [item()], non_neg_integer(), boolean()}) ->
+    {#batch{}, t()}.
+take(#lane{queue = Queue, newest = Newest, options = #{max_batch := Max}} = Lane, Index, Room, {Pieces, Items, Bytes, Quiet}) ->
+    {Cut, Rest, Known} = take(Queue, Newest, Index, Max, Room, Pieces, Items, Bytes, Quiet),
+    {batch(Lane, Cut), Lane#lane{queue = Rest, newest = Known}}.
+
+-spec take(
+    queue:queue(entry()), newest(), non_neg_integer(), pos_integer(), integer(), [topos_frame:piece()], [item()],
+    non_neg_integer(), boolean()
+) -> {{non_neg_integer(), [topos_frame:piece()], [item()], non_neg_integer(), boolean()}, queue:queue(entry()), newest()}.
+take(Queue, Newest, Max, Max, _Room, Pieces, Items, Bytes, Quiet) ->
+    {{Max, Pieces, Items, Bytes, Quiet}, Queue, Newest};
+take(Queue, Newest, Index, Max, Room, Pieces, Items, Bytes, Quiet) ->
     case queue:out(Queue) of
         {empty, _} ->
-            {lists:reverse(Items), Lane};
-        {{value, {_, Entry}}, Rest} ->
-            %% A batch takes its first item whatever its size.
-            #{record := Record} = Item = waiting(Entry, Lane),
-            cut(Room - 1, Bytes - byte_size(Record), [Item | Items], taken(Entry, Lane#lane{queue = Rest}))
+            {{Index, Pieces, Items, Bytes, Quiet}, Queue, Newest};
+        {{value, Entry}, Rest} ->
+            case waiting(Entry, Newest) of
+                #topos_item{piece = Piece, bytes = Size, notify = Notify} = Item when Size =< Room ->
+                    Still = Quiet andalso not is_waiting(Notify),
+                    Known = taken(Entry, Newest),
+                    take(Rest, Known, Index + 1, Max, Room - Size, [Piece | Pieces], [Item | Items], Bytes + Size, Still);
+                _ ->
+                    {{Index, Pieces, Items, Bytes, Quiet}, Queue, Newest}
+            end
     end.
+
+-spec batch(t(), {non_neg_integer(), [topos_frame:piece()], [item()], non_neg_integer(), boolean()}) -> #batch{}.
+batch(#lane{next = Next}, {Count, Pieces, Items, Bytes, Quiet}) ->
+    #batch{
+        sequence = Next, flags = case Quiet of true -> 0; false -> ?TOPOS_BATCH_URGENT end, wire = Bytes,
+        pieces = {Count, lists:reverse(Pieces)}, items = Items, count = length(Items), bytes = Bytes, quiet = Quiet
+    }.
+
+-spec is_waiting(term()) -> boolean().
+is_waiting(undefined) -> false;
+is_waiting({failures, _}) -> false;
+is_waiting(_) -> true.
 
 -spec dropped(superseded | expired, [item()]) -> [effect()].
 dropped(_Why, []) -> [];
-dropped(Why, Items) -> settled(Why, Items) ++ [{dropped, Why, length(Items)} | release(Items)].
+dropped(Why, Items) -> told(Why, Items) ++ [{dropped, Why, length(Items)} | release(Items)].
 
--spec settled(result(), [item()]) -> [effect()].
-settled(Result, Items) -> [{settle, N, Result} || #{notify := N} <- Items, N =/= undefined].
+%% Whoever asked for it is told an outcome other than `ok'.
+-spec told(superseded | expired | in_doubt, [item()]) -> [effect()].
+told(Result, Items) -> [{settle, N, Result} || #topos_item{notify = N} <- Items, N =/= undefined].
 
 -spec drop_acknowledged(non_neg_integer(), [topos_frame:failure()], t()) -> {t(), [effect()]}.
 drop_acknowledged(Cumulative, Failures, #lane{sent = Sent} = Lane) ->
@@ -260,20 +381,25 @@ split(Cumulative, Sent, Done) ->
     end.
 
 -spec settle(#batch{}, #{{pos_integer(), non_neg_integer()} => byte()}) -> [effect()].
-settle(#batch{sequence = Sequence, items = Items}, Reasons) ->
-    Numbered = lists:zip(lists:seq(0, length(Items) - 1), Items),
+settle(#batch{quiet = true} = Batch, Reasons) when map_size(Reasons) =:= 0 ->
+    release_batch(Batch);
+settle(#batch{sequence = Sequence, items = Items} = Batch, Reasons) ->
+    Numbered = lists:zip(lists:seq(0, length(Items) - 1), lists:reverse(Items)),
     [Effect || {Index, Item} <- Numbered, Effect <- outcome(maps:get({Sequence, Index}, Reasons, ok), Item)]
-        ++ release(Items).
+        ++ release_batch(Batch).
 
 -spec outcome(ok | byte(), item()) -> [effect()].
-outcome(ok, #{notify := undefined}) -> [];
-outcome(ok, #{notify := Notify}) -> [{settle, Notify, ok}];
-outcome(Reason, #{notify := undefined} = Item) -> [{failed, Reason, Item}];
-outcome(Reason, #{notify := Notify}) -> [{settle, Notify, {failed, Reason}}].
+outcome(ok, #topos_item{notify = Notify}) -> [{settle, Notify, ok} || is_waiting(Notify)];
+outcome(Reason, #topos_item{notify = undefined} = Item) -> [{failed, Reason, Item}];
+outcome(Reason, #topos_item{notify = Notify}) -> [{settle, Notify, {failed, Reason}}].
+
+-spec release_batch(#batch{}) -> [effect()].
+release_batch(#batch{count = 0}) -> [];
+release_batch(#batch{count = Count, bytes = Bytes}) -> [{release, Count, Bytes}].
 
 -spec release([item()]) -> [effect()].
 release([]) -> [];
-release(Items) -> [{release, length(Items), lists:sum([byte_size(R) || #{record := R} <- Items])}].
+release(Items) -> [{release, length(Items), lists:sum([B || #topos_item{bytes = B} <- Items])}].
 
 %% A gap is repaired once an acknowledged position: every batch behind the gap reports it again. A report about a position
 %% that is acknowledged already is late and means nothing.
@@ -290,29 +416,41 @@ repair(true, _, _, Lane) -> {Lane, []}.
 -spec restart(t()) -> {t(), [effect()]}.
 restart(Lane) -> {reset_backoff(fresh_stream(Lane)), doubt(unacknowledged_items(Lane))}.
 
+%% An item of which a part was sent ends like those that were sent whole.
 -spec fresh_stream(t()) -> t().
 fresh_stream(#lane{stream = Stream} = Lane) ->
-    Lane#lane{stream = Stream + 1, next = 1, sent = queue:new(), unacknowledged = 0, repaired = none, deadline = infinity}.
+    Lane#lane{
+        stream = Stream + 1, next = 1, sent = queue:new(), unacknowledged = 0, repaired = none, deadline = infinity, rest = none,
+        refused = none
+    }.
 
 -spec doubt([item()]) -> [effect()].
 doubt(Items) ->
-    settled(in_doubt, Items)
-        ++ [{in_doubt, length(Items)} || Items =/= []]
+    told(in_doubt, Items) ++ [{in_doubt, length(Items)} || Items =/= []]
         ++ release(Items).
 
 -spec resend(t()) -> [effect()].
-resend(#lane{sent = Sent} = Lane) -> [send(Batch, Lane) || Batch <- queue:to_list(Sent)].
+resend(Lane) -> resend(0, Lane).
+
+-spec resend(From :: non_neg_integer(), t()) -> [effect()].
+resend(From, #lane{sent = Sent} = Lane) -> [send(B, Lane) || #batch{sequence = S} = B <- queue:to_list(Sent), S >= From].
 
 -spec send(#batch{}, t()) -> effect().
-send(#batch{sequence = Sequence, items = Items}, #lane{stream = Stream, receiver = Receiver}) ->
-    {send, {Stream, Receiver}, Sequence, [R || #{record := R} <- Items]}.
+send(#batch{sequence = Sequence, flags = Flags, pieces = Pieces, count = Count, wire = Bytes}, Lane) ->
+    #lane{stream = Stream, receiver = Receiver} = Lane,
+    {send, {Stream, Receiver}, Sequence, Flags, Pieces, {Count, Bytes}}.
 
 -spec rearm(integer(), t()) -> t().
 rearm(_Now, #lane{unacknowledged = 0} = Lane) -> Lane#lane{deadline = infinity};
 rearm(Now, #lane{backoff = Backoff} = Lane) -> Lane#lane{deadline = Now + Backoff}.
 
 -spec reset_backoff(t()) -> t().
-reset_backoff(#lane{options = #{rto := Rto}} = Lane) -> Lane#lane{backoff = Rto}.
+reset_backoff(#lane{options = #{rto := Rto, pause := Pause}} = Lane) -> Lane#lane{backoff = Rto, pause = Pause}.
 
 -spec unacknowledged_items(t()) -> [item()].
-unacknowledged_items(#lane{sent = Sent}) -> lists:append([Items || #batch{items = Items} <- queue:to_list(Sent)]).
+unacknowledged_items(#lane{sent = Sent, rest = Rest}) ->
+    lists:append([lists:reverse(Items) || #batch{items = Items} <- queue:to_list(Sent)]) ++ begun(Rest).
+
+-spec begun(none | {[topos_frame:piece()], item()}) -> [item()].
+begun(none) -> [];
+begun({_, Item}) -> [Item].

@@ -1,5 +1,5 @@
-%% @doc The process of a receiving lane: it delivers batches in order and acknowledges them on the control channel, one
-%% acknowledgement for all batches that wait in its mailbox.
+%% @doc The process of a receiving lane: it delivers batches in order and acknowledges them on the control channel: urgent
+%% ones when it has no more of them, at the latest after some; others after a moment, together with what comes until then.
 -module(topos_lane_receiver).
 -behaviour(gen_server).
 
@@ -13,12 +13,20 @@
     incarnation :: topos_incarnation:t(),
     lane_id :: topos_frame:lane_id(),
     row :: topos_channel_stats:row(),
-    core :: topos_lane_in:t()
+    core :: topos_lane_in:t(),
+    %% An acknowledgement that is not urgent, until its timer fires.
+    pending = none :: none | topos_lane_in:ack(),
+    timer = undefined :: undefined | reference()
 }).
 -type state() :: #state{}.
 
 %% Batches handled before the sender hears of them; half its window.
 -define(BATCHES_PER_ACK, 4).
+%% Milliseconds that an acknowledgement nobody waits for may take.
+-define(ACK_DELAY, 2).
+-define(PIECE_HEAD, 4).
+%% What a record is larger than its message: its destination.
+-define(RECORD_OVERHEAD, 257).
 
 -spec start_link({node(), topos_incarnation:t(), topos_frame:lane_id()}) -> {ok, pid()} | {error, term()}.
 start_link(Key) -> gen_server:start_link(?MODULE, Key, []).
@@ -27,7 +35,8 @@ start_link(Key) -> gen_server:start_link(?MODULE, Key, []).
 init({Node, Incarnation, {Name, _} = Lane}) ->
     Channel = known_channel(Name),
     ok = topos_lane_sender:prioritise(Channel),
-    Core = topos_lane_in:new(erlang:unique_integer([monotonic, positive])),
+    #{max_message_bytes := Max} = topos_local:config(limits),
+    Core = topos_lane_in:new(erlang:unique_integer([monotonic, positive]), Max + ?RECORD_OVERHEAD),
     {ok, #state{
         node = Node, incarnation = Incarnation, lane_id = Lane, row = topos_channel_stats:row(Node, Channel), core = Core
     }}.
@@ -39,10 +48,10 @@ handle_call(_, _From, State) -> {reply, ok, State}.
 handle_cast(_, State) -> {noreply, State}.
 
 -spec handle_info(term(), state()) -> {noreply, state()}.
-handle_info({topos_batch, Stream, Sequence, Records}, State) ->
-    {Ack, Next} = batches(?BATCHES_PER_ACK, none, Stream, Sequence, Records, State),
-    ok = acknowledge(Ack, Next),
-    {noreply, Next};
+handle_info({topos_batch, Stream, Sequence, Flags, Pieces}, State) ->
+    {noreply, batches(?BATCHES_PER_ACK, false, {Stream, Sequence, Flags, Pieces}, State)};
+handle_info({timeout, Timer, acknowledge}, #state{timer = Timer} = State) ->
+    {noreply, acknowledge(State#state{timer = undefined})};
 handle_info(_, State) ->
     {noreply, State}.
 
@@ -57,65 +66,102 @@ known_channel(Name) ->
         [] -> Name
     end.
 
--spec batches(pos_integer(), none | topos_lane_in:ack(), topos_frame:stream(), non_neg_integer(), [binary()], state()) ->
-    {none | topos_lane_in:ack(), state()}.
-batches(Left, Earlier, Stream, Sequence, Records, #state{core = Core} = State) ->
-    {Ack, Next} =
-        case topos_lane_in:batch(Stream, Sequence, Core) of
-            {deliver, Ready} ->
-                Failed = deliver(Records, State),
-                {Answer, Delivered} = topos_lane_in:delivered(Sequence, Failed, Ready),
-                {Answer, State#state{core = Delivered}};
-            {{ack, Answer}, Same} ->
-                {Answer, State#state{core = Same}};
-            {ignore, Same} ->
-                {Earlier, State#state{core = Same}}
-        end,
-    more(Left - 1, Ack, Next).
-
--spec more(non_neg_integer(), none | topos_lane_in:ack(), state()) -> {none | topos_lane_in:ack(), state()}.
-more(0, Ack, State) ->
-    {Ack, State};
-more(Left, Ack, State) ->
-    receive
-        {topos_batch, Stream, Sequence, Records} -> batches(Left, Ack, Stream, Sequence, Records, State)
-    after 0 ->
-        {Ack, State}
+-spec batches(pos_integer(), boolean(), {topos_frame:stream(), non_neg_integer(), byte(), binary()}, state()) -> state().
+batches(Left, Urgent, {Stream, Sequence, Flags, Pieces}, #state{core = Core} = State) ->
+    case topos_lane_in:batch(Stream, Sequence, Core) of
+        {deliver, Ready} ->
+            {Failed, Taken} = deliver(Pieces, Ready, State),
+            {Ack, Delivered} = topos_lane_in:delivered(Sequence, Failed, Taken),
+            Soon = Urgent orelse Flags band ?TOPOS_BATCH_URGENT =/= 0 orelse Failed =/= [],
+            more(Left - 1, Soon, State#state{core = Delivered, pending = Ack});
+        {{ack, Ack}, Same} ->
+            more(Left - 1, true, State#state{core = Same, pending = Ack});
+        {ignore, Same} ->
+            more(Left - 1, Urgent, State#state{core = Same})
     end.
 
--spec deliver([binary()], state()) -> [{non_neg_integer(), byte()}].
-deliver(Records, #state{node = Node, incarnation = Incarnation, row = Row}) ->
-    ok = topos_channel_stats:add(messages_in, length(Records), Row),
-    ok = topos_channel_stats:add(bytes_in, iolist_size(Records), Row),
-    From = {Node, Incarnation},
-    {Failed, Count} = lists:foldl(
-        fun(Record, {Acc, Index}) ->
-            case topos_delivery:deliver(From, Record) of
-                ok -> {Acc, Index + 1};
-                {error, Reason} -> {[{Index, Reason} | Acc], Index + 1}
-            end
-        end,
-        {[], 0},
-        Records
-    ),
-    ok = topos_local:count(delivered, Count - length(Failed)),
-    lists:reverse(Failed).
+-spec more(non_neg_integer(), boolean(), state()) -> state().
+more(0, _, State) ->
+    acknowledge(State);
+more(Left, Urgent, State) ->
+    receive
+        {topos_batch, Stream, Sequence, Flags, Pieces} -> batches(Left, Urgent, {Stream, Sequence, Flags, Pieces}, State)
+    after 0 ->
+        case Urgent of true -> acknowledge(State); false -> later(State) end
+    end.
 
--spec acknowledge(none | topos_lane_in:ack(), state()) -> ok.
-acknowledge(none, _State) ->
-    ok;
-acknowledge({Stream, Cumulative, Flags, Failures}, #state{node = Node, incarnation = Incarnation, lane_id = Lane}) ->
-    case ets:lookup(topos_peers, Node) of
+-spec later(state()) -> state().
+later(#state{timer = undefined, pending = Ack} = State) when Ack =/= none ->
+    State#state{timer = erlang:start_timer(?ACK_DELAY, self(), acknowledge)};
+later(State) ->
+    State.
+
+-spec deliver(binary(), topos_lane_in:t(), state()) -> {[{non_neg_integer(), byte()}], topos_lane_in:t()}.
+deliver(Pieces, Core, #state{node = Node, incarnation = Incarnation, row = Row}) ->
+    {Failed, Count, Taken} = pieces(Pieces, {Node, Incarnation}, {<<>>, error}, 0, [], Core),
+    ok = topos_channel_stats:add(messages_in, Count, Row),
+    ok = topos_channel_stats:add(bytes_in, byte_size(Pieces) - ?PIECE_HEAD * Count, Row),
+    ok = topos_local:count(delivered, Count - length(Failed)),
+    {lists:reverse(Failed), Taken}.
+
+%% Names are looked up once for each run of records to the same.
+-spec pieces(
+    binary(), topos_delivery:from(), {binary(), {ok, pid() | port()} | error}, non_neg_integer(),
+    [{non_neg_integer(), byte()}], topos_lane_in:t()
+) -> {[{non_neg_integer(), byte()}], non_neg_integer(), topos_lane_in:t()}.
+pieces(<<0:1, Size:31, Piece:Size/binary, Rest/binary>>, From, Known, Index, Failed, Core) ->
+    case topos_lane_in:is_whole(Core) of
+        true ->
+            {Result, Now} = record(Piece, From, Known),
+            pieces(Rest, From, Now, Index + 1, failed(Result, Index, Failed), Core);
+        false ->
+            case topos_lane_in:piece(last, Piece, Core) of
+                {{record, Record}, Whole} ->
+                    {Result, Now} = record(Record, From, Known),
+                    pieces(Rest, From, Now, Index + 1, failed(Result, Index, Failed), Whole);
+                {too_large, Whole} ->
+                    pieces(Rest, From, Known, Index + 1, [{Index, ?TOPOS_UNDELIVERED_BAD_TERM} | Failed], Whole)
+            end
+    end;
+pieces(<<1:1, Size:31, Piece:Size/binary, Rest/binary>>, From, Known, Index, Failed, Core) ->
+    {partial, Taken} = topos_lane_in:piece(more, Piece, Core),
+    pieces(Rest, From, Known, Index, Failed, Taken);
+pieces(<<>>, _, _, Count, Failed, Core) ->
+    {Failed, Count, Core}.
+
+-spec record(binary(), topos_delivery:from(), {binary(), {ok, pid() | port()} | error}) ->
+    {ok | {error, byte()}, {binary(), {ok, pid() | port()} | error}}.
+record(<<?TOPOS_DEST_NAME, N, Name:N/binary, Message/binary>>, _, {Name, Process} = Known) ->
+    {topos_delivery:to_name(Process, Message), Known};
+record(<<?TOPOS_DEST_NAME, N, Name:N/binary, Message/binary>>, _, _) ->
+    Process = topos_delivery:registered(Name),
+    {topos_delivery:to_name(Process, Message), {Name, Process}};
+record(Record, From, Known) ->
+    {topos_delivery:deliver(From, Record), Known}.
+
+-spec failed(ok | {error, byte()}, non_neg_integer(), [{non_neg_integer(), byte()}]) -> [{non_neg_integer(), byte()}].
+failed(ok, _, Failed) -> Failed;
+failed({error, Reason}, Index, Failed) -> [{Index, Reason} | Failed].
+
+-spec acknowledge(state()) -> state().
+acknowledge(#state{pending = none} = State) ->
+    State;
+acknowledge(#state{timer = Timer} = State) when Timer =/= undefined ->
+    _ = erlang:cancel_timer(Timer, [{async, true}, {info, false}]),
+    acknowledge(State#state{timer = undefined});
+acknowledge(#state{pending = {Stream, Cumulative, Flags, Failures}, node = Node, incarnation = Incarnation} = State) ->
+    ok = case ets:lookup(topos_peers, Node) of
         [{_, _, Incarnation, Token}] when is_binary(Token) ->
             #{name := Name, engine := Engine} = topos_local:hot(),
             Header = #{
                 kind => ?TOPOS_FRAME_ACK, source => Name, incarnation => topos_local:incarnation(),
                 destination => Incarnation, token => Token
             },
-            Payload = topos_frame:ack(Lane, Stream, Cumulative, Flags, Failures),
+            Payload = topos_frame:ack(State#state.lane_id, Stream, Cumulative, Flags, Failures),
             %% A lost acknowledgement is made good by the next, or by the answer to a batch sent again.
             _ = Engine:send(Node, control, 0, ?TOPOS_DEST_PROCESS_LANES, topos_frame:encode(Header, Payload)),
             ok;
         _ ->
             ok
-    end.
+    end,
+    State#state{pending = none}.

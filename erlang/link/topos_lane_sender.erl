@@ -3,6 +3,7 @@
 -behaviour(gen_server).
 
 -include("topos_frame.hrl").
+-include("topos_lane.hrl").
 
 -export([start_link/3, prioritise/1, window/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
@@ -23,8 +24,10 @@
 }).
 -type state() :: #state{}.
 
+-define(MAX_PIECE, 1_250_000).
+-define(MAX_SHARED_PIECE, 262_144).
 %% Items taken from the mailbox before anything is sent: a few batches.
--define(DRAIN, 512).
+-define(DRAIN, 1024).
 
 -spec start_link(topos_lanes:key(), atomics:atomics_ref(), topos_local:channel()) -> {ok, pid()} | {error, term()}.
 start_link(Key, Room, Settings) -> gen_server:start_link(?MODULE, {Key, Room, Settings}, []).
@@ -68,8 +71,9 @@ handle_call(_, _From, State) -> {reply, ok, State}.
 handle_cast(_, State) -> {noreply, State}.
 
 -spec handle_info(term(), state()) -> {noreply, state()} | {stop, normal, state()}.
-handle_info({topos_item, Record, Key, Notify, Destination}, #state{core = Core} = State) ->
-    Items = drain(?DRAIN, [item(Record, Key, Notify, Destination)]),
+handle_info(#topos_item{} = Item, #state{core = Core} = State) ->
+    Items = drain(?DRAIN, [Item]),
+    ok = topos_local:count(sent, length(Items)),
     next(carry_out(topos_lane_out:enqueue(Items, now_ms(), Core), State));
 handle_info({topos_ack, Stream, Cumulative, Flags, Failures}, #state{core = Core, meter = Meter} = State) ->
     Answer = topos_lane_out:ack(Stream, Cumulative, Flags band ?TOPOS_ACK_GAP =/= 0, {Failures, now_ms()}, Core),
@@ -87,7 +91,7 @@ handle_info({topos_lane, registered}, #state{key = {Node, _, _}, core = Core} = 
 handle_info({topos_lane, retire}, #state{room = Room, retiring = false, waiting = Waiting} = State) ->
     %% Who waits for room takes the new lane.
     _ = [Ref ! {Ref, room} || Ref <- lists:reverse(Waiting)],
-    case topos_lane:close_room(Room) of
+    case topos_lane:finish_room(Room) of
         closed -> {stop, normal, State};
         Count -> next(State#state{retiring = Count, waiting = []})
     end;
@@ -108,7 +112,7 @@ handle_info({topos_room, Ref}, #state{room = Room, settings = Settings, waiting 
     end;
 handle_info({timeout, Timer, tick}, #state{timer = {Timer, _}, core = Core} = State) ->
     {Next, Effects} = topos_lane_out:tick(now_ms(), Core),
-    ok = topos_local:count(resent, length([sent || {send, _, _, _} <- Effects])),
+    ok = topos_local:count(resent, length([sent || {send, _, _, _, _, _} <- Effects])),
     next(carry_out({Next, Effects}, State#state{timer = undefined}));
 handle_info(_, State) ->
     {noreply, State}.
@@ -117,10 +121,19 @@ handle_info(_, State) ->
 
 -define(RETIRED_CHECK, 10).
 
+%% Where lanes share a socket, a large piece holds the others up; where they do not, each piece is only more work.
+-spec max_piece() -> pos_integer().
+max_piece() ->
+    case (topos_local:engine()):capabilities() of
+        #{lane_isolation := true} -> ?MAX_PIECE;
+        #{lane_isolation := false} -> ?MAX_SHARED_PIECE
+    end.
+
 -spec options(topos_local:channel()) -> topos_lane_out:options().
 options(#{delivery := Delivery, expiry := Expiry} = Settings) ->
     #{
         window => window(Settings),
+        max_piece => max_piece(),
         reliable => Delivery =:= at_least_once,
         expiry => case Expiry of 0 -> infinity; _ -> Expiry end
     }.
@@ -141,16 +154,12 @@ next(#state{retiring = Count, room = Room, core = Core} = State) ->
             end
     end.
 
--spec item(binary(), term(), reference() | undefined, topos_lane:destination()) -> topos_lane_out:item().
-item(Record, Key, Notify, Destination) ->
-    #{record => Record, key => Key, notify => Notify, destination => Destination}.
-
 -spec drain(non_neg_integer() | all, [topos_lane_out:item()]) -> [topos_lane_out:item()].
 drain(0, Items) ->
     lists:reverse(Items);
 drain(N, Items) ->
     receive
-        {topos_item, Record, Key, Notify, Destination} -> drain(fewer(N), [item(Record, Key, Notify, Destination) | Items])
+        #topos_item{} = Item -> drain(fewer(N), [Item | Items])
     after 0 ->
         lists:reverse(Items)
     end.
@@ -164,11 +173,29 @@ carry_out({Core, Effects}, State) ->
     Meter = topos_lane_meter:effects(Effects, State#state.meter),
     Next = State#state{core = Core, meter = Meter},
     ok = topos_lane_meter:publish(Next#state.room, Meter),
-    ok = lists:foreach(fun(Effect) -> effect(Effect, Next) end, Effects),
-    wake(arm(Next)).
+    case effects(Effects, none, Next) of
+        none -> wake(arm(Next));
+        Sequence -> wake(arm(Next#state{core = topos_lane_out:refused(Sequence, now_ms(), Core)}))
+    end.
 
--spec effect(topos_lane_out:effect(), state()) -> ok.
-effect({send, Stream, Sequence, Records}, #state{key = {Node, Channel, Index}, lane_id = Lane}) ->
+
+%% After a batch that the engine has no room for, no other goes out; the answer is its sequence.
+-spec effects([topos_lane_out:effect()], none | pos_integer(), state()) -> none | pos_integer().
+effects([], Refused, _State) ->
+    Refused;
+effects([{send, Stream, Sequence, Flags, Pieces, _} | Rest], none, State) ->
+    case send(Stream, Sequence, Flags, Pieces, State) of
+        ok -> effects(Rest, none, State);
+        overloaded -> effects(Rest, Sequence, State)
+    end;
+effects([{send, _, _, _, _, _} | Rest], Refused, State) ->
+    effects(Rest, Refused, State);
+effects([Effect | Rest], Refused, State) ->
+    ok = effect(Effect, State),
+    effects(Rest, Refused, State).
+
+-spec send(topos_frame:stream(), pos_integer(), byte(), {pos_integer(), [topos_frame:piece()]}, state()) -> ok | overloaded.
+send(Stream, Sequence, Flags, Pieces, #state{key = {Node, Channel, Index}, lane_id = Lane}) ->
     case ets:lookup(topos_peers, Node) of
         [{_, _, Incarnation, Token}] when is_binary(Token) ->
             #{name := Name, engine := Engine} = topos_local:hot(),
@@ -176,17 +203,25 @@ effect({send, Stream, Sequence, Records}, #state{key = {Node, Channel, Index}, l
                 kind => ?TOPOS_FRAME_BATCH, source => Name, incarnation => topos_local:incarnation(),
                 destination => Incarnation, token => Token
             },
-            Frame = topos_frame:encode(Header, topos_frame:batch(Lane, Stream, Sequence, Records)),
-            %% Refused or lost, it is sent again when the link comes back or the acknowledgement does not come.
-            _ = Engine:send(Node, Channel, Index, ?TOPOS_DEST_PROCESS_LANES, Frame),
-            ok;
+            Frame = topos_frame:encode(Header, topos_frame:batch(Lane, Stream, Sequence, Flags, Pieces)),
+            case Engine:send(Node, Channel, Index, ?TOPOS_DEST_PROCESS_LANES, Frame) of
+                {error, overloaded} -> overloaded;
+                %% Lost, it is sent again when the link comes back or the acknowledgement does not come.
+                _ -> ok
+            end;
         _ ->
             ok
-    end;
+    end.
+
+-spec effect(topos_lane_out:effect(), state()) -> ok.
+effect({settle, {failures, Ref}, Result}, _State) ->
+    Ref ! {Ref, Result},
+    ok;
 effect({settle, Ref, Result}, _State) ->
     Ref ! {Ref, Result},
     ok;
-effect({failed, Reason, #{destination := Destination}}, #state{key = {Node, _, _}}) ->
+effect({failed, Reason, #topos_item{piece = Piece}}, #state{key = {Node, _, _}}) ->
+    Destination = topos_frame:destination(Piece),
     ok = topos_local:count(undeliverable),
     topos_events:undeliverable(Node, topos_lane:failure(Reason, Node, Destination));
 effect({release, Messages, Bytes}, #state{room = Room}) ->

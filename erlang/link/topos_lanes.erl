@@ -15,8 +15,8 @@
 -include_lib("kernel/include/logger.hrl").
 
 -export([announced/2, silenced/1]).
--export([start_link/0, sender/2, peer/2, is_genuine/1, retire/2, abandon/1]).
--export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
+-export([start_link/0, sender/2, peer/2, is_genuine/1, retire/2, abandon/1, frame/1]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 -export_type([key/0]).
 
 -type key() :: {node(), topos_engine:channel(), topos_engine:lane()}.
@@ -94,6 +94,26 @@ is_genuine(#{source := Source, incarnation := Incarnation, destination := Destin
             false
     end.
 
+%% @doc Handles a message for `topos_lanes' in the process that calls: an engine's connection (`topos_engine:set_handler/2').
+%% What needs more than to be looked up and handed on, the first batch of a lane and all while a peer is not announced or
+%% lanes are being changed, goes to the process.
+-spec frame({topos, byte(), non_neg_integer(), binary()}) -> ok.
+frame({topos, _Version, _Epoch, Bytes} = Message) ->
+    case topos_frame:decode(Bytes) of
+        {ok, Frame} ->
+            case is_genuine(Frame) of
+                {true, From} ->
+                    case direct(From, Frame) of
+                        ok -> ok;
+                        no -> to_process(Message)
+                    end;
+                false ->
+                    topos_local:count(refused_frames)
+            end;
+        {error, _} ->
+            topos_local:count(malformed_frames)
+    end.
+
 %% gen_server
 
 -spec init([]) -> {ok, state()}.
@@ -103,7 +123,14 @@ init([]) ->
     %% After a restart of this process: those that are up were announced before.
     Up = [{Node, Incarnation} || {Node, Status} <- topos_link:peers(), Status =:= up orelse Status =:= suspect,
                                  {_, Incarnation} <- [topos_link:status(Node)]],
+    %% So that terminate/2 runs.
+    _ = process_flag(trap_exit, true),
+    true = ets:insert(topos_lane_receivers, [{{open, Node, Incarnation}, self()} || {Node, Incarnation} <- Up]),
+    ok = topos_engine:set_handler(?TOPOS_DEST_PROCESS_LANES, ?MODULE),
     {ok, #state{gate = topos_gate:new(Up)}}.
+
+-spec terminate(term(), state()) -> ok.
+terminate(_Reason, _State) -> topos_engine:unset_handler(?TOPOS_DEST_PROCESS_LANES).
 
 -spec handle_call(term(), gen_server:from(), state()) ->
     {reply, {pid(), atomics:atomics_ref()} | stale | ok, state()} | {noreply, state()}.
@@ -118,10 +145,14 @@ handle_call({retire, Channel}, From, State) ->
 -spec handle_cast({gone | silenced, node()} | {announced, node(), topos_incarnation:t()}, state()) -> {noreply, state()}.
 handle_cast({announced, Node, Incarnation}, #state{gate = Gate} = State) ->
     {Waited, Open} = topos_gate:open(Node, Incarnation, Gate),
-    {noreply, lists:foldl(fun(Frame, Acc) -> on_batch({Node, Incarnation}, Frame, Acc) end, State#state{gate = Open}, Waited)};
+    Delivered = lists:foldl(fun(Frame, Acc) -> on_batch({Node, Incarnation}, Frame, Acc) end, State#state{gate = Open}, Waited),
+    true = ets:insert(topos_lane_receivers, {{open, Node, Incarnation}, self()}),
+    {noreply, Delivered};
 handle_cast({silenced, Node}, #state{gate = Gate} = State) ->
+    true = ets:match_delete(topos_lane_receivers, {{open, Node, '_'}, '_'}),
     {noreply, State#state{gate = topos_gate:close(Node, Gate)}};
 handle_cast({gone, Node}, #state{gate = Gate} = Before) ->
+    true = ets:match_delete(topos_lane_receivers, {{open, Node, '_'}, '_'}),
     State = Before#state{gate = topos_gate:close(Node, Gate)},
     Gone = ets:match(topos_lane_receivers, {{Node, '_', '_'}, '$1'}),
     ok = lists:foreach(fun([Pid]) -> topos_lane_sup:stop(Pid) end, Gone),
@@ -159,6 +190,35 @@ handle_info(_, State) ->
 
 %% internal
 
+-spec direct({node(), topos_incarnation:t()}, topos_frame:t()) -> ok | no.
+direct({Node, Incarnation}, #{kind := ?TOPOS_FRAME_BATCH, payload := Payload}) ->
+    case ets:member(topos_lane_receivers, {open, Node, Incarnation}) andalso topos_frame:decode_batch(Payload) of
+        {ok, {Lane, Stream, Sequence, Flags, Pieces}} ->
+            case ets:lookup(topos_lane_receivers, {Node, Incarnation, Lane}) of
+                [{_, Pid}] -> Pid ! {topos_batch, Stream, Sequence, Flags, Pieces}, ok;
+                [] -> no
+            end;
+        _ ->
+            no
+    end;
+direct({Node, _}, #{kind := ?TOPOS_FRAME_ACK, payload := Payload}) ->
+    case not ets:member(topos_lane_receivers, retiring) andalso topos_frame:decode_ack(Payload) of
+        {ok, {{Channel, Index}, Stream, Cumulative, Flags, Failures}} ->
+            _ = [Pid ! {topos_ack, Stream, Cumulative, Flags, Failures} || Pid <- senders_of(Node, Channel, Index, #state{})],
+            ok;
+        _ ->
+            no
+    end;
+direct(_, _) ->
+    no.
+
+-spec to_process(tuple()) -> ok.
+to_process(Message) ->
+    case whereis(?MODULE) of
+        undefined -> ok;
+        Pid -> Pid ! Message, ok
+    end.
+
 -spec current_sender(key(), topos_local:channel(), state()) -> {reply, {pid(), atomics:atomics_ref()}, state()}.
 current_sender({Node, Channel, _} = Key, #{generation := Generation} = Settings, #state{senders = Senders} = State) ->
     case ets:lookup(topos_lane_senders, Key) of
@@ -192,6 +252,7 @@ retired(Channel, State) ->
                 true = ets:delete(topos_lane_senders, Key),
                 Pid ! {topos_lane, retire},
                 [Ref] = [R || {R, {K, Of}} <- maps:to_list(Senders), K =:= Key, Of =:= Room],
+                true = ets:insert(topos_lane_receivers, {retiring, self()}),
                 Acc#state{senders = Senders#{Ref := {Aside, Room}}, retiring = Retiring#{Ref => {Node, Channel, Generation}}};
            (_, Acc) ->
                 Acc
@@ -208,6 +269,7 @@ released({Node, Channel, _}, State) ->
 -spec finished(state()) -> state().
 finished(#state{waiting = Waiting, retiring = Retiring} = State) ->
     Busy = [Channel || {_, Channel, _} <- maps:values(Retiring)],
+    true = Busy =/= [] orelse ets:delete(topos_lane_receivers, retiring),
     {Wait, Done} = lists:partition(fun({_, Channel}) -> lists:member(Channel, Busy) end, Waiting),
     ok = lists:foreach(fun({From, _}) -> gen_server:reply(From, ok) end, Done),
     State#state{waiting = Wait}.
@@ -236,14 +298,8 @@ on_frame(_, _, State) ->
 -spec on_batch({node(), topos_incarnation:t()}, binary(), state()) -> state().
 on_batch({Node, Incarnation}, Payload, State) ->
     case topos_frame:decode_batch(Payload) of
-        {ok, {Lane, Stream, Sequence, Records}} ->
-            case receiver({Node, Incarnation, Lane}, State) of
-                {ok, Pid, Next} ->
-                    Pid ! {topos_batch, Stream, Sequence, Records},
-                    Next;
-                {error, too_many} ->
-                    malformed(State)
-            end;
+        {ok, {Lane, Stream, Sequence, Flags, Pieces}} ->
+            to_receiver({Node, Incarnation, Lane}, {topos_batch, Stream, Sequence, Flags, Pieces}, State);
         {error, malformed} ->
             malformed(State)
     end.
@@ -262,19 +318,22 @@ senders_of(Node, Channel, Index, #state{retiring = Retiring}) ->
         error:badarg -> []
     end.
 
--spec receiver(receiver_key(), state()) -> {ok, pid(), state()} | {error, too_many}.
-receiver({Node, Incarnation, _} = Key, #state{receivers = Receivers} = State) ->
+-spec to_receiver(receiver_key(), tuple(), state()) -> state().
+to_receiver({Node, Incarnation, _} = Key, Batch, #state{receivers = Receivers} = State) ->
     case ets:lookup(topos_lane_receivers, Key) of
         [{_, Pid}] ->
-            {ok, Pid, State};
+            Pid ! Batch,
+            State;
         [] ->
             case ets:select_count(topos_lane_receivers, [{{{Node, Incarnation, '_'}, '_'}, [], [true]}]) of
                 N when N >= ?MAX_RECEIVERS_PER_PEER ->
-                    {error, too_many};
+                    malformed(State);
                 _ ->
                     {ok, Pid} = topos_lane_sup:start_receiver(Key),
+                    %% Before others can find the receiver, it has its first batch.
+                    Pid ! Batch,
                     true = ets:insert(topos_lane_receivers, {Key, Pid}),
-                    {ok, Pid, State#state{receivers = Receivers#{monitor(process, Pid) => Key}}}
+                    State#state{receivers = Receivers#{monitor(process, Pid) => Key}}
             end
     end.
 

@@ -110,13 +110,14 @@ ask(Node, Service, Request, Timeout) ->
             {error, topos_error:new(overloaded, #{node => Node, channel => ?CHANNEL})};
         _ ->
             <<Id:64>> = crypto:strong_rand_bytes(8),
-            Alias = alias([reply]),
+            Alias = alias(),
             true = ets:insert(topos_requests, {Id, Node, Alias}),
             try
                 answer(Node, Service, {Id, Timeout, Request}, Alias)
             after
                 true = ets:delete(topos_requests, Id),
-                _ = unalias(Alias)
+                _ = unalias(Alias),
+                ok = forget(Alias)
             end
     end.
 
@@ -124,10 +125,10 @@ ask(Node, Service, Request, Timeout) ->
     {ok, term()} | {error, topos_error:t()}.
 answer(Node, Service, {Id, Timeout, _} = Request, Alias) ->
     Deadline = erlang:monotonic_time(millisecond) + Timeout,
-    Options = #{channel => ?CHANNEL, key => Id, ack => true, timeout => Timeout},
+    %% The reply says that the request arrived; only that it did not is told apart.
+    Options = #{channel => ?CHANNEL, key => Id, failures => Alias},
     case topos_lane:send(Node, {?TOPOS_DEST_REQUEST, Service}, Request, Options) of
         ok -> await(Node, Service, Alias, Deadline, Timeout);
-        {error, {timeout, _}} -> timed_out(Node, Service, Timeout);
         {error, _} = Error -> Error
     end.
 
@@ -138,10 +139,16 @@ await(Node, Service, Alias, Deadline, Timeout) ->
         {Alias, {reply, {error, {Reason, Details}}}} when is_atom(Reason), is_map(Details) -> {error, {Reason, Details}};
         {Alias, {reply, Other}} -> {error, topos_error:new(bad_message, #{node => Node, why => Other})};
         {Alias, {undecodable, Reason}} -> {error, topos_lane:failure(Reason, Node, {?TOPOS_DEST_REPLY, Service})};
-        {Alias, lost} -> {error, topos_error:new(in_doubt, #{node => Node})}
+        {Alias, lost} -> {error, topos_error:new(in_doubt, #{node => Node})};
+        {Alias, Failure} -> topos_lane:outcome(Failure, Node, {?TOPOS_DEST_REQUEST, Service})
     after max(0, Deadline - erlang:monotonic_time(millisecond)) ->
         timed_out(Node, Service, Timeout)
     end.
+
+%% What came when nobody waited any more.
+-spec forget(reference()) -> ok.
+forget(Alias) ->
+    receive {Alias, _} -> forget(Alias) after 0 -> ok end.
 
 -spec timed_out(node(), binary(), pos_integer()) -> {error, topos_error:t()}.
 timed_out(Node, Service, Timeout) ->

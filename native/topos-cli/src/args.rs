@@ -72,6 +72,11 @@ pub(crate) enum Command {
     Run(Run),
     /// Run the Quick Start: three nodes form a cluster, one is killed, comes back, and all leave.
     Demo(Demo),
+    /// Show the peers and channels of a running node: rates, queues, round trips, and what is blocked.
+    #[command(after_help = "Examples:\n  topos top --address 127.0.0.1:9100\n  topos top --once --json\n\n\
+                      The node must serve its statistics: metrics = #{listen => \"127.0.0.1:9100\"} in its configuration. \
+                      Ctrl-C ends it.")]
+    Top(Top),
     /// Say what an error code means and how to mend it.
     #[command(after_help = "Example:\n  topos explain TP1007")]
     Explain(Explain),
@@ -184,6 +189,23 @@ pub(crate) struct Demo {
     /// Where to find things.
     #[command(flatten)]
     pub(crate) places: Places,
+}
+
+/// `topos top`.
+#[derive(Args, Debug)]
+pub(crate) struct Top {
+    /// Where the node serves its statistics.
+    #[arg(short, long, env = "TOPOS_METRICS", default_value = "127.0.0.1:9100", value_name = "ADDRESS")]
+    pub(crate) address: String,
+    /// Show them once.
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// As one JSON object a line, all that the node tells.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Milliseconds between two looks.
+    #[arg(long, default_value_t = 1000, value_name = "MS", value_parser = clap::value_parser!(u64).range(100..=3_600_000))]
+    pub(crate) interval: u64,
 }
 
 /// `topos explain`.

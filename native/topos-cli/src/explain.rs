@@ -79,6 +79,17 @@ const OWN: &[(u16, &str, &str)] = &[
          built, `Shop/Cart.topos` is `Shop.Cart`.",
     ),
     (
+        815,
+        "the node's statistics cannot be had",
+        "`topos top` asks the address that `metrics.listen` of the node's configuration names. Nothing answered there \
+         within five seconds: the node does not run, serves no statistics, or listens elsewhere.",
+    ),
+    (
+        816,
+        "the answer is no node's statistics",
+        "Something answered at the address given to `topos top`, but not as a node of this release does.",
+    ),
+    (
         814,
         "an interface in the cache cannot be read",
         "The directory that `topos build --cache` names holds files of this program alone. It can be removed at any \

@@ -23,6 +23,7 @@ pub(crate) const ROOT_EFFECTS: &[&str] = &[
     "Topos.Random.Random",
     "Topos.Runner.Runner",
     "Topos.Partisan.Distributed",
+    "Topos.Channel.Channel",
 ];
 
 /// A module without mistakes.

@@ -19,6 +19,7 @@ mod server;
 mod source;
 mod stdlib;
 mod terminal;
+mod top;
 
 use std::{
     io::{self, Write},
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         Command::Clean(args) => commands::clean(args),
         Command::Run(args) => commands::run(args, style),
         Command::Demo(args) => commands::demo(args, style),
+        Command::Top(args) => top::top(args, style),
         Command::Explain(args) => commands::explain(args),
     };
     let status = done.unwrap_or_else(|failure| {

@@ -9,8 +9,8 @@ macro_rules! modules {
 }
 
 modules![
-    "Duration", "IO", "List", "Log", "Map", "Maybe", "Partisan", "Prelude", "Process", "Random", "Result", "Runner",
-    "Set", "Text", "Time", "UUID",
+    "Channel", "Duration", "IO", "List", "Log", "Map", "Maybe", "Partisan", "Prelude", "Process", "Random", "Result",
+    "Runner", "Set", "Text", "Time", "UUID",
 ];
 
 /// The program of `topos demo`.

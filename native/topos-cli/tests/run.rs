@@ -189,6 +189,52 @@ fn two_runs_at_once_do_not_meet() {
 }
 
 #[test]
+fn channels_keep_their_promises_on_every_engine() {
+    let Some(_turn) = turn() else { return };
+    let program = root().join("examples/channels.topos").display().to_string();
+    for engine in engines() {
+        let outcome = run(&["run", "--nodes", "2", "--engine", engine, &program]);
+        assert_eq!(outcome.status, 0, "{}", outcome.show());
+        let seed = [
+            "node2@127.0.0.1 has 400 orders",
+            "orders: 400 out, 400 acknowledged, 0 lost",
+            "there is no channel called orders",
+        ];
+        assert_eq!(lines_of(&outcome, "seed"), seed, "{}", outcome.show());
+        assert_eq!(lines_of(&outcome, "node2"), ["the price is 50"], "{}", outcome.show());
+    }
+}
+
+#[test]
+fn top_shows_a_running_node() {
+    let Some(_turn) = turn() else { return };
+    let ebin = root().join("_build/default/lib/topos_partisan/ebin");
+    let script = "{ok, _} = topos_partisan:start(#{node => 'top@127.0.0.1', engine => otp, metrics => #{}}), \
+                  [{_, Port}] = topos_metrics_server:addresses(), io:format(\"~b~n\", [Port]), \
+                  io:get_line(\"\"), halt().";
+    let mut node = Command::new("erl")
+        .args(["-noshell", "-pa"])
+        .arg(&ebin)
+        .args(["-eval", script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut port = String::new();
+    BufReader::new(node.stdout.take().unwrap()).read_line(&mut port).unwrap();
+    let address = format!("127.0.0.1:{}", port.trim());
+    let shown = Case::new(&["top", "--once", "--address", &address]).run();
+    let json = Case::new(&["top", "--once", "--json", "--address", &address]).run();
+    drop(node.stdin.take());
+    assert!(node.wait().unwrap().success());
+    assert_eq!((shown.status, json.status), (0, 0), "{}", shown.show());
+    assert!(shown.stdout.starts_with("top@127.0.0.1 · otp · cluster topos · 1 of 1 members up"), "{}", shown.show());
+    assert!(json.stdout.starts_with('{') && json.stdout.contains(r#""node":"top@127.0.0.1""#), "{}", json.show());
+    let gone = Case::new(&["top", "--once", "--address", &address]).run();
+    assert!(gone.status == 1 && gone.stderr.contains("TP0815"), "{}", gone.show());
+}
+
+#[test]
 fn a_node_that_comes_back_can_be_told_something_at_once() {
     let Some(_turn) = turn() else { return };
     for engine in engines() {
@@ -298,6 +344,18 @@ fn nodes_end_even_when_the_runner_is_killed() {
 fn the_standard_library_answers() {
     let Some(_turn) = turn() else { return };
     insta::assert_snapshot!(run(&["run", "stdlib.topos"]).show());
+}
+
+#[test]
+fn handlers_and_their_state_work() {
+    let Some(_turn) = turn() else { return };
+    insta::assert_snapshot!(run(&["run", "handlers.topos"]).show());
+}
+
+#[test]
+fn actors_and_supervisors_work() {
+    let Some(_turn) = turn() else { return };
+    insta::assert_snapshot!(run(&["run", "actors.topos"]).show());
 }
 
 #[test]

@@ -109,6 +109,19 @@ codes! {
     NOT_A_HANDLER = 306, "not a handler",
         "`with` takes calls of handlers: `with counter(0) { .. }`.";
 
+    RESUMES = 307, "clause that resumes by itself",
+        "A clause of a handler answers the `perform` with its value, once, when it ends. Continuations that are kept, called \
+         twice or called later do not exist on this run time. `abort e` leaves the `with` instead.";
+    MISSING_CLAUSE = 308, "operation without a clause",
+        "A handler has a clause for every operation of its effect.";
+    UNKNOWN_CLAUSE = 309, "clause for an unknown operation",
+        "A handler has clauses for the operations of its effect, and besides them `init`, `finally` and `return`.";
+    NOT_STATE = 310, "assignment to something that is no state",
+        "`:=` and `atomic` work on `state` variables of the handler or actor around them. Everything else never changes.";
+    BAD_SUPERVISOR = 311, "unusable supervisor",
+        "A supervisor is a record literal: `strategy` (`OneForOne`, `OneForAll` or `RestForOne`), `intensity` restarts within \
+         `period`, and `children`, a list of what starts them, or of records with `id`, `restart` and `start`.";
+
     PATTERN_ARITY = 400, "wrong number of fields in a pattern",
         "A constructor's pattern has a pattern for each of its fields; `_` where it does not matter.";
     NOT_EXHAUSTIVE = 401, "match that is not exhaustive",
@@ -135,9 +148,9 @@ codes! {
     MISSING_MEMBER = 505, "member missing in an instance",
         "An instance defines every member that has no default.";
     BAD_INSTANCE = 506, "unusable instance",
-        "An instance is for a named type or a tuple. Its context constrains the type variables in it, so that looking for          instances ends.";
+        "An instance is for a named type or a tuple. Its context constrains the type variables in it, so that looking for instances ends.";
     ORPHAN = 507, "instance that belongs to neither of its modules",
-        "An instance stands in the module of its trait or of its type, so that two modules never disagree about it.          Built-in types belong to the prelude. Wrap the type in a `shape` of this module.";
+        "An instance stands in the module of its trait or of its type, so that two modules never disagree about it. Built-in types belong to the prelude. Wrap the type in a `shape` of this module.";
     TWO_INSTANCES = 508, "second instance of a trait for a type",
         "A trait has one instance for each type constructor. Wrap the type in a `shape` to give it another.";
     NO_INSTANCE_FOUND = 509, "missing instance",
@@ -149,27 +162,27 @@ codes! {
     NOT_DERIVABLE = 512, "trait that cannot be derived",
         "`deriving` makes instances of Eq, Ord, Show and Serializable for shapes and records.";
 
-    NO_HANDLER_DECL = 900, "handlers written in Topos are not supported yet",
-        "This version compiles `extern handler`s only.";
+    NO_HANDLER_DECL = 900, "handlers written in Topos",
+        "No longer reported: they are compiled now.";
     NO_TRAIT = 901, "traits are not supported yet", "No longer reported: traits are compiled.";
     NO_INSTANCE = 902, "instances are not supported yet", "No longer reported: instances are compiled.";
     NO_PROTOCOL = 903, "protocols are not supported yet", "They are parsed, but not checked or compiled.";
     NO_SESSION = 904, "sessions are not supported yet", "They are parsed, but not checked or compiled.";
-    NO_ACTOR = 905, "actors are not supported yet", "Use `Process.spawn` with a flow that receives.";
-    NO_SUPERVISOR = 906, "supervisors are not supported yet", "They are parsed, but not checked or compiled.";
+    NO_ACTOR = 905, "actors", "No longer reported: they are compiled now.";
+    NO_SUPERVISOR = 906, "supervisors", "No longer reported: they are compiled now.";
     NO_IMPL = 907, "`impl` is not supported yet", "Declare flows that take the record as their last parameter.";
     NO_TEST = 908, "tests are not supported yet", "They are parsed, but not checked or compiled.";
     NO_PROPERTY = 909, "properties are not supported yet", "They are parsed, but not checked or compiled.";
     NO_TRY = 910, "`try` is not supported yet", "Return a `Result` and match on it.";
-    NO_ASSIGN = 911, "assignment with `:=` is not supported yet", "Bind a new variable with `let`.";
+    NO_ASSIGN = 911, "assignment with `:=`", "No longer reported: state variables are compiled now.";
     NO_FOR = 912, "`for` is not supported in the prelude", "It is made with a flow of the prelude.";
-    NO_RETURN = 913, "`return` is not supported here yet",
-        "It may be the last statement of a flow, of a branch that ends the flow, or of an `if` without `else`, \
-         but not of a function written in place, of `for` or of `loop`.";
+    NO_RETURN = 913, "`return` that nothing can take",
+        "A `return` leaves the flow, the clause or the `fn` around it, also out of `for`, `loop` and `with`. A block that is an \
+         argument of a function may run later, in another process, or never: write `fn() -> ..` to return from the block itself.";
     NO_LOOP = 914, "`loop` is not supported in the prelude", "It is made with a flow of the prelude.";
-    NO_ATOMIC = 915, "`atomic` is not supported yet", "It needs handler state, which this version does not compile.";
+    NO_ATOMIC = 915, "`atomic`", "No longer reported: it is compiled now.";
     NO_CONSTRAINT = 916, "trait constraints are not supported here yet",
-        "Flows and instances take constraints; externs, effects, operations and declared types do not. Constrain the flows that use them.";
+        "Flows and instances take constraints; externs, effects, operations and declared types do not. Constrain the flows.";
     NO_DERIVING = 917, "`deriving` is not supported yet",
         "No longer reported: Eq, Ord, Show and Serializable are derived.";
     NO_INDEX = 918, "indexing is not supported in the prelude", "It is made with a flow of the prelude.";

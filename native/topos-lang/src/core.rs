@@ -12,8 +12,9 @@
 //!   row is empty. So a value may be passed wherever its type allows, whatever the row.
 //! - [`ExprKind::Apply`] calls a function value whose arity is not known statically: the back end tests the arity and calls
 //!   directly when it fits; otherwise `topos_rt:apply/3` makes a partial application, or calls and applies the rest.
-//! - Evidence is a map from effect name (the atom `'Topos.IO.IO'`) to `{Module, Instance}`; `perform E.op(a, b)` becomes
-//!   `Module:op(Instance, a, b)`. Where a callee has no evidence of its own to give (a pure flow), `Ev` is `#{}`.
+//! - Evidence is a map from effect name (the atom `'Topos.IO.IO'`) to `{Module, Instance}` for a handler written in Erlang,
+//!   and `perform E.op(a, b)` becomes `Module:op(Instance, a, b)`; for one written in Topos it is a tuple of the
+//!   instance and a fun an operation, in the effect's order; where its `with` is in sight the clause is called directly. Where a callee has no evidence of its own to give (a pure flow), `Ev` is `#{}`.
 //! - A function value that is an argument of a `perform` is tied to the performer's evidence (`topos_rt:capture/2`): its row
 //!   belongs to the performer, while the handler runs with an outer evidence and may call it later, in another process.
 //!   This is how `spawn` passes the spawner's evidence on.
@@ -23,6 +24,10 @@
 //! milliseconds, tuples, lists and functions as themselves, records maps with atom keys, a constructor `Some(x)` the
 //! tuple `{some, X}`, a constant constructor the atom `none`, `Ok`/`Error` `{ok, X}`/`{error, E}`.
 //! [`constructor_atom`] gives the atom of a constructor.
+
+mod handler;
+
+pub use handler::{Clause, Handler, HandlerRef, State};
 
 use crate::diagnostic::Span;
 
@@ -45,6 +50,8 @@ pub struct Module {
     pub file: String,
     /// Flows and externs, in source order.
     pub flows: Vec<Flow>,
+    /// Handlers, in source order.
+    pub handlers: Vec<Handler>,
 }
 
 /// A top-level flow.
@@ -215,6 +222,59 @@ pub enum ExprKind {
         args: Vec<Expr>,
         /// What the operation returns when it is answered by Erlang code; `None` where no check is needed.
         returns: Option<Descriptor>,
+        /// The operation's place in the effect, from 0.
+        index: usize,
+        /// For each argument whether it may be a function that performs: it is then tied to the performer's evidence.
+        captures: Vec<bool>,
+    },
+    /// `perform op(args)` inside the handler that defines `op`: its own clause.
+    Sibling {
+        /// The operation.
+        operation: String,
+        /// Its arguments.
+        args: Vec<Expr>,
+    },
+    /// `with h(args) { body }` for a handler written in Topos.
+    With {
+        /// The effect's full name.
+        effect: String,
+        /// Which handler.
+        handler: HandlerRef,
+        /// Its arguments.
+        args: Vec<Expr>,
+        /// Whether something under it may start a process, so that the state must be shared.
+        shared: bool,
+        /// Runs with the evidence extended by this handler.
+        body: Box<Expr>,
+    },
+    /// The value of a state variable.
+    StateValue(Local),
+    /// `x := e`, with the value `()`.
+    Assign {
+        /// The cell.
+        cell: Local,
+        /// The new value.
+        value: Box<Expr>,
+        /// Whether the value depends on the variable: reading and writing are then one step for other processes.
+        atomic: bool,
+    },
+    /// `atomic { .. }`: the block's assignments become visible together, or not at all if it fails.
+    Atomic(Box<Expr>),
+    /// `abort e`: leaves the `with` of the handler with this value.
+    Abort(Box<Expr>),
+    /// A body that a [`ExprKind::Leave`] inside of it may leave.
+    Leavable {
+        /// Names the body.
+        label: Local,
+        /// The body.
+        body: Box<Expr>,
+    },
+    /// `return e` where it is not the value of its flow anyway.
+    Leave {
+        /// The body that is left.
+        label: Local,
+        /// Its value.
+        value: Box<Expr>,
     },
     /// `with h(args) { body }` for a handler written in Erlang (`extern handler`).
     WithExtern {

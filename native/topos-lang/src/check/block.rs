@@ -1,7 +1,7 @@
 //! Blocks and statements, `let`, lambdas, `if` and `match`.
 
 use super::tree::{Arm, Expr, ExprKind, Literal, Pattern, PatternKind, Stmt};
-use super::{unsupported, AmbientOf, Checker, Want, Why};
+use super::{AmbientOf, Checker, Want, Why};
 use crate::codes;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::syntax::ast;
@@ -65,6 +65,11 @@ impl Checker<'_> {
                 self.subsume(ty, want, last.span);
                 Expr { kind: ExprKind::Literal(Literal::Unit), ty, span: last.span }
             }
+            ast::StmtKind::Return(value) => {
+                let mut value = self.leave(value.as_ref(), last.span);
+                value.ty = want.ty;
+                value
+            }
             _ => {
                 if let Some(stmt) = self.statement(last) {
                     typed.push(stmt);
@@ -108,17 +113,11 @@ impl Checker<'_> {
                 let pattern = ast::Pattern { kind: ast::PatternKind::Var(name.clone()), span: name.span };
                 Some(self.let_(&pattern, None, value))
             }
-            ast::StmtKind::Assign { .. } => {
-                self.report(unsupported::assign(stmt.span));
-                None
-            }
+            ast::StmtKind::Assign { place, value } => self.assign(place, value, stmt.span).map(Stmt::Expr),
             ast::StmtKind::For { pattern, iterable, body } => {
                 Some(Stmt::Expr(self.for_(pattern, iterable, body, stmt.span)))
             }
-            ast::StmtKind::Return(_) => {
-                self.report(unsupported::return_(stmt.span));
-                None
-            }
+            ast::StmtKind::Return(value) => Some(Stmt::Expr(self.leave(value.as_ref(), stmt.span))),
             ast::StmtKind::Expr(e) => {
                 let ty = self.fresh();
                 let value = self.expr(e, &Want::plain(ty));
@@ -158,7 +157,14 @@ impl Checker<'_> {
     }
 
     /// `fn(x, y) -> body`, `{ body }`.
-    pub(super) fn lambda(&mut self, params: &[ast::Param], body: &ast::Block, want: &Want, span: Span) -> Expr {
+    pub(super) fn lambda(
+        &mut self,
+        params: &[ast::Param],
+        body: &ast::Block,
+        kind: Function,
+        want: &Want,
+        span: Span,
+    ) -> Expr {
         let shape = self.function_shape(params.len().max(1), want, span);
         self.scoped(|c| {
             let mut patterns = Vec::new();
@@ -176,7 +182,12 @@ impl Checker<'_> {
                 patterns.push(c.pattern(&param.pattern, &Want::plain(*ty)));
             }
             let result = Want::new(shape.result, want.why.clone());
-            let body = c.under(shape.row, AmbientOf::Lambda(span), |c| c.block(body, &result));
+            let of_loop = c.loop_bodies.contains(&span);
+            let body = c.under(shape.row, AmbientOf::Lambda(span), |c| match (of_loop, kind) {
+                (true, _) => c.block(body, &result),
+                (false, Function::Lambda) => c.leavable(body, &result),
+                (false, Function::Block) => c.in_block_argument(|c| c.block(body, &result)),
+            });
             let ty = shape.ty;
             Expr { kind: ExprKind::Lambda { params: patterns, body: Box::new(body) }, ty, span }
         })
@@ -187,7 +198,9 @@ impl Checker<'_> {
         let shape = self.function_shape(1, want, span);
         let param = self.new_local("it");
         let result = Want::new(shape.result, want.why.clone());
-        let arms = self.under(shape.row, AmbientOf::Lambda(span), |c| c.arms(arms, &[shape.params[0]], &result, false));
+        let arms = self.under(shape.row, AmbientOf::Lambda(span), |c| {
+            c.in_block_argument(|c| c.arms(arms, &[shape.params[0]], &result, false))
+        });
         let scrutinee = Expr { kind: ExprKind::Local(param.clone()), ty: shape.params[0], span };
         let body = Expr { kind: ExprKind::Match { scrutinee: Box::new(scrutinee), arms }, ty: shape.result, span };
         let pattern = Pattern { kind: PatternKind::Bind(param), ty: shape.params[0], span };
@@ -360,6 +373,15 @@ fn in_block(stmts: Vec<Stmt>, value: Expr, span: Span) -> Expr {
     }
     let ty = value.ty;
     Expr { kind: ExprKind::Block(stmts, Box::new(value)), ty, span }
+}
+
+/// How a function in place is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Function {
+    /// `fn(x) -> e`: a `return` leaves it.
+    Lambda,
+    /// `{ .. }`: it looks like a part of what is around it, so a `return` in it would be misread.
+    Block,
 }
 
 struct Shape {

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::env::{CtorRef, Lookup};
+use super::actor::{ACTOR, SUPERVISOR};
+use super::env::{CtorRef, HandledBy, Lookup};
 use super::interface::TypeBody;
-use super::tree::{Expr, ExprKind, Literal};
+use super::tree::{Expr, ExprKind, Literal, With};
 use super::{suggest, unsupported, Checker, Want, Why};
 use crate::codes;
 use crate::diagnostic::{Diagnostic, Span};
@@ -12,7 +13,7 @@ use crate::syntax::ast;
 use crate::types::{short, Name, Node, Ty};
 
 /// An argument: still to be checked, or checked already (the left side of `|>`, a receiver).
-enum Arg<'e> {
+pub(super) enum Arg<'e> {
     Ast(&'e ast::Expr),
     Done(Expr),
 }
@@ -27,6 +28,9 @@ enum Method {
 
 impl Checker<'_> {
     pub(super) fn call(&mut self, function: &ast::Expr, args: &[ast::Expr], want: &Want, span: Span) -> Expr {
+        if let Some(abort) = self.abort(function, args, want, span) {
+            return abort;
+        }
         let args: Vec<Arg<'_>> = args.iter().map(Arg::Ast).collect();
         self.call_with(function, args, false, want, span)
     }
@@ -54,10 +58,10 @@ impl Checker<'_> {
     ) -> Expr {
         let what = Self::callee_name(function);
         let head = match &function.kind {
-            ast::ExprKind::Constructor(path) => {
-                let args: Vec<Arg<'_>> = args;
-                return self.construct(path, args, last_first, want, span);
-            }
+            ast::ExprKind::Constructor(path) => match self.starter(path) {
+                Some(head) => head,
+                None => return self.construct(path, args, last_first, want, span),
+            },
             ast::ExprKind::Var { qualifier, name } => self.variable(qualifier, name, function.span),
             ast::ExprKind::Field { record, field } => {
                 let ty = self.fresh();
@@ -156,6 +160,7 @@ impl Checker<'_> {
             return self.not_supported(unsupported::loop_(span), want, span);
         };
         let body = ast::Expr { kind: ast::ExprKind::Thunk(body.clone()), span: body.span };
+        self.loop_bodies.insert(body.span);
         self.apply_head(head, "`loop`", vec![Arg::Ast(&body)], false, want, span)
     }
 
@@ -169,6 +174,7 @@ impl Checker<'_> {
         let param = ast::Param { pattern: p.clone(), ty: None, span: p.span };
         let kind = ast::ExprKind::Lambda { params: vec![param], body: body.clone() };
         let body = ast::Expr { kind, span: body.span };
+        self.loop_bodies.insert(body.span);
         self.apply_head(head, "`for`", vec![Arg::Ast(&body), Arg::Ast(xs)], false, &want, span)
     }
 
@@ -257,7 +263,7 @@ impl Checker<'_> {
     }
 
     /// Checks arguments: functions last, when the types that others give are known.
-    fn arguments(&mut self, args: Vec<Arg<'_>>, params: &[Ty], what: &str) -> Vec<Expr> {
+    pub(super) fn arguments(&mut self, args: Vec<Arg<'_>>, params: &[Ty], what: &str) -> Vec<Expr> {
         let name = what.trim_matches('`').to_owned();
         let mut typed: Vec<Option<Expr>> = args.iter().map(|_| None).collect();
         let mut later = Vec::new();
@@ -296,6 +302,24 @@ impl Checker<'_> {
         self.report(diagnostic);
     }
 
+    /// The flow that starts the actor or supervisor of a name.
+    pub(super) fn starter(&mut self, path: &ast::Path) -> Option<Expr> {
+        let last = path.last()?;
+        if matches!(self.env.lookup_ctor(path.qualifier(), &last.name), Lookup::Found(_)) {
+            return None;
+        }
+        [ACTOR, SUPERVISOR].iter().find_map(|kind| {
+            let name = format!("{kind}{}", last.name);
+            match self.env.lookup_value(path.qualifier(), &name) {
+                Lookup::Found(_) => {
+                    let name = ast::Ident { name, span: last.span };
+                    Some(self.variable(path.qualifier(), &name, path.span))
+                }
+                _ => None,
+            }
+        })
+    }
+
     /// A constructor's fields and type, instantiated.
     pub(super) fn constructor_type(&mut self, ctor: &CtorRef) -> Option<(Name, Vec<Ty>, Ty)> {
         let info = self.env.types.get(&ctor.ty)?.clone();
@@ -308,6 +332,10 @@ impl Checker<'_> {
     }
 
     pub(super) fn constructor(&mut self, path: &ast::Path, args: &[ast::Expr], want: &Want, span: Span) -> Expr {
+        if let Some(head) = self.starter(path) {
+            self.subsume(head.ty, want, span);
+            return head;
+        }
         let args = args.iter().map(Arg::Ast).collect();
         self.construct(path, args, false, want, span)
     }
@@ -367,6 +395,9 @@ impl Checker<'_> {
         want: &Want,
         span: Span,
     ) -> Expr {
+        if let Some(sibling) = self.sibling(path, operation, args, want, span) {
+            return sibling;
+        }
         let Some(effect) = self.effect_of(path, operation) else {
             for arg in args {
                 let ty = self.store.error();
@@ -470,7 +501,7 @@ impl Checker<'_> {
 
     /// The effect's arguments, and an operation's parameters, result and row, instantiated together.
     #[allow(clippy::type_complexity)]
-    fn operation_type(&mut self, effect: &Name, operation: &str) -> Option<(Vec<Ty>, Vec<Ty>, Ty, Ty)> {
+    pub(super) fn operation_type(&mut self, effect: &Name, operation: &str) -> Option<(Vec<Ty>, Vec<Ty>, Ty, Ty)> {
         let info = self.env.effects.get(effect)?;
         let index = info.operations.iter().position(|op| &*op.name == operation)?;
         let (effect_params, op) = (info.params[index].clone(), info.operations[index].clone());
@@ -544,9 +575,17 @@ impl Checker<'_> {
         self.require(row, first.span, &what);
         let args = self.arguments(args.iter().map(Arg::Ast).collect(), &params, &what);
         let inner = self.store.extend(info.effect.clone(), effect_args, self.ambient);
-        let body = self.under(inner, self.ambient_of.clone(), |c| c.with(rest, body, want, span));
-        let ty = body.ty;
-        let kind = ExprKind::With { effect: info.effect, module: info.target, args, body: Box::new(body) };
+        let (by, inner_want) = match info.by {
+            HandledBy::Extern(module) => (With::Extern(module), want.clone()),
+            HandledBy::Topos { module, name, body, answer } => {
+                let (body, answer) = (copy(self, body), copy(self, answer));
+                self.subsume(answer, want, span);
+                (With::Topos { module, name, row: self.ambient }, Want::plain(body))
+            }
+        };
+        let body = self.under(inner, self.ambient_of.clone(), |c| c.with(rest, body, &inner_want, span));
+        let ty = if matches!(by, With::Topos { .. }) { want.ty } else { body.ty };
+        let kind = ExprKind::With { effect: info.effect, by, args, body: Box::new(body) };
         Expr { kind, ty, span }
     }
 }

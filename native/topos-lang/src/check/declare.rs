@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::env::{CtorRef, EffectInfo, HandlerInfo, Lookup, OperationInfo, TypeInfo};
+use super::env::{CtorRef, EffectInfo, HandledBy, HandlerInfo, Lookup, OperationInfo, TypeInfo};
 use super::interface::{RecordFieldInfo, TypeBody};
 use super::{suggest, unsupported, Checker, VarMode};
 use crate::codes;
@@ -76,12 +76,9 @@ impl<'a> Checker<'a> {
                         effects.push((decl, effect));
                     }
                 }
-                ast::DeclKind::Handler(h) => self.report(unsupported::handler(h.name.span)),
                 ast::DeclKind::Impl(i) => self.report(unsupported::impl_(i.name.span)),
                 ast::DeclKind::Session(s) => self.report(unsupported::session(s.name.span)),
                 ast::DeclKind::Protocol(p) => self.report(unsupported::protocol(p.name.span)),
-                ast::DeclKind::Actor(a) => self.report(unsupported::actor(a.name.span)),
-                ast::DeclKind::Supervisor(s) => self.report(unsupported::supervisor(s.name.span)),
                 ast::DeclKind::Test(t) => self.report(unsupported::test(t.name.span)),
                 ast::DeclKind::Property(t) => self.report(unsupported::property(t.name.span)),
                 ast::DeclKind::Flow(_)
@@ -90,6 +87,10 @@ impl<'a> Checker<'a> {
                 | ast::DeclKind::ExternHandler(_)
                 | ast::DeclKind::Trait(_)
                 | ast::DeclKind::Instance(_)
+                | ast::DeclKind::Handler(_)
+                // Replaced by what they mean.
+                | ast::DeclKind::Actor(_)
+                | ast::DeclKind::Supervisor(_)
                 | ast::DeclKind::Error => {}
             }
             self.note_unsupported(&decl.kind);
@@ -101,8 +102,10 @@ impl<'a> Checker<'a> {
             self.declare_effect(effect);
         }
         for decl in &module.decls {
-            if let ast::DeclKind::ExternHandler(handler) = &decl.kind {
-                self.declare_handler(decl, handler);
+            match &decl.kind {
+                ast::DeclKind::ExternHandler(handler) => self.declare_handler(decl, handler),
+                ast::DeclKind::Handler(handler) => self.declare_topos_handler(decl, handler),
+                _ => {}
             }
         }
     }
@@ -110,10 +113,10 @@ impl<'a> Checker<'a> {
     /// What is not supported has a name all the same: using it is not a second mistake.
     fn note_unsupported(&mut self, kind: &ast::DeclKind) {
         let names: Vec<&ast::Ident> = match kind {
-            ast::DeclKind::Handler(h) => vec![&h.name],
             ast::DeclKind::Impl(i) => i.members.iter().map(|m| &m.name).collect(),
             ast::DeclKind::Session(s) => vec![&s.name],
             ast::DeclKind::Protocol(p) => vec![&p.name],
+            // Left only where they could not be compiled, which was reported.
             ast::DeclKind::Actor(a) => vec![&a.name],
             ast::DeclKind::Supervisor(s) => vec![&s.name],
             _ => Vec::new(),
@@ -322,7 +325,7 @@ impl<'a> Checker<'a> {
     }
 
     /// A parameter of an operation or an extern handler, which must say its type.
-    fn declared_param(&mut self, param: &ast::Param) -> Ty {
+    pub(super) fn declared_param(&mut self, param: &ast::Param) -> Ty {
         match &param.ty {
             Some(ty) => self.ty(ty),
             None => {
@@ -360,7 +363,13 @@ impl<'a> Checker<'a> {
         for arg in &effect_args {
             self.store.generalise(*arg, 0);
         }
-        let info = HandlerInfo { effect, effect_args, params, row, target: handler.target.value.as_str().into() };
+        let info = HandlerInfo {
+            effect,
+            effect_args,
+            params,
+            row,
+            by: HandledBy::Extern(handler.target.value.as_str().into()),
+        };
         self.env.own.handlers.insert(handler.name.name.clone(), self.env.handlers.len());
         self.env.handlers.push(info);
     }

@@ -13,16 +13,22 @@ use crate::syntax::ast::BinaryOp;
 use crate::types::{builtin, Node, Ty};
 
 impl Checker<'_> {
-    pub(super) fn elaborate(&mut self, bodies: Vec<Body>) -> Vec<core::Flow> {
+    pub(super) fn elaborate(&mut self, bodies: Vec<Body>) -> (Vec<core::Flow>, Vec<core::Handler>) {
         for id in 0..self.env.flows.len() {
             if self.env.flows[id].module.is_none() {
                 let takes = self.takes_evidence(id);
                 self.evidence.insert(id, takes);
             }
         }
-        let mut flows: Vec<core::Flow> = bodies.into_iter().map(|body| self.flow_body(body)).collect();
+        let (mut flows, mut handlers) = (Vec::new(), Vec::new());
+        for body in bodies {
+            match body.kind {
+                BodyKind::Handler(parts) => handlers.push(self.core_handler(*parts, body.clean)),
+                BodyKind::Topos { .. } | BodyKind::Extern { .. } => flows.extend(self.flow_body(body)),
+            }
+        }
         flows.extend(self.instance_flows());
-        flows
+        (flows, handlers)
     }
 
     /// Whether the row of a flow's last written arrow is anything but the closed empty one.
@@ -60,7 +66,7 @@ impl Checker<'_> {
         (params, at)
     }
 
-    fn flow_body(&mut self, body: Body) -> core::Flow {
+    fn flow_body(&mut self, body: Body) -> Option<core::Flow> {
         let info = self.env.flows[body.flow].clone();
         let (param_types, result) = self.written_types(body.flow);
         self.dict_locals = info.constraints.iter().map(|_| self.new_local("dictionary")).collect();
@@ -82,9 +88,10 @@ impl Checker<'_> {
                 let (params, expr) = self.params(params, expr, body.clean);
                 (dictionaries.into_iter().chain(params).collect(), core::FlowBody::Expr(expr))
             }
+            BodyKind::Handler(_) => return None,
         };
         let name = info.name.to_string();
-        core::Flow {
+        Some(core::Flow {
             exported: self.is_visible(&name)
                 || name == "main"
                 || name.starts_with("default ")
@@ -95,11 +102,16 @@ impl Checker<'_> {
             body: flow_body,
             signature: Some(signature),
             span: info.span.unwrap_or(body.span),
-        }
+        })
     }
 
     /// Parameters as locals; patterns become a `let` before the body.
-    fn params(&mut self, patterns: Vec<Pattern>, mut body: core::Expr, check: bool) -> (Vec<Local>, core::Expr) {
+    pub(super) fn params(
+        &mut self,
+        patterns: Vec<Pattern>,
+        mut body: core::Expr,
+        check: bool,
+    ) -> (Vec<Local>, core::Expr) {
         let mut locals = Vec::new();
         let mut lets = Vec::new();
         for pattern in patterns {
@@ -152,16 +164,16 @@ impl Checker<'_> {
         }
     }
 
-    fn all(&mut self, exprs: Vec<Expr>, check: bool) -> Vec<core::Expr> {
+    pub(super) fn all(&mut self, exprs: Vec<Expr>, check: bool) -> Vec<core::Expr> {
         exprs.into_iter().map(|e| self.core(e, check)).collect()
     }
 
-    fn boxed(&mut self, expr: Expr, check: bool) -> Box<core::Expr> {
+    pub(super) fn boxed(&mut self, expr: Expr, check: bool) -> Box<core::Expr> {
         Box::new(self.core(expr, check))
     }
 
     /// An expression; `check` says whether its patterns are checked (not in a flow that has errors already).
-    fn core(&mut self, expr: Expr, check: bool) -> core::Expr {
+    pub(super) fn core(&mut self, expr: Expr, check: bool) -> core::Expr {
         let Expr { kind, ty, span } = expr;
         let kind = match kind {
             ExprKind::Local(local) => core::ExprKind::Local(local),
@@ -260,22 +272,40 @@ impl Checker<'_> {
             ),
             ExprKind::Perform { effect, operation, args } => {
                 let returns = Some(self.descriptor(ty)).filter(|d| *d != Descriptor::Any);
+                let operations = self.env.effects.get(&effect).map_or(&[][..], |info| &info.operations);
                 core::ExprKind::Perform {
+                    captures: args.iter().map(|arg| self.may_perform(arg.ty)).collect(),
+                    index: operations.iter().position(|op| op.name == operation).unwrap_or(0),
                     effect: effect.to_string(),
                     operation: operation.to_string(),
                     args: self.all(args, check),
                     returns,
                 }
             }
-            ExprKind::With { effect, module, args, body } => core::ExprKind::WithExtern {
-                effect: effect.to_string(),
-                module: module.to_string(),
-                args: self.all(args, check),
-                body: self.boxed(*body, check),
-            },
+            ExprKind::With { effect, by, args, body } => self.core_with(&effect, by, args, *body, check),
+            ExprKind::Sibling { operation, args } => {
+                core::ExprKind::Sibling { operation: operation.to_string(), args: self.all(args, check) }
+            }
+            ExprKind::State(local) => core::ExprKind::StateValue(local),
+            ExprKind::Assign { cell, value, atomic } => {
+                core::ExprKind::Assign { cell, value: self.boxed(*value, check), atomic }
+            }
+            ExprKind::Atomic(body) => core::ExprKind::Atomic(self.boxed(*body, check)),
+            ExprKind::Abort(value) => core::ExprKind::Abort(self.boxed(*value, check)),
+            ExprKind::Leavable { label, body } => core::ExprKind::Leavable { label, body: self.boxed(*body, check) },
+            ExprKind::Leave { label, value } => core::ExprKind::Leave { label, value: self.boxed(*value, check) },
             ExprKind::Error => core::ExprKind::Fail("this expression has an error".to_owned()),
         };
         core::Expr { kind, span }
+    }
+
+    /// Whether a value of the type may be a function that has effects.
+    fn may_perform(&self, ty: Ty) -> bool {
+        match self.store.node(ty) {
+            Node::Arrow { row, result, .. } => !self.store.is_empty_row(*row) || self.may_perform(*result),
+            Node::Var { .. } | Node::Skolem { .. } | Node::Error => true,
+            _ => false,
+        }
     }
 
     fn core_fields(&mut self, fields: Vec<(crate::types::Name, Expr)>, check: bool) -> Vec<(String, core::Expr)> {

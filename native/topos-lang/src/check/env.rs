@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::interface::{Imports, Interface, RecordFieldInfo, TypeBody, TypeExport};
+use super::interface::{HandledByExport, Imports, Interface, RecordFieldInfo, TypeBody, TypeExport};
 use super::traits::{self, Constraint, InstanceInfo, InstanceKey, MemberInfo, TraitInfo};
 use super::tree::FlowId;
 use crate::core::Local;
@@ -69,7 +69,16 @@ pub(super) struct HandlerInfo {
     pub(super) effect_args: Vec<Ty>,
     pub(super) params: Vec<Ty>,
     pub(super) row: Ty,
-    pub(super) target: Name,
+    pub(super) by: HandledBy,
+}
+
+/// What answers the operations of a handler.
+#[derive(Clone, Debug)]
+pub(super) enum HandledBy {
+    /// An Erlang module.
+    Extern(Name),
+    /// Clauses in a Topos module, `None` for this one; the types of the body's value and of the value of the `with`.
+    Topos { module: Option<Name>, name: Name, body: Ty, answer: Ty },
 }
 
 /// The names a module gives, by namespace.
@@ -88,6 +97,8 @@ pub(super) struct Names {
 pub(super) struct LocalInfo {
     pub(super) local: Local,
     pub(super) ty: Ty,
+    /// Whether it is a state variable of the handler around it.
+    pub(super) state: bool,
 }
 
 /// An import that brings names without a qualifier.
@@ -261,7 +272,15 @@ impl Env {
                 effect_args: export.effect_args.iter().map(|t| store.import_tree(t, &vars)).collect(),
                 params: export.params.iter().map(|t| store.import_tree(t, &vars)).collect(),
                 row: store.import_tree(&export.row, &vars),
-                target: export.target.clone(),
+                by: match &export.by {
+                    HandledByExport::Extern(target) => HandledBy::Extern(target.clone()),
+                    HandledByExport::Topos { body, answer } => HandledBy::Topos {
+                        module: Some(module.clone()),
+                        name: export.name.clone(),
+                        body: store.import_tree(body, &vars),
+                        answer: store.import_tree(answer, &vars),
+                    },
+                },
             };
             if export.visible {
                 names.handlers.insert(export.name.to_string(), self.handlers.len());

@@ -2,8 +2,11 @@
 
 use std::collections::HashSet;
 
+use super::actor::{ACTOR, SUPERVISOR};
+use super::env::HandledBy;
 use super::interface::{
-    EffectExport, FlowExport, HandlerExport, Interface, OperationExport, RecordFieldInfo, TypeBody, TypeExport,
+    EffectExport, FlowExport, HandledByExport, HandlerExport, Interface, OperationExport, RecordFieldInfo, TypeBody,
+    TypeExport,
 };
 use super::{suggest, Checker};
 use crate::codes;
@@ -14,6 +17,7 @@ use crate::types::{short, Ty};
 impl Checker<'_> {
     /// Whether other modules may name something.
     pub(super) fn is_visible(&self, name: &str) -> bool {
+        let name = name.strip_prefix(ACTOR).or_else(|| name.strip_prefix(SUPERVISOR)).unwrap_or(name);
         !self.private.contains(name) && self.export_list.as_ref().is_none_or(|list| list.contains(name))
     }
 
@@ -26,6 +30,8 @@ impl Checker<'_> {
         for name in module.exports.iter().flat_map(|e| &e.names) {
             let own = &self.env.own;
             let known = own.values.contains_key(&name.name)
+                || own.values.contains_key(&format!("{ACTOR}{}", name.name))
+                || own.values.contains_key(&format!("{SUPERVISOR}{}", name.name))
                 || own.types.contains_key(&name.name)
                 || own.effects.contains_key(&name.name)
                 || own.handlers.contains_key(&name.name)
@@ -130,6 +136,9 @@ impl Checker<'_> {
         ids.sort_by_key(|(_, id)| *id);
         for (name, id) in ids {
             let info = self.env.flows[id].clone();
+            if name.starts_with(super::handler::PREFIX) {
+                continue;
+            }
             let mut tys = vec![info.ty];
             tys.extend(info.constraints.iter().flat_map(|c| c.args.iter().copied()));
             let Some((vars, trees)) = self.store.export_all(&tys, &[]) else {
@@ -160,13 +169,23 @@ impl Checker<'_> {
             let mut tys = info.effect_args.clone();
             let args = tys.len();
             tys.extend(&info.params);
+            if let HandledBy::Topos { body, answer, .. } = &info.by {
+                tys.extend([*body, *answer]);
+            }
             tys.push(info.row);
             let Some((vars, mut trees)) = self.store.export_all(&tys, &[]) else {
                 self.too_large(short(&name), None);
                 continue;
             };
             let Some(row) = trees.pop() else { continue };
-            let params = trees.split_off(args);
+            let mut params = trees.split_off(args);
+            let by = match info.by {
+                HandledBy::Extern(target) => HandledByExport::Extern(target),
+                HandledBy::Topos { .. } => {
+                    let (Some(answer), Some(body)) = (params.pop(), params.pop()) else { continue };
+                    HandledByExport::Topos { body, answer }
+                }
+            };
             interface.handlers.push(HandlerExport {
                 visible: self.is_visible(&name),
                 name: name.into(),
@@ -175,7 +194,7 @@ impl Checker<'_> {
                 effect_args: trees,
                 params,
                 row,
-                target: info.target,
+                by,
             });
         }
     }

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::annotate::takes_unit_only;
 use super::env::FlowInfo;
 use super::graph;
+use super::handler::{HandlerBody, PREFIX};
 use super::interface::default_flow;
 use super::traits::Constraint;
 use super::tree::{Arm, Expr, ExprKind, FlowId, Pattern, PatternKind};
@@ -27,6 +28,7 @@ pub(super) struct Body {
 pub(super) enum BodyKind {
     Topos { params: Vec<Pattern>, body: Expr },
     Extern { module: String, function: String },
+    Handler(Box<HandlerBody>),
 }
 
 /// What is written about one flow.
@@ -45,6 +47,8 @@ pub(super) enum Source<'a> {
     Clauses(Vec<&'a ast::FlowDecl>),
     Config(&'a ast::Expr),
     Default(&'a ast::Expr),
+    /// With its index.
+    Handler(&'a ast::HandlerDecl, usize),
 }
 
 impl<'a> Checker<'a> {
@@ -129,6 +133,17 @@ impl<'a> Checker<'a> {
                     let source = Source::Config(&config.value);
                     let vars = HashMap::new();
                     groups.push(Group { id, name: &config.name, source, signed, vars, signature_span });
+                }
+                ast::DeclKind::Handler(handler) => {
+                    let Some((id, index)) = self.handler_flow(handler) else { continue };
+                    groups.push(Group {
+                        id,
+                        name: &handler.name,
+                        source: Source::Handler(handler, index),
+                        signed: false,
+                        vars: HashMap::new(),
+                        signature_span: None,
+                    });
                 }
                 ast::DeclKind::Type(ty) => self.default_groups(ty, &mut groups),
                 _ => {}
@@ -336,6 +351,10 @@ impl<'a> Checker<'a> {
         self.givens.clear();
         for index in component {
             let id = groups[*index].id;
+            if let Source::Handler(handler, at) = groups[*index].source {
+                groups[*index].vars = self.open_handler(at, handler);
+                continue;
+            }
             if self.store.is_error(self.env.flows[id].ty) {
                 self.env.flows[id].ty = if self.env.flows[id].config {
                     self.fresh()
@@ -368,6 +387,9 @@ impl<'a> Checker<'a> {
             }
             self.env.flows[group.id].constraints = constraints.clone();
             self.store.close_spine(ty);
+            if let Source::Handler(_, at) = group.source {
+                self.close_handler(at);
+            }
             self.rigid_names(group);
         }
         self.check_depth(groups, component);
@@ -464,6 +486,10 @@ impl<'a> Checker<'a> {
                 let body = self
                     .with_vars(VarMode::Flexible, vars, |c| c.pure(AmbientOf::Config(what), |c| c.expr(value, &want)));
                 (group.name.span.to(value.span), BodyKind::Topos { params: Vec::new(), body })
+            }
+            Source::Handler(handler, index) => {
+                let parts = self.with_vars(VarMode::Flexible, vars, |c| c.handler_body(*index, handler))?;
+                (group.name.span, BodyKind::Handler(Box::new(parts)))
             }
             Source::Clauses(clauses) => {
                 let (params, body) =
@@ -564,8 +590,7 @@ impl<'a> Checker<'a> {
                 }
             }
         }
-        self.tail = true;
-        let body = self.block(clause.body.as_ref()?, result);
+        let body = self.leavable(clause.body.as_ref()?, result);
         Some((params, body))
     }
 
@@ -602,8 +627,7 @@ impl<'a> Checker<'a> {
                     typed.push(c.pattern(pattern, &Want::plain(*ty)));
                 }
                 let guard = c.guards(&clause.guards);
-                c.tail = true;
-                let body = c.block(clause.body.as_ref()?, result);
+                let body = c.leavable(clause.body.as_ref()?, result);
                 let pattern = c.tuple_of(typed, types, clause.span);
                 Some(Arm { patterns: vec![pattern], guard, body, span: clause.span })
             });
@@ -719,9 +743,17 @@ fn components(groups: &[Group<'_>], values: &HashMap<String, FlowId>) -> Vec<Vec
             match &group.source {
                 Source::Clauses(clauses) => clauses.iter().for_each(|c| graph::flow(c, &mut names)),
                 Source::Config(e) | Source::Default(e) => graph::expr(e, &mut names),
+                Source::Handler(handler, _) => graph::handler(handler, &mut names),
             }
-            let mut out: Vec<usize> =
-                names.iter().filter_map(|n| values.get(*n)).filter_map(|id| by_id.get(id)).copied().collect();
+            let handlers: Vec<String> = names.iter().map(|n| format!("{PREFIX}{n}")).collect();
+            let mut out: Vec<usize> = names
+                .iter()
+                .copied()
+                .chain(handlers.iter().map(String::as_str))
+                .filter_map(|n| values.get(n))
+                .filter_map(|id| by_id.get(id))
+                .copied()
+                .collect();
             out.sort_unstable();
             out
         })

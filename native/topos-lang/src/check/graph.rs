@@ -12,6 +12,11 @@ pub(super) fn flow<'a>(flow: &'a ast::FlowDecl, out: &mut HashSet<&'a str>) {
     flow.body.iter().for_each(|b| block(b, out));
 }
 
+pub(super) fn handler<'a>(handler: &'a ast::HandlerDecl, out: &mut HashSet<&'a str>) {
+    handler.states.iter().for_each(|s| expr(&s.initial, out));
+    handler.clauses.iter().for_each(|c| block(&c.body, out));
+}
+
 fn block<'a>(b: &'a ast::Block, out: &mut HashSet<&'a str>) {
     for stmt in &b.stmts {
         match &stmt.kind {

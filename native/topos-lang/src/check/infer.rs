@@ -1,5 +1,6 @@
 //! Expressions: each is checked against a type that may be a variable, so that what is known is pushed inwards.
 
+use super::block::Function;
 use super::env::Lookup;
 use super::traits::{COMBINER, COMPARABLE, NUM, ORDERABLE};
 use super::tree::{Builtin, Expr, ExprKind, FormatPart, Literal};
@@ -36,7 +37,7 @@ impl Checker<'_> {
             ast::ExprKind::Record(fields) => self.record_literal(fields, want, span),
             ast::ExprKind::Update { record, fields } => self.update(record, fields, want, span),
             ast::ExprKind::Apply { function, args } => self.call(function, args, want, span),
-            ast::ExprKind::Thunk(block) => self.lambda(&[], block, want, span),
+            ast::ExprKind::Thunk(block) => self.lambda(&[], block, Function::Block, want, span),
             ast::ExprKind::MatchLambda(arms) => self.match_lambda(arms, want, span),
             ast::ExprKind::Field { record, field } => self.field(record, field, want, span),
             ast::ExprKind::Index { collection, index } => self.index(collection, index, want, span),
@@ -47,7 +48,7 @@ impl Checker<'_> {
                 let otherwise = otherwise.as_ref().map(|b| (b.stmts.as_slice(), b.span));
                 self.if_(condition, then, otherwise, want, span, tail)
             }
-            ast::ExprKind::Lambda { params, body } => self.lambda(params, body, want, span),
+            ast::ExprKind::Lambda { params, body } => self.lambda(params, body, Function::Lambda, want, span),
             ast::ExprKind::Perform { effect, operation, args } => {
                 self.perform(effect.as_ref(), operation, args, want, span)
             }
@@ -58,7 +59,7 @@ impl Checker<'_> {
                 self.block(block, want)
             }
             ast::ExprKind::Loop(block) => self.loop_(block, want, span),
-            ast::ExprKind::Atomic(_) => self.not_supported(unsupported::atomic(span), want, span),
+            ast::ExprKind::Atomic(body) => self.atomic(body, want, span),
             ast::ExprKind::Forall { .. } => self.not_supported(unsupported::forall(span), want, span),
             ast::ExprKind::LetIn { pattern, ty, value, body } => self.scoped(|c| {
                 let stmt = c.let_(pattern, ty.as_deref(), value);
@@ -112,10 +113,11 @@ impl Checker<'_> {
     pub(super) fn variable(&mut self, qualifier: &[ast::Ident], name: &ast::Ident, span: Span) -> Expr {
         if qualifier.is_empty() {
             if let Some(info) = self.env.local(&name.name) {
-                let (local, ty) = (info.local.clone(), info.ty);
+                let (local, ty, state) = (info.local.clone(), info.ty, info.state);
                 let ty = self.store.instantiate(ty, self.level);
                 let ty = self.opened(ty, span, &format!("`{}`", name.name));
-                return Expr { kind: ExprKind::Local(local), ty, span };
+                let kind = if state { ExprKind::State(local) } else { ExprKind::Local(local) };
+                return Expr { kind, ty, span };
             }
         }
         match self.env.lookup_value(qualifier, &name.name) {
@@ -133,7 +135,9 @@ impl Checker<'_> {
                 Expr { kind: ExprKind::Builtin(b), ty, span }
             }
             other => {
-                self.unresolved_name("name", codes::UNKNOWN_NAME, &other, qualifier, name);
+                if !self.resume(name) {
+                    self.unresolved_name("name", codes::UNKNOWN_NAME, &other, qualifier, name);
+                }
                 Expr { kind: ExprKind::Error, ty: self.store.error(), span }
             }
         }

@@ -158,7 +158,7 @@ pub struct FlowExport {
     pub visible: bool,
 }
 
-/// An extern handler.
+/// A handler.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HandlerExport {
     /// Its name.
@@ -173,8 +173,22 @@ pub struct HandlerExport {
     pub params: Vec<Tree>,
     /// What installing it and its clauses do.
     pub row: Tree,
-    /// The Erlang module.
-    pub target: Name,
+    /// What answers its operations.
+    pub by: HandledByExport,
     /// Whether importing modules may name it.
     pub visible: bool,
+}
+
+/// What answers the operations of a handler.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum HandledByExport {
+    /// The Erlang module of an extern handler.
+    Extern(Name),
+    /// The clauses of a handler written in Topos.
+    Topos {
+        /// The type of the value of what runs under it.
+        body: Tree,
+        /// The type of the value of its `with`.
+        answer: Tree,
+    },
 }

@@ -7,7 +7,9 @@
 //! (`flows`, `infer` and its neighbours) into a typed tree (`tree`), and, once every type is known, the core
 //! (`elaborate`, with the checks of patterns in `exhaustive`).
 
+mod actor;
 mod annotate;
+mod assign;
 mod block;
 mod call;
 mod declare;
@@ -18,6 +20,7 @@ mod exhaustive;
 mod export;
 mod flows;
 mod graph;
+mod handler;
 mod infer;
 mod interface;
 mod modules;
@@ -35,8 +38,8 @@ use std::collections::{HashMap, HashSet};
 
 pub use env::PRELUDE;
 pub use interface::{
-    default_flow, ConstraintExport, EffectExport, FlowExport, HandlerExport, Imports, InstanceExport, Interface,
-    OperationExport, RecordFieldInfo, TraitExport, TypeBody, TypeExport,
+    default_flow, ConstraintExport, EffectExport, FlowExport, HandledByExport, HandlerExport, Imports, InstanceExport,
+    Interface, OperationExport, RecordFieldInfo, TraitExport, TypeBody, TypeExport,
 };
 pub use modules::{order, show_cycle};
 
@@ -88,8 +91,19 @@ fn check_here(
 ) -> Result<(core::Module, Interface), Vec<Diagnostic>> {
     let name: Name = module.name.as_ref().map_or_else(|| options.default_name.to_owned(), ast::Path::dotted).into();
     let derived = traits::derived(module);
+    let mut expanded = actor::expand(module);
     let mut checker = Checker::new(name.clone(), imports);
     checker.imports(module);
+    if !checker.needs_process(module) {
+        expanded = None;
+    }
+    let module = match &expanded {
+        Some((expanded, diagnostics)) => {
+            checker.diagnostics.extend(diagnostics.iter().cloned());
+            expanded
+        }
+        None => module,
+    };
     checker.declarations(module);
     checker.traits(module, &derived);
     let bodies = checker.flows(module);
@@ -97,10 +111,10 @@ fn check_here(
         checker.main(roots, module.span);
     }
     checker.exports(module);
-    let flows = checker.elaborate(bodies);
+    let (flows, handlers) = checker.elaborate(bodies);
     let interface = checker.interface();
     if checker.diagnostics.is_empty() {
-        Ok((core::Module { name: name.to_string(), file: options.file.to_owned(), flows }, interface))
+        Ok((core::Module { name: name.to_string(), file: options.file.to_owned(), flows, handlers }, interface))
     } else {
         checker.diagnostics.sort_by_key(|d| (d.primary.span, d.code));
         checker.diagnostics.dedup();
@@ -190,6 +204,14 @@ struct Checker<'a> {
     /// The row of the flow under check, and its name and signature.
     flow_row: Option<(Ty, AmbientOf)>,
     next_local: u32,
+    /// The handler whose clauses are checked.
+    handling: Option<handler::Handling>,
+    /// Type variables of the heads of handlers, by the handlers' names.
+    handler_vars: HashMap<String, HashMap<String, Ty>>,
+    /// Bodies of `for` and `loop`: a `return` in one leaves what is around the loop.
+    loop_bodies: HashSet<Span>,
+    /// What a `return` leaves, the innermost last.
+    leaves: Vec<assign::Leave>,
     /// Whether the value of what is checked next is the value of its flow: a `return` may stand there.
     tail: bool,
     type_vars: HashMap<String, Ty>,
@@ -231,6 +253,10 @@ impl<'a> Checker<'a> {
             ambient_of: AmbientOf::Config("this"),
             flow_row: None,
             next_local: 0,
+            handling: None,
+            handler_vars: HashMap::new(),
+            loop_bodies: HashSet::new(),
+            leaves: Vec::new(),
             tail: false,
             type_vars: HashMap::new(),
             var_mode: VarMode::Declared,

@@ -137,7 +137,7 @@ impl Checker<'_> {
     /// A new variable in scope.
     pub(super) fn bind_local(&mut self, name: &str, ty: Ty) -> Local {
         let local = self.new_local(name);
-        self.env.locals.push((name.to_owned(), LocalInfo { local: local.clone(), ty }));
+        self.env.locals.push((name.to_owned(), LocalInfo { local: local.clone(), ty, state: false }));
         local
     }
 

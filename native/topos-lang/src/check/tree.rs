@@ -89,14 +89,45 @@ pub(super) enum ExprKind {
         operation: Name,
         args: Vec<Expr>,
     },
+    /// `perform op(..)` that means a clause of the handler around it.
+    Sibling {
+        operation: Name,
+        args: Vec<Expr>,
+    },
     With {
         effect: Name,
-        module: Name,
+        by: With,
         args: Vec<Expr>,
         body: Box<Expr>,
     },
+    /// A state variable.
+    State(Local),
+    /// `atomic`: the value reads the variable.
+    Assign {
+        cell: Local,
+        value: Box<Expr>,
+        atomic: bool,
+    },
+    Atomic(Box<Expr>),
+    Abort(Box<Expr>),
+    Leavable {
+        label: Local,
+        body: Box<Expr>,
+    },
+    Leave {
+        label: Local,
+        value: Box<Expr>,
+    },
     /// Reported already.
     Error,
+}
+
+/// The handler of a `with`.
+pub(super) enum With {
+    /// An Erlang module.
+    Extern(Name),
+    /// A handler written in Topos, and the row around the `with`.
+    Topos { module: Option<Name>, name: Name, row: Ty },
 }
 
 pub(super) enum Stmt {

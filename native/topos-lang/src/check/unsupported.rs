@@ -25,9 +25,7 @@ macro_rules! unsupported {
 }
 
 unsupported! {
-    handler = NO_HANDLER_DECL, protocol = NO_PROTOCOL, session = NO_SESSION,
-    actor = NO_ACTOR, supervisor = NO_SUPERVISOR, impl_ = NO_IMPL, test = NO_TEST, property = NO_PROPERTY, try_ = NO_TRY,
-    assign = NO_ASSIGN, for_ = NO_FOR, return_ = NO_RETURN, loop_ = NO_LOOP, atomic = NO_ATOMIC,
-    constraint = NO_CONSTRAINT, index = NO_INDEX,
+    protocol = NO_PROTOCOL, session = NO_SESSION, impl_ = NO_IMPL, test = NO_TEST, property = NO_PROPERTY, try_ = NO_TRY,
+    for_ = NO_FOR, return_ = NO_RETURN, loop_ = NO_LOOP, constraint = NO_CONSTRAINT, index = NO_INDEX,
     forall = NO_FORALL,
 }

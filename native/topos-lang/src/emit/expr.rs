@@ -73,22 +73,19 @@ impl Lowering<'_> {
                 at.fun(params, body)
             }
             ExprKind::Call { flow, args } => {
-                let args = self.exprs(args);
+                let args = match args.split_first() {
+                    // A loop runs its body with the handlers around it, so these stay in sight.
+                    Some((body, rest)) if is_loop(flow) => {
+                        let mut all = vec![self.lambda(body)];
+                        all.extend(self.exprs(rest));
+                        all
+                    }
+                    _ => self.exprs(args),
+                };
                 self.call(at, flow, args)
             }
             ExprKind::Apply { function, args } => self.apply(at, function, args, out),
-            ExprKind::Lambda { params, body } => {
-                self.check_parameters(params.len(), "this function", e.span);
-                self.with_evidence(|this, evidence| {
-                    let mut heads = this.bind_all(at, params);
-                    if heads.is_empty() {
-                        heads.push(at.any());
-                    }
-                    heads.push(at.var(evidence));
-                    let body = this.body(body);
-                    at.fun(heads, body)
-                })
-            }
+            ExprKind::Lambda { .. } => self.out_of_sight(|this| this.lambda(e)),
             ExprKind::If { condition, then, otherwise } => {
                 let condition = self.expr(condition);
                 let then = self.body(then);
@@ -127,45 +124,99 @@ impl Lowering<'_> {
             }
             ExprKind::Primitive { op, args } => self.primitive(at, *op, args, e.span, out),
             ExprKind::Format(parts) => self.format(at, parts),
-            ExprKind::Perform { effect, operation, args, returns } => {
-                self.check_atom(effect, e.span);
-                self.check_atom(operation, e.span);
-                let mut values = Vec::with_capacity(args.len() + 1);
-                for arg in args {
-                    let value = self.expr(arg);
-                    let value = if may_be_function(arg) {
-                        at.remote("topos_rt", "capture", vec![value, self.evidence(at)])
-                    } else {
-                        value
-                    };
-                    values.push(value);
-                }
-                let (module, instance) = (self.names.fresh("Handler"), self.names.fresh("Instance"));
-                let found = at.remote("erlang", "map_get", vec![at.atom(effect), self.evidence(at)]);
-                out.push(at.matches(at.tuple(vec![at.var(&module), at.var(&instance)]), found));
-                values.insert(0, at.var(&instance));
-                let answer = at.remote_value(at.var(&module), operation, values);
-                match returns {
-                    Some(descriptor) => {
-                        let variable = self.names.fresh("Answer");
-                        checked(at, descriptor, answer, &variable, &format!("{effect}.{operation}"))
-                    }
-                    None => answer,
-                }
-            }
+            ExprKind::Perform { .. } => self.perform(e, out),
             ExprKind::WithExtern { effect, module, args, body } => {
                 self.check_atom(effect, e.span);
                 self.check_atom(module, e.span);
                 let args = at.list(self.exprs(args), None);
                 let outer = self.evidence(at);
                 let body = self.with_evidence(|this, evidence| {
-                    let body = this.body(body);
-                    at.fun(vec![at.var(evidence)], body)
+                    this.under_extern(effect, |this| {
+                        let body = this.body(body);
+                        at.fun(vec![at.var(evidence)], body)
+                    })
                 });
                 at.remote("topos_effect", "with_handler", vec![at.atom(effect), at.atom(module), args, outer, body])
             }
+            ExprKind::With { effect, handler, args, shared, body } => {
+                self.with(at, effect, handler, args, *shared, body)
+            }
+            ExprKind::Sibling { .. }
+            | ExprKind::StateValue(_)
+            | ExprKind::Assign { .. }
+            | ExprKind::Atomic(_)
+            | ExprKind::Abort(_)
+            | ExprKind::Leavable { .. }
+            | ExprKind::Leave { .. } => self.handling(at, e),
             ExprKind::Fail(message) => self.fail(at, message),
         }
+    }
+
+    /// `perform E.op(args)`.
+    fn perform(&mut self, e: &Core, out: &mut Vec<Expr>) -> Expr {
+        let at = self.at(e.span);
+        let ExprKind::Perform { effect, operation, args, returns, index, captures } = &e.kind else {
+            return self.fail(at, "the compiler took this for a `perform`");
+        };
+        self.check_atom(effect, e.span);
+        self.check_atom(operation, e.span);
+        let mut values = Vec::with_capacity(args.len() + 1);
+        for (arg, captured) in args.iter().zip(captures) {
+            let value = self.expr(arg);
+            let value = if *captured && may_be_function(arg) {
+                at.remote("topos_rt", "capture", vec![value, self.evidence(at)])
+            } else {
+                value
+            };
+            values.push(value);
+        }
+        if let Some(call) = self.clause_in_sight(at, effect, operation, &values) {
+            return call;
+        }
+        let values: Vec<Expr> = values.into_iter().map(|v| self.bound(at, v, "Arg", out)).collect();
+        let found = at.remote("erlang", "map_get", vec![at.atom(effect), self.evidence(at)]);
+        let (module, instance) = (at.var(&self.names.fresh("Handler")), at.var(&self.names.fresh("Instance")));
+        let clauses = at.var(&self.names.fresh("Clauses"));
+        // A handler written in Topos: its instance and a fun an operation.
+        let element =
+            |place: usize| at.remote("erlang", "element", vec![at.integer(&place.to_string()), clauses.clone()]);
+        let mut topos = vec![element(1)];
+        topos.extend(values.iter().cloned());
+        let topos = at.call_value(element(index + 2), topos);
+        let mut given = vec![instance.clone()];
+        given.extend(values);
+        let answer = at.remote_value(module.clone(), operation, given);
+        let answer = match returns {
+            Some(descriptor) => {
+                let variable = self.names.fresh("Answer");
+                checked(at, descriptor, answer, &variable, &format!("{effect}.{operation}"))
+            }
+            None => answer,
+        };
+        let is_extern = at.remote("erlang", "is_atom", vec![module.clone()]);
+        at.case(
+            found,
+            vec![
+                at.clause(vec![at.tuple(vec![module, instance])], Some(is_extern), vec![answer]),
+                at.clause(vec![clauses], None, vec![topos]),
+            ],
+        )
+    }
+
+    /// A function in place; other expressions as they are.
+    fn lambda(&mut self, e: &Core) -> Expr {
+        let ExprKind::Lambda { params, body } = &e.kind else { return self.expr(e) };
+        let at = self.at(e.span);
+        self.check_parameters(params.len(), "this function", e.span);
+        self.with_evidence(|this, evidence| {
+            let mut heads = this.bind_all(at, params);
+            if heads.is_empty() {
+                heads.push(at.any());
+            }
+            heads.push(at.var(evidence));
+            let body = this.body(body);
+            at.fun(heads, body)
+        })
     }
 
     /// `erlang:error({program_failed, #{..}})`, a `topos_error:t()` that knows its place even without a stack trace.
@@ -418,6 +469,11 @@ pub(super) fn operator(op: Primitive) -> Option<&'static str> {
         Primitive::AppendList => "++",
         Primitive::AppendText | Primitive::Negate | Primitive::Not => return None,
     })
+}
+
+/// Whether a flow is what `for` or `loop` becomes: it calls its first argument with the evidence that it was given.
+fn is_loop(flow: &FlowRef) -> bool {
+    flow.module.as_deref() == Some("Topos.Prelude") && matches!(flow.name.as_str(), "for_each" | "forever")
 }
 
 fn is_unit(args: &[Core]) -> bool {

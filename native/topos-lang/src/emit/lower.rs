@@ -2,6 +2,7 @@
 
 use super::descriptor;
 use super::forms::{Anno, At, Expr, Form, Type};
+use super::handler::{self, InSight, Inside};
 use super::lines::Lines;
 use super::names::Names;
 use super::{NAME_TOO_LONG, RESERVED_NAME, TOO_MANY_PARAMETERS};
@@ -31,6 +32,15 @@ pub(super) fn module(module: &Module, source: &str) -> Result<Vec<Form>, Vec<Dia
         // The wrapper is a function of its own, with variables of its own.
         functions.extend(Lowering::new(module, &lines, &mut diagnostics).flow(flow));
     }
+    for handler in &module.handlers {
+        if handler.exported {
+            exports.extend(handler::exports(handler));
+        }
+        functions.push(Lowering::new(module, &lines, &mut diagnostics).handler_with(handler));
+        for part in Lowering::parts(handler) {
+            functions.push(Lowering::new(module, &lines, &mut diagnostics).handler_part(handler, part));
+        }
+    }
     if !diagnostics.is_empty() {
         return Err(diagnostics);
     }
@@ -51,13 +61,16 @@ pub(super) struct Lowering<'a> {
     pub(super) names: Names,
     /// The variable that holds the evidence here; `None` in a pure flow.
     pub(super) evidence: Option<String>,
+    /// The `with`s around what is lowered, the innermost last.
+    pub(super) in_sight: Vec<InSight>,
+    pub(super) inside: Option<Inside>,
     lines: &'a Lines<'a>,
     diagnostics: &'a mut Vec<Diagnostic>,
 }
 
 impl<'a> Lowering<'a> {
     fn new(module: &'a Module, lines: &'a Lines<'a>, diagnostics: &'a mut Vec<Diagnostic>) -> Self {
-        Self { module, names: Names::default(), evidence: None, lines, diagnostics }
+        Self { module, names: Names::default(), evidence: None, in_sight: Vec::new(), inside: None, lines, diagnostics }
     }
 
     pub(super) fn at(&self, span: Span) -> At {

@@ -249,17 +249,20 @@ fn is_small(es: &[&Core]) -> bool {
             | ExprKind::Literal(_)
             | ExprKind::FlowValue(_)
             | ExprKind::ConstructorValue { .. }
+            | ExprKind::StateValue(_)
             | ExprKind::Fail(_) => {}
             ExprKind::Call { args, .. }
             | ExprKind::Construct { args, .. }
             | ExprKind::Primitive { args, .. }
             | ExprKind::Perform { args, .. }
+            | ExprKind::Sibling { args, .. }
             | ExprKind::Tuple(args) => stack.extend(args),
             ExprKind::List(args, tail) => {
                 stack.extend(args);
                 stack.extend(tail.as_deref());
             }
             ExprKind::Field { record, .. } => stack.push(record),
+            ExprKind::Abort(value) | ExprKind::Leave { value, .. } => stack.push(value),
             ExprKind::Sequence(first, then) => stack.extend([&**first, &**then]),
             ExprKind::If { condition, then, otherwise } => stack.extend([&**condition, &**then, &**otherwise]),
             ExprKind::Apply { function, args } => {
@@ -273,6 +276,10 @@ fn is_small(es: &[&Core]) -> bool {
             | ExprKind::Record(_)
             | ExprKind::Update { .. }
             | ExprKind::Format(_)
+            | ExprKind::With { .. }
+            | ExprKind::Assign { .. }
+            | ExprKind::Atomic(_)
+            | ExprKind::Leavable { .. }
             | ExprKind::WithExtern { .. } => return false,
         }
     }

@@ -14,6 +14,7 @@ mod doc;
 mod etf;
 mod expr;
 mod forms;
+mod handler;
 mod lines;
 mod lower;
 mod matching;

@@ -128,7 +128,8 @@ pub(crate) fn format(parts: Vec<FormatPart>) -> Expr {
 }
 
 pub(crate) fn perform(effect: &str, operation: &str, args: Vec<Expr>, returns: Option<Descriptor>) -> Expr {
-    e(ExprKind::Perform { effect: effect.into(), operation: operation.into(), args, returns })
+    let captures = args.iter().map(|_| true).collect();
+    e(ExprKind::Perform { effect: effect.into(), operation: operation.into(), args, returns, index: 0, captures })
 }
 
 pub(crate) fn bind(name: &str) -> Pattern {
@@ -177,5 +178,5 @@ pub(crate) fn external(name: &str, params: &[&str], module: &str, function: &str
 }
 
 pub(crate) fn module(name: &str, flows: Vec<Flow>) -> Module {
-    Module { name: name.into(), file: format!("{name}.topos"), flows }
+    Module { name: name.into(), file: format!("{name}.topos"), flows, handlers: Vec::new() }
 }

@@ -18,7 +18,8 @@ main([Dir, Root]) ->
     ok.
 
 sources() ->
-    ["base/topos_error.erl", "compile/topos_compile.erl", "effect/topos_handler.erl", "effect/topos_rt.erl",
+    ["base/topos_error.erl", "compile/topos_compile.erl", "effect/topos_handler.erl",
+     "effect/topos_owner.erl", "effect/topos_scope.erl", "effect/topos_actor.erl", "effect/topos_supervisor.erl", "effect/topos_rt.erl",
      "effect/topos_effect.erl", "effect/topos_effect_io.erl", "effect/topos_effect_process.erl",
      "effect/topos_effect_time.erl", "effect/topos_effect_random.erl", "effect/topos_text.erl"].
 

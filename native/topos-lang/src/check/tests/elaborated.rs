@@ -103,7 +103,7 @@ fn expr(e: &Expr) -> String {
                 .collect();
             format!("format[{}]", parts.join(", "))
         }
-        ExprKind::Perform { effect, operation, args, returns } => {
+        ExprKind::Perform { effect, operation, args, returns, .. } => {
             format!("perform {effect}.{operation}({}) returns {returns:?}", all(args))
         }
         ExprKind::WithExtern { effect, module, args, body } => {

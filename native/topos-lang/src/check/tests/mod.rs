@@ -2,6 +2,7 @@
 
 mod accept;
 mod elaborated;
+mod handlers;
 mod limits;
 mod reject;
 mod robust;

@@ -52,6 +52,7 @@ fn the_examples_are_programs() {
         "Topos.IO.IO",
         "Topos.Process.Process",
         "Topos.Partisan.Distributed",
+        "Topos.Channel.Channel",
         "Topos.Time.Time",
         "Topos.Runner.Runner",
     ];

@@ -1,0 +1,154 @@
+%% @doc Long loads for the soak suite, run inside the VMs of nodes: senders that number what they send until they are
+%% stopped, a sink that checks the numbers as they come and keeps nothing, and something that cuts connections.
+-module(topos_ct_load).
+
+-export([start_sink/1, sink/1, start_senders/5, senders/1, stop_senders/1, start_cutter/2, stop_cutter/1]).
+-export([memory/0, start_waiters/3, waiters/1]).
+-export_type([seen/0, sent/0]).
+
+%% By sender: the last number, and what was not its successor, the first 10.
+-type seen() :: #{Sender :: term() => {Last :: non_neg_integer(), Wrong :: [{Expected :: pos_integer(), Came :: pos_integer()}]}}.
+%% By sender: how many were accepted, and the errors by reason.
+-type sent() :: #{Sender :: term() => {Accepted :: non_neg_integer(), #{atom() => pos_integer()}}}.
+
+%% Between two tries where a message was refused, in milliseconds.
+-define(RETRY, 5).
+-define(ANSWER, 20_000).
+
+-spec start_sink(atom()) -> ok.
+start_sink(Name) ->
+    Parent = self(),
+    Pid = spawn(fun() ->
+        true = register(Name, self()),
+        Parent ! {self(), registered},
+        sinking(#{})
+    end),
+    receive {Pid, registered} -> ok end.
+
+%% @doc What a sink has seen so far.
+-spec sink(atom()) -> seen().
+sink(Name) -> ask(whereis(Name), seen).
+
+%% @doc Processes that send messages of `Bytes' bytes to a sink as fast as they are accepted; where one is refused, the
+%% sender tries the same again, as a program would. Answers a process to ask and to stop them all.
+-spec start_senders(node(), atom(), pos_integer(), [term()], #{atom() => term()}) -> pid().
+start_senders(Node, Sink, Bytes, Names, Options) ->
+    spawn(fun() ->
+        Senders = [
+            {Name, spawn_link(fun() -> sending({Node, Sink, Name, <<0:(8 * Bytes)>>, Options}, 1, #{}) end)} || Name <- Names
+        ],
+        supervising(Senders)
+    end).
+
+-spec senders(pid()) -> sent().
+senders(Pid) -> ask(Pid, sent).
+
+%% @doc Stops them; what they sent in all.
+-spec stop_senders(pid()) -> sent().
+stop_senders(Pid) -> ask(Pid, stop).
+
+%% @doc Ends all connections of this node every so many milliseconds.
+-spec start_cutter(topos_engine:name(), pos_integer()) -> pid().
+start_cutter(Engine, Every) -> spawn(fun() -> cutting(Engine, Every, 0) end).
+
+%% @doc How often it cut.
+-spec stop_cutter(pid()) -> non_neg_integer().
+stop_cutter(Pid) -> ask(Pid, stop).
+
+-spec memory() -> non_neg_integer().
+memory() ->
+    true = erlang:garbage_collect(),
+    erlang:memory(total).
+
+%% @doc Processes that each send one message and wait for its acknowledgement.
+-spec start_waiters(node(), atom(), pos_integer()) -> pid().
+start_waiters(Node, Sink, Count) ->
+    spawn(fun() ->
+        Waiting = [
+            spawn_monitor(fun() ->
+                exit({answer, topos_partisan:send(Node, Sink, {{waiter, N}, 1, <<>>}, #{ack => true, timeout => 60_000})})
+            end)
+         || N <- lists:seq(1, Count)
+        ],
+        Answers = [receive {'DOWN', Ref, process, Pid, {answer, Answer}} -> Answer end || {Pid, Ref} <- Waiting],
+        answering(Answers)
+    end).
+
+%% @doc Their answers, once all have one.
+-spec waiters(pid()) -> [ok | {error, topos_error:t()}].
+waiters(Pid) -> ask(Pid, answers).
+
+%% internal
+
+-spec ask(pid(), term()) -> term().
+ask(Pid, What) ->
+    Ref = monitor(process, Pid),
+    Pid ! {ask, self(), Ref, What},
+    receive
+        {Ref, Answer} -> true = demonitor(Ref, [flush]), Answer;
+        {'DOWN', Ref, process, _, Reason} -> error({gone, What, Reason})
+    after ?ANSWER -> error({silent, What})
+    end.
+
+answering(Answers) ->
+    receive {ask, From, Ref, answers} -> From ! {Ref, Answers} end.
+
+sinking(Seen) ->
+    receive
+        {Sender, Number, _Padding} when is_integer(Number) ->
+            {Last, Wrong} = maps:get(Sender, Seen, {0, []}),
+            Now = case Number of
+                _ when Number =:= Last + 1; length(Wrong) >= 10 -> Wrong;
+                _ -> [{Last + 1, Number} | Wrong]
+            end,
+            sinking(Seen#{Sender => {Number, Now}});
+        {ask, From, Ref, seen} ->
+            From ! {Ref, Seen},
+            sinking(Seen)
+    end.
+
+supervising(Senders) ->
+    receive
+        {ask, From, Ref, What} ->
+            From ! {Ref, maps:from_list([{Name, ask(Pid, What)} || {Name, Pid} <- Senders])},
+            case What of
+                stop -> ok;
+                sent -> supervising(Senders)
+            end
+    end.
+
+%% The padding is made anew for each message, so that what is queued takes memory.
+sending({Node, Sink, Name, Padding, Options} = To, Number, Errors) ->
+    receive
+        {ask, From, Ref, What} ->
+            From ! {Ref, {Number - 1, Errors}},
+            case What of
+                stop -> ok;
+                sent -> sending(To, Number, Errors)
+            end
+    after 0 ->
+        case topos_partisan:send(Node, Sink, {Name, Number, binary:copy(Padding)}, Options) of
+            ok ->
+                sending(To, Number + 1, Errors);
+            {error, {Reason, _}} ->
+                receive after ?RETRY -> ok end,
+                sending(To, Number, maps:update_with(Reason, fun(N) -> N + 1 end, 1, Errors))
+        end
+    end.
+
+cutting(Engine, Every, Cuts) ->
+    receive
+        {ask, From, Ref, stop} -> From ! {Ref, Cuts}
+    after Every ->
+        cutting(Engine, Every, Cuts + cut(Engine))
+    end.
+
+%% 1 if there was anything to cut.
+cut(partisan) ->
+    Pids = [Pid || {Pid, _, _} <- topos_partisan_api:connections()],
+    lists:foreach(fun(Pid) -> exit(Pid, kill) end, Pids),
+    min(1, length(Pids));
+cut(otp) ->
+    Nodes = nodes(connected),
+    lists:foreach(fun erlang:disconnect_node/1, Nodes),
+    min(1, length(Nodes)).

@@ -1,0 +1,156 @@
+%% Loads that go on while something goes wrong, on every engine that is present. Short by default; TOPOS_SOAK=full takes
+%% connections cut for five minutes and a peer stopped for half a minute.
+-module(topos_soak_SUITE).
+
+-include_lib("common_test/include/ct.hrl").
+-include_lib("stdlib/include/assert.hrl").
+
+-compile(export_all).
+
+-define(NODE, topos_ct_node).
+-define(CLUSTER, topos_ct_cluster).
+-define(LOAD, topos_ct_load).
+-define(MB, 1_048_576).
+%% What a lane may hold, and what a node may use beyond that while it does: term headers, frames, garbage.
+-define(QUEUE_BYTES, (8 * ?MB)).
+-define(SLACK_BYTES, (64 * ?MB)).
+
+all() -> [{group, Engine} || Engine <- topos_engine:names()].
+
+groups() ->
+    [{Engine, [], [cut_connections, stopped_peer, restarted_receiver]} || Engine <- topos_engine:names()].
+
+suite() -> [{timetrap, {minutes, case is_full() of true -> 8; false -> 2 end}}].
+
+init_per_group(Engine, Config) ->
+    case lists:member(Engine, topos_engine:available()) of
+        true -> [{engine, Engine} | Config];
+        false -> {skip, lists:concat(["the engine ", Engine, " is not installed: Erlang does not find its application"])}
+    end.
+
+end_per_group(_Engine, _Config) -> ok.
+
+init_per_testcase(_Case, Config) -> [{vms, ets:new(vms, [public])} | Config].
+
+end_per_testcase(_Case, Config) ->
+    _ = ?CLUSTER:together(fun({Vm}) -> ?NODE:stop(Vm) end, ets:tab2list(?config(vms, Config))),
+    ok.
+
+%% All connections of both sides are killed every 200 ms under load: each of four senders' messages arrives once and in
+%% order, and nothing that was accepted is missing.
+cut_connections(Config) ->
+    Engine = ?config(engine, Config),
+    [A, B] = pair(#{}, Config),
+    ok = in(B, start_sink, [sink]),
+    Senders = in(A, start_senders, [?CLUSTER:name(B), sink, 500, [s1, s2, s3, s4], #{wait => 1_000}]),
+    Cutters = [{M, in(M, start_cutter, [Engine, 200])} || M <- [A, B]],
+    ok = pass(case is_full() of true -> 300_000; false -> 6_000 end),
+    Cuts = lists:sum([in(M, stop_cutter, [Pid]) || {M, Pid} <- Cutters]),
+    Sent = in(A, stop_senders, [Senders]),
+    ok = arrived(Sent, B, sink),
+    ?assertEqual([], [{S, Wrong} || {S, {_, [_ | _] = Wrong}} <- maps:to_list(in(B, sink, [sink]))]),
+    ?assertEqual([], reasons(Sent) -- [overloaded, not_connected]),
+    ?assertNot(lists:keymember(in_doubt, 1, [Event || {_, Event} <- ?NODE:call(vm(A), topos_ct_events, log, [])])),
+    ?assert(Cuts >= 5),
+    comment("~b messages, ~b cuts", [accepted(Sent), Cuts]).
+
+%% A peer that is stopped costs its sender no more than the lane's queue; refusals are typed; when it goes on, all that was
+%% accepted arrives, once and in order.
+stopped_peer(Config) ->
+    [A, B] = pair(#{limits => #{max_queue_bytes => ?QUEUE_BYTES, max_message_bytes => ?MB}}, Config),
+    ok = in(B, start_sink, [sink]),
+    Senders = in(A, start_senders, [?CLUSTER:name(B), sink, 10_000, [s1, s2], #{}]),
+    ok = ?NODE:wait_until(flowing, fun() -> accepted(in(A, senders, [Senders])) > 1_000 end, 20_000),
+    Before = in(A, memory, []),
+    ok = ?NODE:pause(vm(B)),
+    Most = watch(A, deadline(case is_full() of true -> 30_000; false -> 5_000 end), 0),
+    ok = ?NODE:resume(vm(B)),
+    Stopped = accepted(in(A, senders, [Senders])),
+    ok = ?NODE:wait_until(resumed, fun() -> accepted(in(A, senders, [Senders])) > Stopped + 1_000 end, 30_000),
+    Sent = in(A, stop_senders, [Senders]),
+    ok = arrived(Sent, B, sink),
+    ?assertEqual([], [{S, Wrong} || {S, {_, [_ | _] = Wrong}} <- maps:to_list(in(B, sink, [sink]))]),
+    ?assertEqual([not_connected, overloaded], lists:usort([not_connected | reasons(Sent)])),
+    ?assert(Most < Before + 2 * ?QUEUE_BYTES + ?SLACK_BYTES, {Most, Before}),
+    comment("~b messages; memory ~b MB before, ~b MB at most", [accepted(Sent), Before div ?MB, Most div ?MB]).
+
+%% A peer is stopped, sent to, killed and started again under its name: its new life gets nothing of what was meant for the
+%% old one, and the sender is told of each message that it does not know to be delivered.
+restarted_receiver(Config) ->
+    [A, B] = pair(#{}, Config),
+    Name = ?CLUSTER:name(B),
+    ok = in(B, start_sink, [sink]),
+    ok = ?NODE:pause(vm(B)),
+    %% A suspect still accepts.
+    Old = in(A, start_senders, [Name, sink, 100, [old], #{}]),
+    Waiters = in(A, start_waiters, [Name, sink, 3]),
+    ok = ?NODE:wait_until(accepted, fun() -> accepted(in(A, senders, [Old])) >= 100 end, 10_000),
+    Accepted = accepted(in(A, stop_senders, [Old])),
+    ok = ?NODE:kill(vm(B)),
+    _ = ?CLUSTER:await(A, {down, Name}, 0, 10_000),
+    Mark = ?CLUSTER:mark(A),
+    Again = start(Name, #{}, Config),
+    ok = in(Again, start_sink, [sink]),
+    ?assertEqual(ok, ?CLUSTER:join(Again, A)),
+    _ = ?CLUSTER:await_all(A, [{up, Name}, {in_doubt, Name}], Mark, 10_000),
+    #{counters := #{in_doubt := Doubtful}} = ?CLUSTER:call(A, cluster, []),
+    %% All of them and the waiters', and at most one of the node's own on the control channel.
+    ?assert(lists:member(Doubtful - Accepted - 3, [0, 1]), {Doubtful, Accepted}),
+    ?assertMatch([{error, {in_doubt, _}}, {error, {in_doubt, _}}, {error, {in_doubt, _}}], in(A, waiters, [Waiters])),
+    New = in(A, start_senders, [Name, sink, 100, [new], #{}]),
+    ok = ?NODE:wait_until(flowing, fun() -> accepted(in(A, senders, [New])) >= 1_000 end, 10_000),
+    Sent = in(A, stop_senders, [New]),
+    ok = arrived(Sent, Again, sink),
+    ?assertEqual([new], maps:keys(in(Again, sink, [sink]))),
+    comment("~b messages in doubt, told", [Doubtful]).
+
+%% Helpers
+
+is_full() -> os:getenv("TOPOS_SOAK") =:= "full".
+
+pair(Extra, Config) ->
+    Number = erlang:unique_integer([positive]),
+    Members = [A, B] = ?CLUSTER:together(
+        fun(Base) -> start(?NODE:name(lists:concat([Base, "_soak_", Number])), Extra, Config) end, [a, b]),
+    ?assertEqual(ok, ?CLUSTER:join(B, A)),
+    ok = ?NODE:wait_until(agreed, fun() -> ?CLUSTER:agreed(A, Members) andalso ?CLUSTER:agreed(B, Members) end, 10_000),
+    Members.
+
+start(Name, Extra, Config) ->
+    Vm = ?NODE:start(Name),
+    true = ets:insert(?config(vms, Config), {Vm}),
+    ?CLUSTER:start_node(Vm, ?config(engine, Config), Name, Extra).
+
+vm(#{vm := Vm}) -> Vm.
+
+in(Member, Function, Args) -> ?NODE:call(vm(Member), ?LOAD, Function, Args).
+
+accepted(Sent) -> lists:sum([N || {N, _} <- maps:values(Sent)]).
+
+reasons(Sent) -> lists:usort(lists:append([maps:keys(Errors) || {_, Errors} <- maps:values(Sent)])).
+
+arrived(Sent, Member, Sink) ->
+    Expected = maps:map(fun(_, {Accepted, _}) -> Accepted end, Sent),
+    ?NODE:wait_until({all_of, Expected},
+        fun() ->
+            Seen = maps:map(fun(_, {Last, _}) -> Last end, in(Member, sink, [Sink])),
+            Seen =:= Expected orelse Seen
+        end, 60_000).
+
+%% The most memory a node used until then.
+watch(Member, Deadline, Most) ->
+    Now = in(Member, memory, []),
+    case erlang:monotonic_time(millisecond) > Deadline of
+        true -> max(Now, Most);
+        false -> ok = pass(100), watch(Member, Deadline, max(Now, Most))
+    end.
+
+deadline(Milliseconds) -> erlang:monotonic_time(millisecond) + Milliseconds.
+
+%% The load goes on meanwhile: its length is what the case is about.
+pass(Milliseconds) -> receive after Milliseconds -> ok end.
+
+comment(Format, Args) ->
+    Text = lists:flatten(io_lib:format(Format, Args)),
+    ct:pal("~s", [Text]),
+    {comment, Text}.

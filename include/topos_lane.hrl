@@ -1,0 +1,16 @@
+%% A message on its way to a lane's sender, and in it until it is acknowledged. The tuple is what crosses between the
+%% processes: nothing is built anew for it.
+-ifndef(TOPOS_LANE_HRL).
+-define(TOPOS_LANE_HRL, true).
+
+-record(topos_item, {
+    %% The one piece it is in a batch (`topos_frame:record/4'), and the size of its record in bytes.
+    piece :: topos_frame:piece(),
+    bytes :: non_neg_integer(),
+    %% On a monotonic channel: what a newer item may replace.
+    key = undefined :: term(),
+    %% Who is told the outcome: nobody; a reference, of every outcome; `{failures, Reference}', unless it is `ok'.
+    notify = undefined :: term()
+}).
+
+-endif.

@@ -1,0 +1,149 @@
+//! State variables, `:=` and `atomic`, and `return` where it is not the value of its body anyway.
+
+use super::tree::{Expr, ExprKind, Literal};
+use super::{graph, unsupported, Checker, Want, Why};
+use crate::codes;
+use crate::core::Local;
+use crate::diagnostic::{Diagnostic, Span};
+use crate::syntax::ast;
+
+/// A body that a `return` leaves.
+#[derive(Clone, Debug)]
+pub(super) struct Leave {
+    label: Local,
+    want: Want,
+    used: bool,
+    /// A block that is handed to a function: a `return` in it is refused.
+    block: bool,
+}
+
+impl Checker<'_> {
+    /// A body that a `return` leaves: of a flow, a clause or a `fn`.
+    pub(super) fn leavable(&mut self, body: &ast::Block, want: &Want) -> Expr {
+        self.leavable_with(want, |c| {
+            c.tail = true;
+            c.block(body, want)
+        })
+    }
+
+    pub(super) fn leavable_with(&mut self, want: &Want, f: impl FnOnce(&mut Self) -> Expr) -> Expr {
+        let label = self.new_local("label");
+        self.leaves.push(Leave { label, want: want.clone(), used: false, block: false });
+        let body = f(self);
+        match self.leaves.pop() {
+            Some(leave) if leave.used => {
+                let (ty, span) = (body.ty, body.span);
+                Expr { kind: ExprKind::Leavable { label: leave.label, body: Box::new(body) }, ty, span }
+            }
+            _ => body,
+        }
+    }
+
+    /// A block that is handed to a function, which may run it later or never.
+    pub(super) fn in_block_argument<T>(&mut self, f: impl FnOnce(&mut Self) -> T) -> T {
+        let label = self.new_local("label");
+        let error = self.store.error();
+        self.leaves.push(Leave { label, want: Want::plain(error), used: false, block: true });
+        let result = f(self);
+        self.leaves.pop();
+        result
+    }
+
+    /// `return e` where more would follow: in `for`, `loop`, `with`, or before the end of a block.
+    pub(super) fn leave(&mut self, value: Option<&ast::Expr>, span: Span) -> Expr {
+        let error = self.store.error();
+        let (label, want) = match self.leaves.last_mut() {
+            Some(leave) if !leave.block => {
+                leave.used = true;
+                (leave.label.clone(), leave.want.clone())
+            }
+            _ => {
+                self.report(unsupported::return_(span));
+                if let Some(value) = value {
+                    self.expr(value, &Want::plain(error));
+                }
+                return Expr { kind: ExprKind::Error, ty: error, span };
+            }
+        };
+        let value = match value {
+            Some(e) => self.expr(e, &want),
+            None => {
+                let ty = self.store.unit();
+                self.subsume(ty, &want, span);
+                Expr { kind: ExprKind::Literal(Literal::Unit), ty, span }
+            }
+        };
+        // What follows it is never reached, so its value is of any type.
+        let ty = self.fresh();
+        Expr { kind: ExprKind::Leave { label, value: Box::new(value) }, ty, span }
+    }
+
+    /// `x := e`, `x.a.b := e`.
+    pub(super) fn assign(&mut self, place: &ast::Expr, value: &ast::Expr, span: Span) -> Option<Expr> {
+        let mut fields = Vec::new();
+        let mut at = place;
+        let name = loop {
+            match &at.kind {
+                ast::ExprKind::Field { record, field } => {
+                    fields.push(field);
+                    at = record;
+                }
+                ast::ExprKind::Var { qualifier, name } if qualifier.is_empty() => break Some(name),
+                _ => break None,
+            }
+        };
+        let variable = name.and_then(|n| self.env.local(&n.name)).filter(|info| info.state);
+        let Some((local, ty)) = variable.map(|info| (info.local.clone(), info.ty)) else {
+            let (what, at) = match name {
+                Some(name) => (format!("`{}` is not a state variable", name.name), name.span),
+                None => ("this cannot be assigned to".to_owned(), place.span),
+            };
+            if name.is_none_or(|n| !n.name.is_empty()) {
+                self.report(
+                    Diagnostic::new(codes::NOT_STATE, what, at).help(
+                        "`:=` changes a `state` variable of the handler or actor around it; bind others with `let`",
+                    ),
+                );
+            }
+            let ty = self.fresh();
+            self.expr(value, &Want::plain(ty));
+            return None;
+        };
+        // `x.a := e` is `x := {x with a = e}`.
+        let updated;
+        let source = if fields.is_empty() {
+            value
+        } else {
+            let mut e = value.clone();
+            let mut record = place;
+            for field in &fields {
+                let ast::ExprKind::Field { record: inner, .. } = &record.kind else { break };
+                let init = ast::FieldInit { name: (*field).clone(), value: e, pun: false };
+                let kind = ast::ExprKind::Update { record: inner.clone(), fields: vec![init] };
+                e = ast::Expr { kind, span };
+                record = inner;
+            }
+            updated = e;
+            &updated
+        };
+        let mut names = std::collections::HashSet::new();
+        graph::expr(source, &mut names);
+        let atomic = name.is_some_and(|n| names.contains(n.name.as_str()));
+        let value = self.expr(source, &Want::new(ty, Why::Demand("a state variable keeps its type")));
+        let unit = self.store.unit();
+        Some(Expr { kind: ExprKind::Assign { cell: local, value: Box::new(value), atomic }, ty: unit, span })
+    }
+
+    /// `atomic { .. }` in a clause.
+    pub(super) fn atomic(&mut self, body: &ast::Block, want: &Want, span: Span) -> Expr {
+        if !self.env.locals.iter().any(|(_, info)| info.state) {
+            self.report(
+                Diagnostic::new(codes::NOT_STATE, "there is no state here that `atomic` could guard", span)
+                    .help("`atomic` joins assignments to `state` variables of the handler around it"),
+            );
+        }
+        let body = self.block(body, want);
+        let ty = body.ty;
+        Expr { kind: ExprKind::Atomic(Box::new(body)), ty, span }
+    }
+}

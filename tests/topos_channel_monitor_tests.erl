@@ -1,0 +1,58 @@
+%% What the monitor makes of rooms, without nodes: when a lane counts as blocked, rates, and events for telemetry.
+-module(topos_channel_monitor_tests).
+-include_lib("eunit/include/eunit.hrl").
+
+-define(NODE, 'peer@127.0.0.1').
+
+monitor_test_() ->
+    {foreach, fun setup/0, fun cleanup/1, [
+        {"waiting behind a silent flight is blocked", fun waiting_behind_a_silent_flight/0},
+        {"a flight alone is not blocked", fun a_flight_alone/0},
+        {"a peer that is not up is not blocked", fun not_up/0},
+        {"a lane that is being finished shows what is left", fun retiring/0}
+    ]}.
+
+setup() ->
+    _ = [ets:new(T, [named_table, public]) || T <- [topos_lane_senders, topos_peers]],
+    up().
+
+cleanup(_) -> [true = ets:delete(T) || T <- [topos_lane_senders, topos_peers]].
+
+up() -> true = ets:insert(topos_peers, {?NODE, up, 1, <<>>}).
+
+%% A lane with so many messages, of which so many are in flight, and nothing acknowledged for so many ms.
+lane(Messages, Flying, Since) ->
+    Room = topos_lane:new_room(),
+    ok = atomics:put(Room, 1, Messages),
+    ok = atomics:put(Room, 2, 10 * Messages),
+    ok = atomics:put(Room, 3, 8),
+    ok = atomics:put(Room, 4, erlang:monotonic_time(millisecond) - Since),
+    ok = atomics:put(Room, 5, Flying),
+    true = ets:insert(topos_lane_senders, {{?NODE, data, 0}, self(), Room, 1}),
+    Room.
+
+waiting_behind_a_silent_flight() ->
+    _ = lane(100, 20, 1_500),
+    ?assertMatch([#{lane := 0, messages := 100, bytes := 1000, in_flight := 8, blocked_for := T}] when T >= 1_500,
+        topos_channel_monitor:blocked()),
+    %% Something was acknowledged a moment ago.
+    _ = lane(100, 20, 300),
+    ?assertEqual([], topos_channel_monitor:blocked()).
+
+a_flight_alone() ->
+    _ = lane(20, 20, 5_000),
+    ?assertEqual([], topos_channel_monitor:blocked()).
+
+not_up() ->
+    true = ets:insert(topos_peers, {?NODE, suspect, 1, <<>>}),
+    _ = lane(100, 20, 5_000),
+    ?assertMatch([#{blocked_for := 0}], topos_channel_monitor:lanes()).
+
+retiring() ->
+    Room = lane(100, 0, 0),
+    100 = topos_lane:finish_room(Room),
+    ok = topos_lane:release_room(Room, 60, 600),
+    true = ets:delete_all_objects(topos_lane_senders),
+    true = ets:insert(topos_lane_senders, {{?NODE, data, {retiring, self()}}, self(), Room, 1}),
+    ?assertMatch([#{lane := retiring, messages := 40, bytes := 400}], topos_channel_monitor:lanes()),
+    closed = topos_lane:close_room(Room).
