@@ -3,7 +3,7 @@
 %% A function value of `n' parameters is a fun of `max(n, 1) + 1' arguments, the evidence last (see `topos_effect').
 -module(topos_rt).
 
--export([apply/3, capture/2, check/3, show/1, format_error/3]).
+-export([apply/3, capture/2, check/3, show/1, same/1, format_error/3]).
 -export([leavable/1, leave/2]).
 -export_type([descriptor/0]).
 
@@ -80,6 +80,10 @@ leave(Label, Value) -> throw({'$topos_leave', Label, Value}).
 check(Descriptor, Value, What) ->
     ok = check(Descriptor, Value, [What], #{}),
     Value.
+
+%% @doc The value itself, under another Topos type: a Duration is the integer of its milliseconds.
+-spec same(Value) -> Value when Value :: term().
+same(Value) -> Value.
 
 %% @doc The text of a value, as f-strings show it: a Text as it is, inside of something else in quotes, everything else as
 %% Topos would write it. The run-time representation does not tell all types apart: `{ok, 1}' is shown `Ok(1)', and

@@ -200,7 +200,7 @@ fn tests_are_chosen_by_name() {
     assert!(good.stdout.contains("1 passed, 0 failed"), "{}", good.show());
     let none = project.topos(&["test", "--filter", "nothing like this", "src"]);
     assert_eq!(none.status, 1);
-    assert!(none.stderr.contains("TP0815") && none.stderr.contains("none of the 4 tests"), "{}", none.show());
+    assert!(none.stderr.contains("TP0817") && none.stderr.contains("none of the 4 tests"), "{}", none.show());
 }
 
 #[test]

@@ -79,7 +79,7 @@ codes! {
     NO_BODY = 212, "flow without a body",
         "A signature is followed by `= body`, or by clauses of the same name.";
     AMBIGUOUS_TYPE = 213, "ambiguous operator",
-        "`++` joins texts and lists, and nothing says which is meant here. Annotate an operand.";
+        "No longer reported: an operator without a known type is TP0511.";
     BAD_EXTERN = 214, "unusable extern target",
         "An extern flow names an Erlang function, `\"module:function\"`; an extern handler an Erlang module, `\"module\"`.";
     LITERAL_RANGE = 215, "number out of range",
@@ -143,10 +143,37 @@ codes! {
     SCRUTINEES = 405, "wrong number of patterns in an arm",
         "`match a, b` has two patterns in each arm.";
 
+    UNKNOWN_TRAIT = 500, "unknown trait",
+        "No trait of this name is in scope. `Eq`, `Ord`, `Show` and `Num` are of the prelude.";
+    TRAIT_ARGUMENTS = 501, "wrong number of types for a trait",
+        "A trait is given as many types as it has parameters, at least one.";
+    SUPERCLASS_CYCLE = 502, "trait that extends itself",
+        "The dictionary of a trait holds those of its superclasses, so no trait can be its own.";
+    UNTYPED_MEMBER = 503, "member without a type",
+        "A trait says the type of each member; a default follows it: `neq : a -> a -> Bool`, `neq x y = not(eq(x, y))`.";
+    UNKNOWN_MEMBER = 504, "no such member of the trait",
+        "An instance defines the members of its trait, without their types.";
+    MISSING_MEMBER = 505, "member missing in an instance",
+        "An instance defines every member that has no default.";
+    BAD_INSTANCE = 506, "unusable instance",
+        "An instance is for a named type or a tuple. Its context constrains the type variables in it, so that looking for instances ends.";
+    ORPHAN = 507, "instance that belongs to neither of its modules",
+        "An instance stands in the module of its trait or of its type, so that two modules never disagree about it. Built-in types belong to the prelude. Wrap the type in a `shape` of this module.";
+    TWO_INSTANCES = 508, "second instance of a trait for a type",
+        "A trait has one instance for each type constructor. Wrap the type in a `shape` to give it another.";
+    NO_INSTANCE_FOUND = 509, "missing instance",
+        "What is called, or the operator, needs an instance of a trait that the type does not have.";
+    MISSING_CONSTRAINT = 510, "constraint that the signature does not have",
+        "A type variable of a signature has the instances that its constraints say: `flow max : Ord a => a -> a -> a`.";
+    AMBIGUOUS_INSTANCE = 511, "ambiguous instance",
+        "No value of a known type says which instance is meant. Annotate one: `(empty : Text)`.";
+    NOT_DERIVABLE = 512, "trait that cannot be derived",
+        "`deriving` makes instances of Eq, Ord, Show and Serializable for shapes and records.";
+
     NO_HANDLER_DECL = 900, "handlers written in Topos",
         "No longer reported: they are compiled now.";
-    NO_TRAIT = 901, "traits are not supported yet", "Declare a flow that takes the functions it needs as parameters.";
-    NO_INSTANCE = 902, "instances are not supported yet", "Declare flows instead.";
+    NO_TRAIT = 901, "traits are not supported yet", "No longer reported: traits are compiled.";
+    NO_INSTANCE = 902, "instances are not supported yet", "No longer reported: instances are compiled.";
     NO_PROTOCOL = 903, "protocols are not supported yet", "They are parsed, but not checked or compiled.";
     NO_SESSION = 904, "sessions are not supported yet", "They are parsed, but not checked or compiled.";
     NO_ACTOR = 905, "actors", "No longer reported: they are compiled now.";
@@ -162,14 +189,16 @@ codes! {
          argument of a function may run later, in another process, or never: write `fn() -> ..` to return from the block itself.";
     NO_LOOP = 914, "`loop` is not supported in the prelude", "It is made with a flow of the prelude.";
     NO_ATOMIC = 915, "`atomic`", "No longer reported: it is compiled now.";
-    NO_CONSTRAINT = 916, "trait constraints are not supported yet", "Pass the functions that are needed as parameters.";
+    NO_CONSTRAINT = 916, "trait constraints are not supported here yet",
+        "Flows and instances take constraints; externs, effects, operations and declared types do not. Constrain the flows.";
     NO_DERIVING = 917, "`deriving` is not supported yet",
-        "`==` and f-strings work on every type without functions; nothing needs to be derived for them.";
-    NO_INDEX = 918, "indexing is not supported yet", "Use `Map.get`.";
-    NO_HIGHER_KIND = 919, "type variables with arguments are not supported yet", "Use a concrete type constructor.";
+        "No longer reported: Eq, Ord, Show and Serializable are derived.";
+    NO_INDEX = 918, "indexing is not supported in the prelude", "It is made with a flow of the prelude.";
+    NO_HIGHER_KIND = 919, "type variables with arguments are not supported yet",
+        "No longer reported: a type variable may have arguments.";
     NO_FORALL = 920, "`forall` blocks are not supported yet", "They belong to properties, which are not compiled yet.";
     NO_ORDER = 921, "ordering of this type is not supported yet",
-        "`<` compares Int, Float, Duration, Text and Bool. Other types, and type variables, wait for traits.";
+        "No longer reported: types derive `Ord`, and a missing instance is TP0509.";
     TOO_MANY_PARAMETERS = 981, "too many parameters",
         "A flow, a function or a constructor has more than 250 parameters, which the BEAM cannot call. Pass them as a record.";
     NAME_TOO_LONG = 982, "name too long", "The BEAM allows names of 255 characters. Choose a shorter one.";

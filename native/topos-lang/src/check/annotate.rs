@@ -2,6 +2,7 @@
 
 use super::env::{Lookup, TypeInfo};
 use super::interface::TypeBody;
+use super::traits::Constraint;
 use super::{unsupported, Checker, VarMode};
 use crate::codes;
 use crate::diagnostic::{Diagnostic, Span};
@@ -18,13 +19,12 @@ pub(super) struct Signature {
     pub(super) domains: Vec<(Option<ast::Ident>, Ty, Span)>,
     pub(super) result: Ty,
     pub(super) row: Ty,
+    pub(super) constraints: Vec<Constraint>,
 }
 
 impl<'a> Checker<'a> {
     pub(super) fn signature(&mut self, sig: &ast::Signature) -> Signature {
-        for constraint in &sig.context {
-            self.report(unsupported::constraint(constraint.span));
-        }
+        let constraints = sig.context.iter().filter_map(|c| self.constraint(c)).collect();
         let domains = if takes_unit_only(&sig.domains) {
             Vec::new()
         } else {
@@ -32,7 +32,7 @@ impl<'a> Checker<'a> {
         };
         let result = self.ty(&sig.result);
         let row = self.effect_row(sig.row.as_ref());
-        Signature { domains, result, row }
+        Signature { domains, result, row, constraints }
     }
 
     /// A type.
@@ -40,10 +40,7 @@ impl<'a> Checker<'a> {
         match &ty.kind {
             ast::TypeKind::Var(name) => self.type_var(name, Kind::Type),
             ast::TypeKind::Named { path, args } => self.named(path, args, ty.span),
-            ast::TypeKind::Apply { .. } => {
-                self.report(unsupported::higher_kind(ty.span));
-                self.store.error()
-            }
+            ast::TypeKind::Apply { head, args } => self.applied(head, args),
             ast::TypeKind::Projection { .. } => {
                 self.report(unsupported::session(ty.span));
                 self.store.error()
@@ -197,7 +194,7 @@ impl<'a> Checker<'a> {
         );
     }
 
-    fn type_var(&mut self, name: &ast::Ident, kind: Kind) -> Ty {
+    pub(super) fn type_var(&mut self, name: &ast::Ident, kind: Kind) -> Ty {
         if let Some(ty) = self.type_vars.get(&name.name).copied() {
             let known = match self.store.node(ty) {
                 crate::types::Node::Var { kind, .. } | crate::types::Node::Skolem { kind, .. } => *kind,
@@ -205,9 +202,11 @@ impl<'a> Checker<'a> {
             };
             if known != kind {
                 let describe = |kind| match kind {
-                    Kind::Type => "a type",
-                    Kind::Fields => "the rest of a record",
-                    Kind::Effects => "a row of effects",
+                    Kind::Type => "a type".to_owned(),
+                    Kind::Fields => "the rest of a record".to_owned(),
+                    Kind::Effects => "a row of effects".to_owned(),
+                    Kind::Constructor(1) => "a type with one argument".to_owned(),
+                    Kind::Constructor(n) => format!("a type with {n} arguments"),
                 };
                 self.report(
                     Diagnostic::new(

@@ -148,28 +148,12 @@ impl Checker<'_> {
         if generalise {
             self.settle(self.level);
             self.level -= 1;
-            let undecided = self.store.generalise(want.ty, self.level);
-            self.undecided(&undecided, value.span);
+            self.keep_wanted();
+            self.store.generalise(want.ty, self.level);
             self.store.close_spine(want.ty);
         }
         let pattern = self.pattern(pattern, &want);
         Stmt::Let { pattern, value }
-    }
-
-    /// Variables of `++` that nothing decided.
-    pub(super) fn undecided(&mut self, vars: &[Ty], span: Span) {
-        if vars.is_empty() {
-            return;
-        }
-        self.report(
-            Diagnostic::new(codes::AMBIGUOUS_TYPE, "`++` joins texts or lists here, and nothing says which", span)
-                .help("annotate an operand: `(x : Text) ++ y`"),
-        );
-        for var in vars {
-            let error = self.store.error();
-            // A variable takes any type that its bound allows, the error type always.
-            let _bound = self.store.unify(*var, error);
-        }
     }
 
     /// `fn(x, y) -> body`, `{ body }`.
@@ -369,7 +353,8 @@ impl Checker<'_> {
         let typed: Vec<Expr> = self.pure(AmbientOf::Guard, |c| guards.iter().map(|g| c.expr(g, &want)).collect());
         typed.into_iter().reduce(|left, right| {
             let span = left.span.to(right.span);
-            let kind = ExprKind::Binary { op: ast::BinaryOp::And, left: Box::new(left), right: Box::new(right) };
+            let kind =
+                ExprKind::Binary { op: ast::BinaryOp::And, left: Box::new(left), right: Box::new(right), dict: None };
             Expr { kind, ty: bool_ty, span }
         })
     }

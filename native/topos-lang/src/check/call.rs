@@ -96,9 +96,7 @@ impl Checker<'_> {
                     self.no_companion(&name, receiver.ty, field);
                     return Method::Field(wrong(error));
                 };
-                let ty = self.store.instantiate(self.env.flows[id].ty, self.level);
-                let ty = self.opened(ty, span, &format!("`{}`", field.name));
-                return Method::Companion { head: Expr { kind: ExprKind::Flow(id), ty, span }, receiver };
+                return Method::Companion { head: self.use_flow(id, span), receiver };
             }
         }
         if matches!(self.store.node(receiver.ty), Node::Var { .. }) {
@@ -180,11 +178,24 @@ impl Checker<'_> {
         self.apply_head(head, "`for`", vec![Arg::Ast(&body), Arg::Ast(xs)], false, &want, span)
     }
 
+    /// `m[k]` is `index(k, m)` of the prelude, with m evaluated first.
+    pub(super) fn index(&mut self, collection: &ast::Expr, index: &ast::Expr, want: &Want, span: Span) -> Expr {
+        let Some(head) = self.prelude("index", span) else {
+            return self.not_supported(unsupported::index(span), want, span);
+        };
+        let ty = self.fresh();
+        let collection = self.expr(collection, &Want::plain(ty));
+        let ty = self.fresh();
+        let element =
+            self.apply_head(head, "`m[k]`", vec![Arg::Ast(index), Arg::Done(collection)], true, &Want::plain(ty), span);
+        self.solve_dependent();
+        self.subsume(element.ty, want, span);
+        element
+    }
+
     fn prelude(&mut self, name: &str, span: Span) -> Option<Expr> {
         let id = self.env.flow_of(super::PRELUDE, name)?;
-        let ty = self.store.instantiate(self.env.flows[id].ty, self.level);
-        let ty = self.opened(ty, span, &format!("`{name}`"));
-        Some(Expr { kind: ExprKind::Flow(id), ty, span })
+        Some(self.use_flow(id, span))
     }
 
     fn apply_head(

@@ -14,6 +14,9 @@ use crate::types::{Kind, Name, Ty};
 impl<'a> Checker<'a> {
     /// Brings imported names into scope.
     pub(super) fn imports(&mut self, module: &'a ast::Module) {
+        if self.env.has_module(super::PRELUDE) {
+            self.env.add_qualifier(super::PRELUDE.to_owned(), super::PRELUDE.into());
+        }
         for import in &module.imports {
             let path = import.path.dotted();
             if path.is_empty() {
@@ -73,8 +76,6 @@ impl<'a> Checker<'a> {
                         effects.push((decl, effect));
                     }
                 }
-                ast::DeclKind::Trait(t) => self.report(unsupported::trait_(t.name.span)),
-                ast::DeclKind::Instance(i) => self.report(unsupported::instance(i.trait_path.span)),
                 ast::DeclKind::Impl(i) => self.report(unsupported::impl_(i.name.span)),
                 ast::DeclKind::Session(s) => self.report(unsupported::session(s.name.span)),
                 ast::DeclKind::Protocol(p) => self.report(unsupported::protocol(p.name.span)),
@@ -82,6 +83,8 @@ impl<'a> Checker<'a> {
                 | ast::DeclKind::Config(_)
                 | ast::DeclKind::ExternFlow(_)
                 | ast::DeclKind::ExternHandler(_)
+                | ast::DeclKind::Trait(_)
+                | ast::DeclKind::Instance(_)
                 | ast::DeclKind::Handler(_)
                 // Flows by now.
                 | ast::DeclKind::Test(_)
@@ -111,7 +114,6 @@ impl<'a> Checker<'a> {
     /// What is not supported has a name all the same: using it is not a second mistake.
     fn note_unsupported(&mut self, kind: &ast::DeclKind) {
         let names: Vec<&ast::Ident> = match kind {
-            ast::DeclKind::Trait(t) => std::iter::once(&t.name).chain(t.members.iter().map(|m| &m.name)).collect(),
             ast::DeclKind::Impl(i) => i.members.iter().map(|m| &m.name).collect(),
             ast::DeclKind::Session(s) => vec![&s.name],
             ast::DeclKind::Protocol(p) => vec![&p.name],
@@ -145,9 +147,6 @@ impl<'a> Checker<'a> {
         }
         for constraint in &ty.context {
             self.report(unsupported::constraint(constraint.span));
-        }
-        if let Some(path) = ty.deriving.first() {
-            self.report(unsupported::deriving(path.span));
         }
         if decl.private.is_some() {
             self.private.insert(ty.name.name.clone());

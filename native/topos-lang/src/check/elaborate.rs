@@ -3,6 +3,7 @@
 
 use super::exhaustive::Useful;
 use super::flows::{Body, BodyKind};
+use super::traits::DictId;
 use super::tree::{self, Builtin, Expr, ExprKind, FlowId, Literal, Pattern, PatternKind, Stmt};
 use super::{testing, Checker};
 use crate::codes;
@@ -26,6 +27,7 @@ impl Checker<'_> {
                 BodyKind::Topos { .. } | BodyKind::Extern { .. } => flows.extend(self.flow_body(body)),
             }
         }
+        flows.extend(self.instance_flows());
         (flows, handlers)
     }
 
@@ -67,8 +69,12 @@ impl Checker<'_> {
     fn flow_body(&mut self, body: Body) -> Option<core::Flow> {
         let info = self.env.flows[body.flow].clone();
         let (param_types, result) = self.written_types(body.flow);
+        self.dict_locals = info.constraints.iter().map(|_| self.new_local("dictionary")).collect();
+        let dictionaries = self.dict_locals.clone();
         let signature = core::Signature {
-            params: param_types.iter().map(|t| self.descriptor(*t)).collect(),
+            params: std::iter::repeat_n(Descriptor::Any, dictionaries.len())
+                .chain(param_types.iter().map(|t| self.descriptor(*t)).collect::<Vec<_>>())
+                .collect(),
             returns: self.descriptor(result),
         };
         let (params, flow_body) = match body.kind {
@@ -80,7 +86,7 @@ impl Checker<'_> {
             BodyKind::Topos { params, body: expr } => {
                 let expr = self.core(expr, body.clean);
                 let (params, expr) = self.params(params, expr, body.clean);
-                (params, core::FlowBody::Expr(expr))
+                (dictionaries.into_iter().chain(params).collect(), core::FlowBody::Expr(expr))
             }
             BodyKind::Handler(_) => return None,
         };
@@ -89,7 +95,8 @@ impl Checker<'_> {
             exported: self.is_visible(&name)
                 || name == "main"
                 || testing::is_test(&name)
-                || name.starts_with("default "),
+                || name.starts_with("default ")
+                || super::traits::is_generated(&name),
             name,
             params,
             evidence: self.evidence.get(&body.flow).copied().unwrap_or(false),
@@ -148,7 +155,7 @@ impl Checker<'_> {
         }
     }
 
-    fn flow_ref(&self, id: FlowId) -> FlowRef {
+    pub(super) fn flow_ref(&self, id: FlowId) -> FlowRef {
         let info = &self.env.flows[id];
         FlowRef {
             module: info.module.as_ref().map(|m| m.to_string()),
@@ -172,7 +179,26 @@ impl Checker<'_> {
         let kind = match kind {
             ExprKind::Local(local) => core::ExprKind::Local(local),
             ExprKind::Literal(literal) => core::ExprKind::Literal(self.core_literal(literal, ty, span)),
-            ExprKind::Flow(id) => core::ExprKind::FlowValue(self.flow_ref(id)),
+            ExprKind::Flow(id) => {
+                let head = self.plain_head(id);
+                return self.head_value(head, span);
+            }
+            ExprKind::Overloaded { flow, dicts, value } => return self.overloaded_value(flow, &dicts, value, span),
+            ExprKind::Shown(value, dict) => {
+                let value = self.core(*value, check);
+                if self.is_native(Some(dict)) {
+                    return value;
+                }
+                return self.shown(dict, value);
+            }
+            ExprKind::Number { digits, dict } => {
+                if self.is_built_in_number(ty) {
+                    core::ExprKind::Literal(self.core_literal(Literal::Number(digits), ty, span))
+                } else {
+                    let kind = core::ExprKind::Literal(core::Literal::Int(digits));
+                    return self.number_member("from_int", dict, core::Expr { kind, span });
+                }
+            }
             ExprKind::Config(id) => core::ExprKind::Call { flow: self.flow_ref(id), args: Vec::new() },
             ExprKind::Constructor { name, arity: 0 } => {
                 core::ExprKind::Construct { constructor: name.to_string(), args: Vec::new() }
@@ -220,12 +246,24 @@ impl Checker<'_> {
             ExprKind::Field { record, field } => {
                 core::ExprKind::Field { record: self.boxed(*record, check), field: field.to_string() }
             }
-            ExprKind::Binary { op, left, right } => {
-                let op = self.primitive(op, left.ty, span);
+            ExprKind::Binary { op, left, right, dict } if !self.is_primitive(op, left.ty, dict) => {
+                let left = self.core(*left, check);
+                let args = vec![left, self.core(*right, check)];
+                match dict {
+                    Some(dict) => return self.overloaded_operator(op, dict, args, span),
+                    None => core::ExprKind::Fail("an operator without an instance".to_owned()),
+                }
+            }
+            ExprKind::Binary { op, left, right, .. } => {
+                let op = self.primitive(op, left.ty);
                 let left = self.core(*left, check);
                 core::ExprKind::Primitive { op, args: vec![left, self.core(*right, check)] }
             }
-            ExprKind::Negate(operand) => {
+            ExprKind::Negate(operand, dict) if !self.is_built_in_number(operand.ty) => {
+                let operand = self.core(*operand, check);
+                return self.number_member("negate", dict, operand);
+            }
+            ExprKind::Negate(operand, _) => {
                 core::ExprKind::Primitive { op: Primitive::Negate, args: vec![self.core(*operand, check)] }
             }
             ExprKind::Format(parts) => core::ExprKind::Format(
@@ -312,7 +350,7 @@ impl Checker<'_> {
         body
     }
 
-    fn builtin_value(&mut self, b: Builtin, span: Span) -> core::ExprKind {
+    pub(super) fn builtin_value(&mut self, b: Builtin, span: Span) -> core::ExprKind {
         let local = self.new_local("x");
         let arg = core::Expr { kind: core::ExprKind::Local(local.clone()), span };
         let body = core::Expr { kind: builtin_call(b, arg), span };
@@ -323,7 +361,8 @@ impl Checker<'_> {
     fn app(&mut self, function: Expr, args: Vec<Expr>, last_first: bool, span: Span, check: bool) -> core::Expr {
         let head_span = function.span;
         let head = match function.kind {
-            ExprKind::Flow(id) => Head::Flow(self.flow_ref(id)),
+            ExprKind::Flow(id) => self.plain_head(id),
+            ExprKind::Overloaded { flow, dicts, value: false } => self.overloaded_head(flow, &dicts, head_span),
             ExprKind::Constructor { name, .. } => Head::Constructor(name.to_string()),
             ExprKind::Builtin(b) => Head::Builtin(b),
             kind => Head::Value(Box::new(self.core(Expr { kind, ty: function.ty, span: head_span }, check))),
@@ -351,7 +390,7 @@ impl Checker<'_> {
         }
     }
 
-    fn saturate(&mut self, head: Head, mut args: Vec<core::Expr>, span: Span) -> core::Expr {
+    pub(super) fn saturate(&mut self, head: Head, mut args: Vec<core::Expr>, span: Span) -> core::Expr {
         let expr = |kind| core::Expr { kind, span };
         match head {
             Head::Value(function) => expr(core::ExprKind::Apply { function, args }),
@@ -360,9 +399,17 @@ impl Checker<'_> {
                 Some(arg) => expr(builtin_call(b, arg)),
                 None => expr(core::ExprKind::Fail("a built-in function without an argument".to_owned())),
             },
-            Head::Flow(flow) if flow.arity == 0 => {
+            Head::Primitive(op) => {
+                if args.len() < 2 {
+                    let function = self.head_value(Head::Primitive(op), span);
+                    return expr(core::ExprKind::Apply { function: Box::new(function), args });
+                }
+                let rest = args.split_off(2);
+                apply_rest(expr(core::ExprKind::Primitive { op, args }), rest, span)
+            }
+            Head::Flow(flow, dicts) if flow.arity == dicts.len() => {
                 let unit = args.remove(0);
-                let call = expr(core::ExprKind::Call { flow, args: Vec::new() });
+                let call = expr(core::ExprKind::Call { flow, args: dicts });
                 let call = if matches!(unit.kind, core::ExprKind::Literal(core::Literal::Unit)) {
                     call
                 } else {
@@ -370,13 +417,15 @@ impl Checker<'_> {
                 };
                 apply_rest(call, args, span)
             }
-            Head::Flow(flow) if args.len() >= flow.arity => {
-                let rest = args.split_off(flow.arity);
+            Head::Flow(flow, mut dicts) if dicts.len() + args.len() >= flow.arity => {
+                let rest = args.split_off(flow.arity - dicts.len());
+                dicts.append(&mut args);
+                let args = dicts;
                 apply_rest(expr(core::ExprKind::Call { flow, args }), rest, span)
             }
-            Head::Flow(flow) => {
+            Head::Flow(flow, dicts) => {
                 // The arguments that are there are evaluated now, not when the rest comes.
-                let mut given = Vec::new();
+                let mut given = dicts;
                 let mut lets = Vec::new();
                 for arg in args {
                     if is_atomic(&arg) {
@@ -500,6 +549,29 @@ impl Checker<'_> {
         }
     }
 
+    fn is_built_in_number(&self, ty: Ty) -> bool {
+        match self.store.node(ty) {
+            Node::Con(name, _) => matches!(&**name, builtin::INT | builtin::FLOAT | builtin::DURATION),
+            Node::Error => true,
+            _ => false,
+        }
+    }
+
+    /// Whether an operator is the BEAM's own for these operands.
+    fn is_primitive(&self, op: BinaryOp, operand: Ty, dict: Option<DictId>) -> bool {
+        match op {
+            BinaryOp::Add | BinaryOp::Subtract | BinaryOp::Multiply | BinaryOp::Divide => {
+                self.is_built_in_number(operand)
+            }
+            BinaryOp::Append | BinaryOp::Combine => match self.store.node(operand) {
+                Node::Con(name, _) => matches!(&**name, builtin::TEXT | builtin::LIST),
+                Node::Error => true,
+                _ => false,
+            },
+            _ => self.is_native(dict),
+        }
+    }
+
     /// The built-in type an overloaded operand has, by default if nothing decided it.
     fn overloaded(&self, ty: Ty) -> Option<String> {
         match self.store.node(ty) {
@@ -535,7 +607,7 @@ impl Checker<'_> {
         core::Literal::Int("0".to_owned())
     }
 
-    fn primitive(&mut self, op: BinaryOp, operand: Ty, span: Span) -> Primitive {
+    fn primitive(&self, op: BinaryOp, operand: Ty) -> Primitive {
         let ty = self.overloaded(operand);
         let ty = ty.as_deref();
         match op {
@@ -554,13 +626,7 @@ impl Checker<'_> {
             BinaryOp::Remainder => Primitive::Remainder,
             BinaryOp::Append | BinaryOp::Combine => match ty {
                 Some(builtin::TEXT) => Primitive::AppendText,
-                Some(_) => Primitive::AppendList,
-                None => {
-                    if !self.store.is_error(operand) {
-                        self.undecided(&[operand], span);
-                    }
-                    Primitive::AppendList
-                }
+                _ => Primitive::AppendList,
             },
             // `|>` and `::` have become calls and lists.
             BinaryOp::Equal | BinaryOp::Identical | BinaryOp::Pipe | BinaryOp::Cons => Primitive::Equal,
@@ -568,8 +634,10 @@ impl Checker<'_> {
     }
 }
 
-enum Head {
-    Flow(FlowRef),
+pub(super) enum Head {
+    /// With the dictionaries that it takes first; its arity counts them.
+    Flow(FlowRef, Vec<core::Expr>),
+    Primitive(Primitive),
     Constructor(String),
     Builtin(Builtin),
     Value(Box<core::Expr>),

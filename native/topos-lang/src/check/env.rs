@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::interface::{HandledByExport, Imports, Interface, RecordFieldInfo, TypeBody, TypeExport};
+use super::traits::{self, Constraint, InstanceInfo, InstanceKey, MemberInfo, TraitInfo};
 use super::tree::FlowId;
 use crate::core::Local;
 use crate::diagnostic::Span;
@@ -54,6 +55,10 @@ pub(super) struct FlowInfo {
     pub(super) arity: usize,
     pub(super) ty: Ty,
     pub(super) config: bool,
+    /// Its dictionaries, which it takes before its parameters.
+    pub(super) constraints: Vec<Constraint>,
+    /// The trait whose member it is, and which.
+    pub(super) method: Option<(Name, usize)>,
     /// Where it is declared, in this module.
     pub(super) span: Option<Span>,
 }
@@ -84,6 +89,7 @@ pub(super) struct Names {
     pub(super) ctors: HashMap<String, CtorRef>,
     pub(super) effects: HashMap<String, Name>,
     pub(super) handlers: HashMap<String, usize>,
+    pub(super) traits: HashMap<String, Name>,
 }
 
 /// A variable in scope.
@@ -121,6 +127,8 @@ pub(super) struct Env {
     pub(super) types: HashMap<Name, TypeInfo>,
     pub(super) effects: HashMap<Name, EffectInfo>,
     pub(super) flows: Vec<FlowInfo>,
+    pub(super) traits: HashMap<Name, TraitInfo>,
+    pub(super) instances: HashMap<InstanceKey, InstanceInfo>,
     pub(super) handlers: Vec<HandlerInfo>,
     pub(super) own: Names,
     modules: BTreeMap<Name, Names>,
@@ -138,6 +146,8 @@ impl Env {
             types: HashMap::new(),
             effects: HashMap::new(),
             flows: Vec::new(),
+            traits: HashMap::new(),
+            instances: HashMap::new(),
             handlers: Vec::new(),
             own: Names::default(),
             modules: BTreeMap::new(),
@@ -182,6 +192,7 @@ impl Env {
                 || names.ctors.contains_key(name)
                 || names.effects.contains_key(name)
                 || names.handlers.contains_key(name)
+                || names.traits.contains_key(name)
         })
     }
 
@@ -194,6 +205,7 @@ impl Env {
                 .chain(n.ctors.keys())
                 .chain(n.effects.keys())
                 .chain(n.handlers.keys())
+                .chain(n.traits.keys())
                 .map(String::as_str)
                 .collect()
         })
@@ -224,14 +236,27 @@ impl Env {
                 names.effects.insert(export.name.to_string(), full);
             }
         }
+        let mut by_name: HashMap<&str, FlowId> = HashMap::new();
         for export in &interface.flows {
             let id = self.flows.len();
+            by_name.insert(&export.name, id);
+            let vars = store.import_vars(&export.scheme.vars);
+            let constraints = export
+                .constraints
+                .iter()
+                .map(|(of, args)| Constraint {
+                    of: of.clone(),
+                    args: args.iter().map(|t| store.import_tree(t, &vars)).collect(),
+                })
+                .collect();
             self.flows.push(FlowInfo {
                 module: Some(module.clone()),
                 name: export.name.clone(),
                 arity: export.arity,
-                ty: store.import(&export.scheme),
+                ty: store.import_tree(&export.scheme.body, &vars),
                 config: export.config,
+                constraints,
+                method: None,
                 span: None,
             });
             self.imported_evidence.insert(id, export.evidence);
@@ -239,6 +264,7 @@ impl Env {
                 names.values.insert(export.name.to_string(), id);
             }
         }
+        self.load_traits(module, interface, &by_name, store, &mut names);
         for export in &interface.handlers {
             let vars = store.import_vars(&export.vars);
             let info = HandlerInfo {
@@ -262,6 +288,60 @@ impl Env {
             self.handlers.push(info);
         }
         names
+    }
+
+    fn load_traits(
+        &mut self,
+        module: &Name,
+        interface: &Interface,
+        by_name: &HashMap<&str, FlowId>,
+        store: &mut Store,
+        names: &mut Names,
+    ) {
+        let constraints = |store: &mut Store, vars: &[Ty], all: &[(Name, Vec<crate::types::Tree>)]| {
+            all.iter()
+                .map(|(of, args)| Constraint {
+                    of: of.clone(),
+                    args: args.iter().map(|t| store.import_tree(t, vars)).collect(),
+                })
+                .collect::<Vec<_>>()
+        };
+        for export in &interface.traits {
+            let full: Name = format!("{module}.{}", export.name).into();
+            let vars = store.import_vars(&export.vars);
+            let mut members = Vec::new();
+            for member in &export.members {
+                let Some(flow) = by_name.get(&**member).copied() else { continue };
+                self.flows[flow].method = Some((full.clone(), members.len()));
+                let default = by_name.get(traits::default_name(&full, member).as_str()).copied();
+                members.push(MemberInfo { name: member.clone(), flow, default });
+            }
+            let supers = constraints(store, &vars, &export.supers);
+            let kinds = export.vars.iter().map(|(kind, _)| *kind).collect();
+            self.traits.insert(full.clone(), TraitInfo { params: vars, kinds, supers, members, span: None });
+            if export.visible {
+                names.traits.insert(export.name.to_string(), full);
+            }
+        }
+        for export in &interface.instances {
+            let vars = store.import_vars(&export.vars);
+            let key: InstanceKey = (export.of.clone(), export.head.clone());
+            let members = export
+                .members
+                .iter()
+                .filter_map(|m| by_name.get(traits::member_name(&key, m).as_str()).copied())
+                .collect();
+            let info = InstanceInfo {
+                module: Some(module.clone()),
+                args: export.args.iter().map(|t| store.import_tree(t, &vars)).collect(),
+                context: constraints(store, &vars, &export.context),
+                members,
+                structural: export.structural,
+                span: None,
+            };
+            traits::overload(store, &key);
+            self.instances.insert(key, info);
+        }
     }
 
     fn load_type(&mut self, module: &Name, export: &TypeExport, store: &mut Store, names: &mut Names) {

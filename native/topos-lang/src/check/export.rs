@@ -35,6 +35,7 @@ impl Checker<'_> {
                 || own.types.contains_key(&name.name)
                 || own.effects.contains_key(&name.name)
                 || own.handlers.contains_key(&name.name)
+                || own.traits.contains_key(&name.name)
                 || self.unsupported_names.contains(&name.name);
             if !known && !name.name.is_empty() {
                 let all =
@@ -94,6 +95,7 @@ impl Checker<'_> {
         self.export_effects(&mut interface);
         self.export_flows(&mut interface);
         self.export_handlers(&mut interface);
+        self.export_traits(&mut interface);
         interface
     }
 
@@ -140,17 +142,24 @@ impl Checker<'_> {
             if name.starts_with(super::handler::PREFIX) {
                 continue;
             }
-            let Some(scheme) = self.store.export(info.ty) else {
+            let mut tys = vec![info.ty];
+            tys.extend(info.constraints.iter().flat_map(|c| c.args.iter().copied()));
+            let Some((vars, trees)) = self.store.export_all(&tys, &[]) else {
                 self.too_large(&name, info.span);
                 continue;
             };
+            let mut trees = trees.into_iter();
+            let Some(body) = trees.next() else { continue };
+            let scheme = crate::types::Scheme { vars, body };
+            let constraints = Self::constraint_exports(&info.constraints, &mut trees);
             interface.flows.push(FlowExport {
                 name: info.name,
                 scheme,
                 arity: info.arity,
+                constraints,
                 evidence: self.evidence.get(&id).copied().unwrap_or(false),
                 config: info.config,
-                visible: self.is_visible(&name),
+                visible: self.is_visible(&name) && !super::traits::is_generated(&name),
             });
         }
     }

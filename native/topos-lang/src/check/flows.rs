@@ -7,6 +7,7 @@ use super::env::FlowInfo;
 use super::graph;
 use super::handler::{HandlerBody, PREFIX};
 use super::interface::default_flow;
+use super::traits::Constraint;
 use super::tree::{Arm, Expr, ExprKind, FlowId, Pattern, PatternKind};
 use super::{AmbientOf, Checker, VarMode, Want, Why};
 use crate::codes;
@@ -31,18 +32,18 @@ pub(super) enum BodyKind {
 }
 
 /// What is written about one flow.
-struct Group<'a> {
-    id: FlowId,
-    name: &'a ast::Ident,
-    source: Source<'a>,
+pub(super) struct Group<'a> {
+    pub(super) id: FlowId,
+    pub(super) name: &'a ast::Ident,
+    pub(super) source: Source<'a>,
     /// Whether its signature says everything, so that its callers need not wait for its body.
-    signed: bool,
+    pub(super) signed: bool,
     /// Type variables of the signature.
-    vars: HashMap<String, Ty>,
-    signature_span: Option<Span>,
+    pub(super) vars: HashMap<String, Ty>,
+    pub(super) signature_span: Option<Span>,
 }
 
-enum Source<'a> {
+pub(super) enum Source<'a> {
     Clauses(Vec<&'a ast::FlowDecl>),
     Config(&'a ast::Expr),
     Default(&'a ast::Expr),
@@ -55,6 +56,7 @@ impl<'a> Checker<'a> {
     pub(super) fn flows(&mut self, module: &'a ast::Module) -> Vec<Body> {
         let mut bodies = Vec::new();
         let mut groups = self.groups(module, &mut bodies);
+        groups.append(&mut self.trait_groups);
         let mut done: Vec<Body> = Vec::new();
         for component in components(&groups, &self.env.own.values) {
             done.extend(self.component(&mut groups, &component));
@@ -64,11 +66,11 @@ impl<'a> Checker<'a> {
         }
         bodies.extend(done);
         bodies.sort_by_key(|b| b.span);
-        self.compare();
+        self.superclass_dictionaries();
         bodies
     }
 
-    fn add_flow(&mut self, name: &ast::Ident, info: FlowInfo, private: bool) -> Option<FlowId> {
+    pub(super) fn add_flow(&mut self, name: &ast::Ident, info: FlowInfo, private: bool) -> Option<FlowId> {
         if let Some(first) = self.env.own.values.get(&name.name) {
             let span = self.env.flows[*first].span;
             self.defined_twice("flow", name, span);
@@ -118,6 +120,8 @@ impl<'a> Checker<'a> {
                         arity: 0,
                         ty,
                         config: true,
+                        constraints: Vec::new(),
+                        method: None,
                         span: Some(config.name.span),
                     };
                     let Some(id) = self.add_flow(&config.name, info, decl.private.is_some()) else { continue };
@@ -167,6 +171,8 @@ impl<'a> Checker<'a> {
                 arity: 0,
                 ty: info.ty,
                 config: true,
+                constraints: Vec::new(),
+                method: None,
                 span: Some(field.name.span),
             });
             self.env.own.values.insert(name, id);
@@ -191,6 +197,9 @@ impl<'a> Checker<'a> {
     }
 
     fn extern_flow(&mut self, flow: &'a ast::ExternFlowDecl, decl: &ast::Decl) -> Option<Body> {
+        if let Some(constraint) = flow.signature.context.first() {
+            self.report(super::unsupported::constraint(constraint.span));
+        }
         let (ty, arity) = self.with_vars(VarMode::Generic, [], |c| {
             let parts = c.signature(&flow.signature);
             let params: Vec<Ty> = parts.domains.iter().map(|(_, ty, _)| *ty).collect();
@@ -198,8 +207,16 @@ impl<'a> Checker<'a> {
         });
         self.store.generalise(ty, 0);
         let span = flow.name.span;
-        let info =
-            FlowInfo { module: None, name: flow.name.name.as_str().into(), arity, ty, config: false, span: Some(span) };
+        let info = FlowInfo {
+            module: None,
+            name: flow.name.name.as_str().into(),
+            arity,
+            ty,
+            config: false,
+            constraints: Vec::new(),
+            method: None,
+            span: Some(span),
+        };
         let flow_id = self.add_flow(&flow.name, info, decl.private.is_some())?;
         let target = flow.target.value.split_once(':');
         let Some((module, function)) =
@@ -230,6 +247,7 @@ impl<'a> Checker<'a> {
         let mut signed = false;
         let mut signature_span = None;
         let error = self.store.error();
+        let mut constraints = Vec::new();
         let (ty, arity) = match (alone, &first.head) {
             (Some(signature), _) => {
                 signed = true;
@@ -242,6 +260,7 @@ impl<'a> Checker<'a> {
                 vars = scope;
                 let params: Vec<Ty> = parts.domains.iter().map(|(_, ty, _)| *ty).collect();
                 let count = params.len();
+                constraints = parts.constraints;
                 let ty = self.store.function(&params, parts.row, parts.result);
                 (ty, patterns.unwrap_or(count))
             }
@@ -251,7 +270,8 @@ impl<'a> Checker<'a> {
                 signature_span = first.signature.as_ref().map(|s| s.span);
                 let mode = if complete { VarMode::Generic } else { VarMode::Flexible };
                 self.level += 1;
-                let (ty, scope) = self.with_vars(mode, [], |c| {
+                let (ty, scope, written) = self.with_vars(mode, [], |c| {
+                    let mut written = Vec::new();
                     let types: Vec<Ty> = params
                         .iter()
                         .map(|p| match &p.ty {
@@ -262,7 +282,8 @@ impl<'a> Checker<'a> {
                     let (result, row) = match &first.signature {
                         Some(signature) => {
                             c.names_of(&signature.forall);
-                            let parts = c.signature(signature);
+                            let mut parts = c.signature(signature);
+                            written = std::mem::take(&mut parts.constraints);
                             if signature.domains.is_empty() {
                                 (parts.result, parts.row)
                             } else {
@@ -272,9 +293,22 @@ impl<'a> Checker<'a> {
                         }
                         None => (c.fresh(), c.fresh_row()),
                     };
-                    (c.store.function(&types, row, result), std::mem::take(&mut c.type_vars))
+                    (c.store.function(&types, row, result), std::mem::take(&mut c.type_vars), written)
                 });
                 self.level -= 1;
+                if complete {
+                    constraints = written;
+                } else if let (Some(constraint), Some(signature)) = (written.first(), &first.signature) {
+                    let shown = self.show_constraint(constraint);
+                    self.report(
+                        Diagnostic::new(
+                            codes::MISSING_CONSTRAINT,
+                            format!("`{shown}` stands in a signature that leaves something out"),
+                            signature.span,
+                        )
+                        .help("give each parameter its type, or leave the constraint to be inferred"),
+                    );
+                }
                 vars = scope;
                 (ty, params.len())
             }
@@ -286,6 +320,8 @@ impl<'a> Checker<'a> {
             arity,
             ty,
             config: false,
+            constraints,
+            method: None,
             span: Some(first.name.span),
         };
         let id = self.add_flow(&first.name, info, private)?;
@@ -312,6 +348,7 @@ impl<'a> Checker<'a> {
     /// Flows without signatures that call each other: inferred together, then generalised.
     fn component(&mut self, groups: &mut [Group<'a>], component: &[usize]) -> Vec<Body> {
         self.level += 1;
+        self.givens.clear();
         for index in component {
             let id = groups[*index].id;
             if let Source::Handler(handler, at) = groups[*index].source {
@@ -337,15 +374,21 @@ impl<'a> Checker<'a> {
             bodies.extend(self.body(group, ty, vars));
         }
         self.settle(0);
+        let types: Vec<Ty> = component.iter().map(|i| self.env.flows[groups[*i].id].ty).collect();
+        let config = component.iter().any(|i| self.env.flows[groups[*i].id].config);
+        let constraints = self.solve_inferred(&types, config);
         self.level -= 1;
         for index in component {
             let group = &groups[*index];
             let ty = self.env.flows[group.id].ty;
-            let undecided = self.store.generalise(ty, self.level);
-            self.undecided(&undecided, group.name.span);
+            self.store.generalise(ty, self.level);
+            for arg in constraints.iter().flat_map(|c| &c.args) {
+                self.store.generalise(*arg, self.level);
+            }
+            self.env.flows[group.id].constraints = constraints.clone();
             self.store.close_spine(ty);
             if let Source::Handler(_, at) = group.source {
-                self.close_handler(at, group.name.span);
+                self.close_handler(at);
             }
             self.rigid_names(group);
         }
@@ -410,12 +453,21 @@ impl<'a> Checker<'a> {
             let var = self.store.skolemise_with(*var, &mut memo, level);
             vars.insert(name.clone(), var);
         }
+        let constraints = self.env.flows[group.id].constraints.clone();
+        self.givens = constraints
+            .into_iter()
+            .map(|c| {
+                let args = c.args.iter().map(|t| self.store.skolemise_with(*t, &mut memo, level)).collect();
+                Constraint { of: c.of, args }
+            })
+            .collect();
         let body = self.body(group, ty, vars);
         self.settle(0);
+        self.solve_all();
+        self.givens.clear();
         self.level -= 1;
         // What the signature left open (arguments of effects, rule 4) is decided now.
-        let undecided = self.store.generalise(scheme, 0);
-        self.undecided(&undecided, group.name.span);
+        self.store.generalise(scheme, 0);
         if self.store.take_too_deep() {
             self.report(Diagnostic::new(codes::TYPE_TOO_LARGE, "a type here is nested too deeply", group.name.span));
         }
@@ -610,19 +662,6 @@ impl<'a> Checker<'a> {
             _ => {
                 let ty = self.store.tuple(types.to_vec());
                 Pattern { kind: PatternKind::Tuple(patterns), ty, span }
-            }
-        }
-    }
-
-    /// `==` on functions, now that the types are known.
-    fn compare(&mut self) {
-        for (ty, span) in std::mem::take(&mut self.comparisons) {
-            if self.store.contains_arrow(ty) {
-                let shown = self.store.show(ty);
-                self.report(
-                    Diagnostic::new(codes::COMPARES_FUNCTIONS, "functions cannot be compared", span)
-                        .primary(format!("both sides have the type `{shown}`")),
-                );
             }
         }
     }

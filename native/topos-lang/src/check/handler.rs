@@ -95,7 +95,16 @@ impl<'a> Checker<'a> {
         let id = self.env.flows.len();
         let ty = self.store.unit();
         let span = Some(handler.name.span);
-        let info = FlowInfo { module: None, name: name.as_str().into(), arity: 0, ty, config: true, span };
+        let info = FlowInfo {
+            module: None,
+            name: name.as_str().into(),
+            arity: 0,
+            ty,
+            config: true,
+            constraints: Vec::new(),
+            method: None,
+            span,
+        };
         self.env.flows.push(info);
         self.env.own.values.insert(name, id);
         Some((id, index))
@@ -126,7 +135,7 @@ impl<'a> Checker<'a> {
     }
 
     /// Quantifies what the clauses left open.
-    pub(super) fn close_handler(&mut self, index: usize, span: Span) {
+    pub(super) fn close_handler(&mut self, index: usize) {
         let info = self.env.handlers[index].clone();
         let mut types = info.params;
         types.extend(info.effect_args);
@@ -135,8 +144,7 @@ impl<'a> Checker<'a> {
             types.extend([body, answer]);
         }
         for ty in types {
-            let undecided = self.store.generalise(ty, self.level);
-            self.undecided(&undecided, span);
+            self.store.generalise(ty, self.level);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::block::Function;
 use super::env::Lookup;
+use super::traits::{COMBINER, COMPARABLE, NUM, ORDERABLE};
 use super::tree::{Builtin, Expr, ExprKind, FormatPart, Literal};
 use super::{unsupported, Checker, Want, Why};
 use crate::codes;
@@ -18,6 +19,10 @@ impl Checker<'_> {
             ast::ExprKind::Literal(literal) => {
                 let (literal, ty) = self.literal(literal);
                 self.subsume(ty, want, span);
+                if let Literal::Number(digits) = literal {
+                    let dict = self.want_number(ty, span);
+                    return Expr { kind: ExprKind::Number { digits, dict }, ty, span };
+                }
                 Expr { kind: ExprKind::Literal(literal), ty, span }
             }
             ast::ExprKind::Format(parts) => self.format(parts, want, span),
@@ -35,7 +40,7 @@ impl Checker<'_> {
             ast::ExprKind::Thunk(block) => self.lambda(&[], block, Function::Block, want, span),
             ast::ExprKind::MatchLambda(arms) => self.match_lambda(arms, want, span),
             ast::ExprKind::Field { record, field } => self.field(record, field, want, span),
-            ast::ExprKind::Index { .. } => self.not_supported(unsupported::index(span), want, span),
+            ast::ExprKind::Index { collection, index } => self.index(collection, index, want, span),
             ast::ExprKind::Binary { op, op_span, left, right } => self.binary(*op, *op_span, left, right, want, span),
             ast::ExprKind::Negate(operand) => self.negate(operand, want, span),
             ast::ExprKind::Match { scrutinees, arms } => self.match_(scrutinees, arms, want, span, tail),
@@ -116,12 +121,7 @@ impl Checker<'_> {
             }
         }
         match self.env.lookup_value(qualifier, &name.name) {
-            Lookup::Found(id) => {
-                let (ty, config) = (self.env.flows[id].ty, self.env.flows[id].config);
-                let ty = self.store.instantiate(ty, self.level);
-                let ty = self.opened(ty, span, &format!("`{}`", name.name));
-                Expr { kind: if config { ExprKind::Config(id) } else { ExprKind::Flow(id) }, ty, span }
-            }
+            Lookup::Found(id) => self.use_flow(id, span),
             Lookup::Unknown if qualifier.is_empty() && matches!(name.name.as_str(), "not" | "show") => {
                 let (b, param, result) = if name.name == "not" {
                     let ty = self.store.con(builtin::BOOL, Vec::new());
@@ -171,7 +171,10 @@ impl Checker<'_> {
                 ast::FormatPart::Text(text) => FormatPart::Text(text.clone()),
                 ast::FormatPart::Expr(e) => {
                     let ty = self.fresh();
-                    FormatPart::Expr(self.expr(e, &Want::plain(ty)))
+                    let value = self.expr(e, &Want::plain(ty));
+                    let (ty, span) = (value.ty, value.span);
+                    let dict = self.want_shown(ty, span);
+                    FormatPart::Expr(Expr { kind: ExprKind::Shown(Box::new(value), dict), ty, span })
                 }
             })
             .collect();
@@ -230,7 +233,8 @@ impl Checker<'_> {
         let ty = self.store.bounded(Bound::NUMBER, self.level);
         let operand = self.expr(operand, &Want::new(ty, Why::Plain));
         self.subsume(ty, want, span);
-        Expr { kind: ExprKind::Negate(Box::new(operand)), ty, span }
+        let dict = self.want(NUM, vec![ty], span, "`-`".to_owned());
+        Expr { kind: ExprKind::Negate(Box::new(operand), dict), ty, span }
     }
 
     fn binary(
@@ -243,27 +247,31 @@ impl Checker<'_> {
         span: Span,
     ) -> Expr {
         let bool_ty = self.store.con(builtin::BOOL, Vec::new());
+        let mut of = None;
         let (operand, result) = match op {
             BinaryOp::Pipe => return self.pipe(left, right, want, span),
             BinaryOp::Cons => return self.cons(left, right, want, span),
             BinaryOp::Or | BinaryOp::And => (bool_ty, bool_ty),
             BinaryOp::Equal | BinaryOp::NotEqual | BinaryOp::Identical | BinaryOp::NotIdentical => {
                 let ty = self.fresh();
-                self.comparisons.push((ty, span));
+                of = Some(COMPARABLE);
                 (ty, bool_ty)
             }
             BinaryOp::Less | BinaryOp::Greater | BinaryOp::LessEqual | BinaryOp::GreaterEqual => {
-                (self.store.bounded(Bound::ORDERED, self.level), bool_ty)
+                of = Some(ORDERABLE);
+                (self.fresh(), bool_ty)
             }
             BinaryOp::Append | BinaryOp::Combine => {
                 let ty = self.store.bounded(Bound::JOINED, self.level);
                 // What the context wants helps the operands: `[] ++ xs : [Config]`.
                 self.prefer(ty, want);
+                of = Some(COMBINER);
                 (ty, ty)
             }
             BinaryOp::Add | BinaryOp::Subtract | BinaryOp::Multiply | BinaryOp::Divide => {
                 let ty = self.store.bounded(Bound::NUMBER, self.level);
                 self.prefer(ty, want);
+                of = Some(NUM);
                 (ty, ty)
             }
             BinaryOp::Remainder => {
@@ -284,13 +292,16 @@ impl Checker<'_> {
         let left = self.expr(left, &Want::new(operand, left_why));
         let right = self.expr(right, &Want::new(operand, right_why));
         self.subsume(result, want, span);
-        Expr { kind: ExprKind::Binary { op, left: Box::new(left), right: Box::new(right) }, ty: result, span }
+        let dict = of.map(|of| {
+            self.want(of, vec![operand], if of == COMPARABLE { span } else { op_span }, format!("`{}`", op.symbol()))
+        });
+        Expr { kind: ExprKind::Binary { op, left: Box::new(left), right: Box::new(right), dict }, ty: result, span }
     }
 
     /// Takes over what is wanted if it fits; if not, the whole expression is reported later.
     fn prefer(&mut self, ty: Ty, want: &Want) {
         if let (Node::Var { bound, .. }, Node::Con(name, _)) = (self.store.node(ty), self.store.node(want.ty)) {
-            if bound.allows(name) {
+            if self.store.allows(*bound, name) {
                 let want = want.clone();
                 self.subsume(ty, &want, Span::default());
             }

@@ -28,6 +28,47 @@ pub struct Interface {
     pub flows: Vec<FlowExport>,
     /// Handlers.
     pub handlers: Vec<HandlerExport>,
+    /// Traits.
+    pub traits: Vec<TraitExport>,
+    /// Instances. They have no names: they count wherever the module is reached.
+    pub instances: Vec<InstanceExport>,
+}
+
+/// A trait with its arguments, the types that must have an instance.
+pub type ConstraintExport = (Name, Vec<Tree>);
+
+/// A trait.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TraitExport {
+    /// Its name without the module.
+    pub name: Name,
+    /// Whether importing modules may name it.
+    pub visible: bool,
+    /// Its parameters.
+    pub vars: Vars,
+    /// Its superclasses.
+    pub supers: Vec<ConstraintExport>,
+    /// The names of its members, which are flows.
+    pub members: Vec<Name>,
+}
+
+/// An instance.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InstanceExport {
+    /// The full name of the trait.
+    pub of: Name,
+    /// The full name of the constructor of its first type.
+    pub head: Name,
+    /// Variables of the trees.
+    pub vars: Vars,
+    /// The types.
+    pub args: Vec<Tree>,
+    /// What it needs.
+    pub context: Vec<ConstraintExport>,
+    /// The members of the trait, in its order.
+    pub members: Vec<Name>,
+    /// Whether it compares all parts, as the BEAM's operators do.
+    pub structural: bool,
 }
 
 impl Interface {
@@ -51,6 +92,18 @@ impl Interface {
             names.insert(&handler.effect);
             trees.extend(handler.effect_args.iter().chain(&handler.params).chain([&handler.row]));
         }
+        // An instance stands in the module of its trait or of its type: who knows both finds it.
+        for instance in &self.instances {
+            names.extend([&*instance.of, &*instance.head]);
+            trees.extend(&instance.args);
+        }
+        let supers = self.traits.iter().flat_map(|of| &of.supers);
+        let constraints = self.flows.iter().flat_map(|flow| &flow.constraints);
+        let contexts = self.instances.iter().flat_map(|instance| &instance.context);
+        for (of, args) in supers.chain(constraints).chain(contexts) {
+            names.insert(of);
+            trees.extend(args);
+        }
         while let Some(tree) = trees.pop() {
             match tree {
                 Tree::Generic(_) | Tree::Empty | Tree::Error => {}
@@ -59,6 +112,10 @@ impl Interface {
                     trees.extend(args);
                 }
                 Tree::Arrow(parts) => trees.extend(parts.iter()),
+                Tree::App(function, args) => {
+                    trees.push(function);
+                    trees.extend(args);
+                }
                 Tree::Tuple(parts) => trees.extend(parts),
                 Tree::Record(row) => trees.push(row),
                 // The label of a record's field has no dot and so no module.
@@ -155,6 +212,8 @@ pub struct FlowExport {
     pub scheme: Scheme,
     /// Its written arity.
     pub arity: usize,
+    /// Its constraints, over the variables of the scheme: it takes a dictionary for each before its parameters.
+    pub constraints: Vec<ConstraintExport>,
     /// Whether it takes evidence.
     pub evidence: bool,
     /// Whether it is a config: used without a call.

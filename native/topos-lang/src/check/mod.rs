@@ -31,6 +31,7 @@ mod suggest;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod traits;
 mod tree;
 mod unsupported;
 
@@ -42,8 +43,8 @@ use std::{
 
 pub use env::PRELUDE;
 pub use interface::{
-    default_flow, EffectExport, FlowExport, HandledByExport, HandlerExport, Imports, Interface, OperationExport,
-    RecordFieldInfo, TypeBody, TypeExport,
+    default_flow, ConstraintExport, EffectExport, FlowExport, HandledByExport, HandlerExport, Imports, InstanceExport,
+    Interface, OperationExport, RecordFieldInfo, TraitExport, TypeBody, TypeExport,
 };
 pub use modules::{order, show_cycle};
 pub use testing::is_test;
@@ -121,6 +122,7 @@ fn check_here(
 ) -> Result<(core::Module, Interface), Vec<Diagnostic>> {
     let name: Name = module.name.as_ref().map_or_else(|| options.default_name.to_owned(), ast::Path::dotted).into();
     let module = &*testing::as_flows(module);
+    let derived = traits::derived(module);
     let mut expanded = actor::expand(module);
     let mut checker = Checker::new(name.clone(), imports);
     checker.imports(module);
@@ -135,6 +137,7 @@ fn check_here(
         None => module,
     };
     checker.declarations(module);
+    checker.traits(module, &derived);
     let bodies = checker.flows(module);
     if let Some(roots) = options.root_effects {
         checker.main(roots, module.span);
@@ -248,7 +251,15 @@ struct Checker<'a> {
     var_mode: VarMode,
     fields: Vec<DeferredField>,
     rows: Vec<DeferredRow>,
-    comparisons: Vec<(Ty, Span)>,
+    /// Constraints that are not solved yet, the places of dictionaries, and what the flow under check is given.
+    wanted: Vec<traits::Wanted>,
+    dicts: Vec<traits::Dict>,
+    number_patterns: Vec<(Ty, Span)>,
+    trait_groups: Vec<flows::Group<'a>>,
+    givens: Vec<traits::Constraint>,
+    instance_builds: Vec<traits::InstanceBuild<'a>>,
+    /// The locals that hold the dictionaries of the flow that is being elaborated.
+    dict_locals: Vec<core::Local>,
     brought: Vec<Brought>,
     aliases: HashMap<Name, &'a ast::Decl>,
     aliases_open: Vec<Name>,
@@ -284,7 +295,13 @@ impl<'a> Checker<'a> {
             var_mode: VarMode::Declared,
             fields: Vec::new(),
             rows: Vec::new(),
-            comparisons: Vec::new(),
+            wanted: Vec::new(),
+            dicts: Vec::new(),
+            number_patterns: Vec::new(),
+            trait_groups: Vec::new(),
+            givens: Vec::new(),
+            instance_builds: Vec::new(),
+            dict_locals: Vec::new(),
             brought: Vec::new(),
             aliases: HashMap::new(),
             aliases_open: Vec::new(),

@@ -76,6 +76,9 @@ impl Checker<'_> {
             ast::PatternKind::Literal(literal) => {
                 let (literal, ty) = self.literal(literal);
                 self.subsume(ty, want, span);
+                if matches!(literal, Literal::Number(_)) {
+                    self.number_patterns.push((ty, span));
+                }
                 PatternKind::Literal(literal)
             }
             ast::PatternKind::Tuple(parts) => {

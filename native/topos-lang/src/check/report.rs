@@ -7,7 +7,7 @@ use super::{suggest, AmbientOf, Checker, Want, Why};
 use crate::codes;
 use crate::diagnostic::{Code, Diagnostic, Span};
 use crate::syntax::ast;
-use crate::types::{short, Bound, Kind, Node, Printer, Ty, UnifyError};
+use crate::types::{short, Kind, Node, Printer, Ty, UnifyError};
 
 impl Checker<'_> {
     pub(super) fn twice(&mut self, what: &str, code: Code, name: &ast::Ident) {
@@ -93,6 +93,7 @@ impl Checker<'_> {
             }
             "constructor" => keys(&self.env, |n| &n.ctors),
             "effect" => keys(&self.env, |n| &n.effects),
+            "trait" => keys(&self.env, |n| &n.traits),
             "handler" => keys(&self.env, |n| &n.handlers),
             _ => {
                 let mut all = keys(&self.env, |n| &n.values);
@@ -180,7 +181,7 @@ impl Checker<'_> {
         });
         if let Some((name, kind)) = skolem {
             let message = match kind {
-                Kind::Type => format!("the type variable `{name}` stands for any type here"),
+                Kind::Type | Kind::Constructor(_) => format!("the type variable `{name}` stands for any type here"),
                 Kind::Effects => format!("the row variable `{name}` stands for any effects here"),
                 Kind::Fields => format!("the row variable `{name}` stands for any other fields here"),
             };
@@ -217,10 +218,6 @@ impl Checker<'_> {
             return Diagnostic::new(codes::OPERAND, "wrong operand", span);
         };
         let shown = format!("`{}`", self.store.show(ty));
-        if *bound == Bound::ORDERED {
-            return Diagnostic::new(codes::NO_ORDER, format!("values of the type {shown} cannot be ordered yet"), span)
-                .help("`<` compares Int, Float, Duration, Text and Bool; other types wait for traits");
-        }
         let other = match self.store.node(ty) {
             Node::Var { bound, .. } => bound.describe(),
             _ => shown,

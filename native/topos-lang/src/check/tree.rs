@@ -1,5 +1,6 @@
 //! The typed tree: what inference makes and elaboration turns into the core once every type is known.
 
+use super::traits::DictId;
 use crate::core::Local;
 use crate::diagnostic::Span;
 use crate::syntax::ast::BinaryOp;
@@ -19,6 +20,20 @@ pub(super) enum ExprKind {
     Literal(Literal),
     /// A flow as the head of a call or as a value.
     Flow(FlowId),
+    /// A flow with constraints, or a member of a trait, and its dictionaries.
+    Overloaded {
+        flow: FlowId,
+        dicts: Vec<DictId>,
+        /// Used without a call.
+        value: bool,
+    },
+    /// A value in an f-string, and the instance of `Show` of its type.
+    Shown(Box<Expr>, DictId),
+    /// A number literal of a type with an instance of `Num`.
+    Number {
+        digits: String,
+        dict: DictId,
+    },
     /// A config: its value.
     Config(FlowId),
     Constructor {
@@ -66,8 +81,10 @@ pub(super) enum ExprKind {
         op: BinaryOp,
         left: Box<Expr>,
         right: Box<Expr>,
+        /// Of the trait of the operator.
+        dict: Option<DictId>,
     },
-    Negate(Box<Expr>),
+    Negate(Box<Expr>, DictId),
     Format(Vec<FormatPart>),
     Perform {
         effect: Name,

@@ -25,8 +25,6 @@ macro_rules! unsupported {
 }
 
 unsupported! {
-    trait_ = NO_TRAIT, instance = NO_INSTANCE, protocol = NO_PROTOCOL, session = NO_SESSION,
-    impl_ = NO_IMPL, try_ = NO_TRY,
-    for_ = NO_FOR, return_ = NO_RETURN, loop_ = NO_LOOP,
-    constraint = NO_CONSTRAINT, deriving = NO_DERIVING, index = NO_INDEX, higher_kind = NO_HIGHER_KIND,
+    protocol = NO_PROTOCOL, session = NO_SESSION, impl_ = NO_IMPL, try_ = NO_TRY, for_ = NO_FOR, return_ = NO_RETURN,
+    loop_ = NO_LOOP, constraint = NO_CONSTRAINT, index = NO_INDEX,
 }

@@ -20,6 +20,7 @@ pub use print::{short, Printer, MAX_PRINTED_NODES};
 pub use scheme::{Scheme, Tree, Vars};
 pub use unify::UnifyError;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A name: of a type, a field, an effect, a variable.
@@ -44,9 +45,12 @@ pub enum Kind {
     Fields,
     /// The rest of a row of effects.
     Effects,
+    /// A type constructor that wants so many arguments: the `f` of `f a`.
+    Constructor(usize),
 }
 
-/// The built-in types that a variable may stand for: how `1`, `+`, `<` and `++` are overloaded without traits.
+/// The types that the operand of an operator, or a number literal, may have: so that one that fits never is reported at
+/// its place. Which instance it means is the work of the traits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Bound(u8);
 
@@ -57,20 +61,28 @@ impl Bound {
     const TEXT: u8 = 8;
     const BOOL: u8 = 16;
     const LIST: u8 = 32;
+    /// Types with an instance of `Num`.
+    const NUM: u8 = 64;
+    /// Types with an instance of `Combiner`.
+    const COMBINER: u8 = 128;
     /// Any type at all.
     pub const ANY: Self = Self(u8::MAX);
     /// What a number literal and `+` may be.
-    pub const NUMBER: Self = Self(Self::INT | Self::FLOAT | Self::DURATION);
-    /// What `<` compares.
-    pub const ORDERED: Self = Self(Self::INT | Self::FLOAT | Self::DURATION | Self::TEXT | Self::BOOL);
+    pub const NUMBER: Self = Self(Self::INT | Self::FLOAT | Self::DURATION | Self::NUM);
     /// What `++` joins.
-    pub const JOINED: Self = Self(Self::TEXT | Self::LIST);
+    pub const JOINED: Self = Self(Self::TEXT | Self::LIST | Self::COMBINER);
 
     /// Types that both allow; `None` if there are none.
     #[must_use]
     pub fn meet(self, other: Self) -> Option<Self> {
         let both = self.0 & other.0;
         (both != 0).then_some(Self(both))
+    }
+
+    /// What a type with an instance of `Num` (`numbers`) or of `Combiner` may stand for.
+    #[must_use]
+    pub fn instance(numbers: bool) -> Self {
+        Self(if numbers { Self::NUM } else { Self::COMBINER })
     }
 
     /// Whether it allows the type constructor of that full name.
@@ -214,6 +226,13 @@ pub enum Node {
         /// What it returns.
         result: Ty,
     },
+    /// A variable of kind [`Kind::Constructor`] with its arguments; it becomes a [`Node::Con`] when the variable does.
+    App {
+        /// The variable.
+        head: Ty,
+        /// As many as its kind says.
+        args: Vec<Ty>,
+    },
     /// A tuple of two or more.
     Tuple(Vec<Ty>),
     /// An anonymous record with its row of fields.
@@ -242,6 +261,10 @@ pub struct Store {
     empty: Ty,
     error: Ty,
     too_deep: bool,
+    /// Applications of variables, to be looked at again when one is bound.
+    apps: Vec<Ty>,
+    /// Types that an operator takes because they have an instance.
+    overloads: HashMap<Name, u8>,
 }
 
 impl Default for Store {
@@ -260,6 +283,8 @@ impl Store {
             empty: Ty(0),
             error: Ty(1),
             too_deep: false,
+            apps: Vec::new(),
+            overloads: HashMap::new(),
         }
     }
 
@@ -327,6 +352,48 @@ impl Store {
     /// A named type.
     pub fn con(&mut self, name: impl Into<Name>, args: Vec<Ty>) -> Ty {
         self.add(Node::Con(name.into(), args))
+    }
+
+    /// `f a`, or the named type if the head is one already.
+    pub fn app(&mut self, head: Ty, args: Vec<Ty>) -> Ty {
+        if let Node::Con(name, first) = self.node(head) {
+            let (name, mut all) = (name.clone(), first.clone());
+            all.extend(args);
+            return self.con(name, all);
+        }
+        if self.is_error(head) {
+            return self.error;
+        }
+        let ty = self.add(Node::App { head, args });
+        self.apps.push(ty);
+        ty
+    }
+
+    /// Applications whose variable has been bound become named types.
+    pub(super) fn settle_apps(&mut self) {
+        let apps = std::mem::take(&mut self.apps);
+        for app in apps {
+            let Node::App { head, args } = self.nodes[app.0 as usize].clone() else { continue };
+            match self.node(head) {
+                Node::Con(name, first) => {
+                    let (name, mut all) = (name.clone(), first.clone());
+                    all.extend(args);
+                    self.nodes[app.0 as usize] = Node::Con(name, all);
+                }
+                Node::Error => self.nodes[app.0 as usize] = Node::Error,
+                _ => self.apps.push(app),
+            }
+        }
+    }
+
+    /// Lets an operator take a type that has an instance of its trait.
+    pub fn overload(&mut self, constructor: Name, bound: Bound) {
+        *self.overloads.entry(constructor).or_insert(0) |= bound.0;
+    }
+
+    /// Whether a variable with that bound may become that type.
+    pub fn allows(&self, bound: Bound, constructor: &str) -> bool {
+        bound.allows(constructor) || self.overloads.get(constructor).is_some_and(|bits| bits & bound.0 != 0)
     }
 
     /// `()`.
@@ -412,6 +479,10 @@ impl Store {
             Node::Con(_, args) | Node::Tuple(args) => out.extend(args),
             Node::Arrow { param, row, result } => out.extend([*param, *row, *result]),
             Node::Record(row) => out.push(*row),
+            Node::App { head, args } => {
+                out.push(*head);
+                out.extend(args);
+            }
             Node::Extend { args, tail, .. } => {
                 out.extend(args);
                 out.push(*tail);

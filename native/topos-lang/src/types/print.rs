@@ -56,6 +56,7 @@ impl<'a> Printer<'a> {
                     Kind::Type => &["a", "b", "c", "d", "f", "g", "h", "k", "l", "m", "n", "p", "q"],
                     Kind::Fields => &["r", "s", "t"],
                     Kind::Effects => &["e"],
+                    Kind::Constructor(_) => &["f", "g", "m", "t"],
                 };
                 (0..)
                     .flat_map(|round| {
@@ -102,6 +103,20 @@ impl<'a> Printer<'a> {
                 // The module is left out: within one message it would only hide what differs. `check` adds it where two
                 // types of the same short name meet.
                 out.push_str(short(name));
+                for arg in args {
+                    out.push(' ');
+                    self.print(*arg, Place::Argument, out, depth + 1);
+                }
+                if parens {
+                    out.push(')');
+                }
+            }
+            Node::App { head, args } => {
+                let parens = place == Place::Argument;
+                if parens {
+                    out.push('(');
+                }
+                self.print(*head, Place::Argument, out, depth + 1);
                 for arg in args {
                     out.push(' ');
                     self.print(*arg, Place::Argument, out, depth + 1);

@@ -15,6 +15,8 @@ pub enum Tree {
     Con(Name, Vec<Tree>),
     /// Parameter, row, result.
     Arrow(Box<[Tree; 3]>),
+    /// A variable with its arguments.
+    App(Box<Tree>, Vec<Tree>),
     /// A tuple.
     Tuple(Vec<Tree>),
     /// A record with its row.
@@ -48,29 +50,20 @@ const MAX_INSTANCE: usize = 5_000;
 impl Store {
     /// Quantifies the variables of `ty` that are deeper than `level`.
     ///
-    /// A variable of an overloaded literal or operator is not quantified but becomes its default (there are no traits to
-    /// carry it); `undecided` lists those that have none.
-    pub fn generalise(&mut self, ty: Ty, level: u32) -> Vec<Ty> {
+    /// What a constraint waits for must have been made a constraint of the flow, or kept from being deep, before.
+    pub fn generalise(&mut self, ty: Ty, level: u32) {
         let mut deep = Vec::new();
         self.walk(ty, |at, node| {
             if matches!(node, Node::Var { level: l, .. } if *l > level && *l != GENERIC) {
                 deep.push(at);
             }
         });
-        let mut undecided = Vec::new();
         for at in deep {
             if let Node::Var { level, bound, .. } = &mut self.nodes[at.0 as usize] {
-                if *bound == Bound::ANY {
-                    *level = GENERIC;
-                } else if let Some(default) = bound.default() {
-                    let con = self.con(default, Vec::new());
-                    self.nodes[at.0 as usize] = Node::Link(con);
-                } else {
-                    undecided.push(at);
-                }
+                *level = GENERIC;
+                *bound = Bound::ANY;
             }
         }
-        undecided
     }
 
     /// Closes the quantified effect rows of a function's results that nothing else mentions: `a -> b / {IO | e}` becomes
@@ -168,6 +161,16 @@ impl Store {
                 Some(args) => self.add(Node::Con(name, args)),
                 None => ty,
             },
+            Node::App { head, mut args } => {
+                args.insert(0, head);
+                match self.copy_all(&args, memo, fresh, depth) {
+                    Some(mut parts) => {
+                        let head = parts.remove(0);
+                        self.app(head, parts)
+                    }
+                    None => ty,
+                }
+            }
             Node::Tuple(parts) => match self.copy_all(&parts, memo, fresh, depth) {
                 Some(parts) => self.add(Node::Tuple(parts)),
                 None => ty,
@@ -254,6 +257,10 @@ impl Store {
                 vars.len() - 1
             })),
             Node::Con(name, args) => Tree::Con(name.clone(), all(args, budget)?),
+            Node::App { head, args } => {
+                let head = all(&[*head], budget)?.pop()?;
+                Tree::App(Box::new(head), all(args, budget)?)
+            }
             Node::Tuple(parts) => Tree::Tuple(all(parts, budget)?),
             Node::Arrow { param, row, result } => {
                 Tree::Arrow(Box::new(all(&[*param, *row, *result], budget)?.try_into().ok()?))
@@ -287,6 +294,11 @@ impl Store {
             Tree::Con(name, args) => {
                 let args = args.iter().map(|t| self.import_tree(t, vars)).collect();
                 self.con(name.clone(), args)
+            }
+            Tree::App(head, args) => {
+                let head = self.import_tree(head, vars);
+                let args = args.iter().map(|t| self.import_tree(t, vars)).collect();
+                self.app(head, args)
             }
             Tree::Tuple(parts) => {
                 let parts = parts.iter().map(|t| self.import_tree(t, vars)).collect();

@@ -51,6 +51,20 @@ impl Store {
             (Node::Con(n, xs), Node::Con(m, ys)) if n == m && xs.len() == ys.len() => {
                 self.unify_all(&xs, &ys, depth)?;
             }
+            (Node::App { head, args }, Node::App { head: other, args: others }) if args.len() == others.len() => {
+                self.unify_at(head, other, depth + 1)?;
+                self.unify_all(&args, &others, depth)?;
+                // Their heads may have become named types.
+                return Ok(());
+            }
+            (Node::App { head, args }, Node::Con(name, all)) | (Node::Con(name, all), Node::App { head, args })
+                if all.len() >= args.len() =>
+            {
+                let rest = all[all.len() - args.len()..].to_vec();
+                let partial = self.con(name, all[..all.len() - args.len()].to_vec());
+                self.unify_at(head, partial, depth + 1).map_err(|_| UnifyError::Mismatch(a, b))?;
+                return self.unify_all(&args, &rest, depth);
+            }
             (Node::Tuple(xs), Node::Tuple(ys)) if xs.len() == ys.len() => self.unify_all(&xs, &ys, depth)?,
             (Node::Arrow { param: p, row: r, result: t }, Node::Arrow { param: q, row: s, result: u }) => {
                 self.unify_at(p, q, depth + 1)?;
@@ -120,24 +134,34 @@ impl Store {
                     Node::Var { level: level.min(*other_level), kind, bound: both, name: other_name.clone().or(name) };
                 self.nodes[to.0 as usize] = joined;
             }
-            Node::Con(constructor, _) if !bound.allows(constructor) => return Err(UnifyError::Bound(var, to)),
-            Node::Arrow { .. } | Node::Tuple(_) | Node::Record(_) | Node::Skolem { .. }
-                if bound != super::Bound::ANY =>
-            {
+            Node::Con(constructor, _) if !self.allows(bound, constructor) => return Err(UnifyError::Bound(var, to)),
+            Node::Arrow { .. } | Node::Tuple(_) | Node::Record(_) if bound != super::Bound::ANY => {
                 return Err(UnifyError::Bound(var, to));
             }
             // What is unified with something wrong is wrong itself, so that it is not reported again.
             Node::Error => {}
             node => {
                 let is_row = matches!(node, Node::Empty | Node::Extend { .. })
-                    || matches!(node, Node::Skolem { kind, .. } if *kind != Kind::Type);
-                if is_row == (kind == Kind::Type) {
+                    || matches!(node, Node::Skolem { kind: Kind::Fields | Kind::Effects, .. });
+                let wants_row = matches!(kind, Kind::Fields | Kind::Effects);
+                let skolem_kind = match node {
+                    Node::Skolem { kind, .. } => Some(*kind),
+                    _ => None,
+                };
+                let constructor = matches!(kind, Kind::Constructor(_));
+                if is_row != wants_row
+                    || (constructor && !matches!(node, Node::Con(..) | Node::Skolem { .. }))
+                    || (!wants_row && skolem_kind.is_some_and(|k| k != kind))
+                {
                     return Err(UnifyError::Mismatch(var, to));
                 }
                 self.adjust(var, level, to)?;
             }
         }
         self.nodes[var.0 as usize] = Node::Link(to);
+        if matches!(kind, Kind::Constructor(_)) {
+            self.settle_apps();
+        }
         Ok(())
     }
 

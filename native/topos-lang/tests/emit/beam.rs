@@ -22,6 +22,16 @@ impl Drop for Scratch {
 /// Compiles the module without a warning, checks that its text means the same as its forms, evaluates each Erlang
 /// expression and answers what came of it, `~tp` or `class: reason`.
 pub(crate) fn evaluate(module: &Module, source: &str, expressions: &[&str]) -> Vec<String> {
+    evaluate_with(&[], module, source, expressions)
+}
+
+/// As [`evaluate`], with modules that the module calls and their sources.
+pub(crate) fn evaluate_with(
+    imports: &[(Module, &str)],
+    module: &Module,
+    source: &str,
+    expressions: &[&str],
+) -> Vec<String> {
     let emitted = emit(module, source).unwrap();
     let number = RUNS.fetch_add(1, Ordering::Relaxed);
     let scratch = Scratch(Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("emit-{}-{number}", std::process::id())));
@@ -29,6 +39,10 @@ pub(crate) fn evaluate(module: &Module, source: &str, expressions: &[&str]) -> V
     std::fs::create_dir_all(dir).unwrap();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     std::fs::write(dir.join("forms.etf"), emitted.to_etf()).unwrap();
+    for (number, (import, source)) in imports.iter().enumerate() {
+        let forms = emit(import, source).unwrap();
+        std::fs::write(dir.join(format!("import-{number:03}.etf")), forms.to_etf()).unwrap();
+    }
     std::fs::write(dir.join("text.erl"), emitted.to_erlang()).unwrap();
     std::fs::write(dir.join("expressions"), expressions.join("\n")).unwrap();
     std::fs::write(dir.join("run.escript"), include_str!("run.escript")).unwrap();

@@ -1,9 +1,13 @@
 //! The back end: emitted Erlang read by people (snapshots) and run by a BEAM.
 
 // A helper that fails is a test that fails.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod beam;
 mod build;
+mod docs;
 mod golden;
+mod programs;
 mod run;
+mod soundness;
+mod traits;

@@ -8,14 +8,9 @@ main([Dir, Root]) ->
     Sources = [filename:join([Root, "erlang", F]) || F <- sources()],
     lists:foreach(fun load/1, Sources),
     {ok, Bytes} = file:read_file(filename:join(Dir, "forms.etf")),
-    Module =
-        case topos_compile:forms_to_beam(Bytes) of
-            {ok, M, Beam} ->
-                {module, M} = code:load_binary(M, atom_to_list(M) ++ ".beam", Beam),
-                M;
-            {error, Mistakes} ->
-                stop("the forms do not compile: ~tp~n", [Mistakes])
-        end,
+    %% What the module calls comes first.
+    [load_forms(File) || File <- lists:sort(filelib:wildcard(filename:join(Dir, "import-*.etf")))],
+    Module = load_forms(filename:join(Dir, "forms.etf")),
     same_as_text(Dir, binary_to_term(Bytes)),
     {ok, Lines} = file:read_file(filename:join(Dir, "expressions")),
     [io:put_chars([evaluate(Line), 16#1E]) || Line <- binary:split(Lines, <<"\n">>, [global]), Line =/= <<>>],
@@ -26,7 +21,17 @@ sources() ->
     ["base/topos_error.erl", "compile/topos_compile.erl", "effect/topos_handler.erl",
      "effect/topos_owner.erl", "effect/topos_scope.erl", "effect/topos_actor.erl", "effect/topos_supervisor.erl", "effect/topos_rt.erl",
      "effect/topos_effect.erl", "effect/topos_effect_io.erl", "effect/topos_effect_process.erl",
-     "effect/topos_effect_time.erl", "effect/topos_effect_random.erl"].
+     "effect/topos_effect_time.erl", "effect/topos_effect_random.erl", "effect/topos_text.erl"].
+
+load_forms(File) ->
+    {ok, Bytes} = file:read_file(File),
+    case topos_compile:forms_to_beam(Bytes) of
+        {ok, M, Beam} ->
+            {module, M} = code:load_binary(M, atom_to_list(M) ++ ".beam", Beam),
+            M;
+        {error, Mistakes} ->
+            stop("the forms do not compile: ~tp~n", [Mistakes])
+    end.
 
 load(Source) ->
     case compile:file(Source, [binary, return_errors]) of

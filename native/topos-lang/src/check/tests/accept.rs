@@ -59,7 +59,7 @@ fn records_are_structural_rows() {
     infers("flow f r = r.a + 1", "f : {a: Int | r} -> Int");
     infers("flow f r = {r with a = 1}", "f : {a: Int | r} -> {a: Int | r}");
     infers("flow f = { a = 1, b = \"x\" }\nflow g = f().b", "f : () -> {a: Int, b: Text}\ng : () -> Text");
-    infers("flow f {a, b} = a + b", "f : {a: Int, b: Int | r} -> Int");
+    infers("flow f {a, b} = a + b", "f : {a: a, b: a | r} -> a");
 }
 
 #[test]
