@@ -130,8 +130,12 @@ impl<'a> Checker<'a> {
     }
 
     pub(super) fn defined_twice(&mut self, what: &str, name: &ast::Ident, first: Option<Span>) {
-        let diagnostic =
-            Diagnostic::new(codes::DEFINED_TWICE, format!("the {what} `{}` is defined twice", name.name), name.span);
+        // A test is a flow of a name that no program can write: `test title`.
+        let shown = match name.name.split_once(' ') {
+            Some((what, title)) if super::is_test(&name.name) => format!("{what} `{title}`"),
+            _ => format!("{what} `{}`", name.name),
+        };
+        let diagnostic = Diagnostic::new(codes::DEFINED_TWICE, format!("the {shown} is defined twice"), name.span);
         self.report(match first {
             Some(first) => diagnostic.label(first, "first defined here"),
             None => diagnostic,

@@ -95,9 +95,19 @@ impl Checker<'_> {
             );
         }
         let types: Vec<_> = params.iter().map(|_| self.fresh()).collect();
+        // Not checked against `()`, which would drop a Bool that was meant to fail the property.
         let unit = self.store.unit();
-        let ty = self.store.function(&types, self.ambient, unit);
+        let result = self.fresh();
+        let ty = self.store.function(&types, self.ambient, result);
         let body = self.lambda(params, body, Function::Block, &Want::plain(ty), span);
+        if self.store.unify(result, unit).is_err() {
+            let shown = self.store.show(result);
+            self.report(
+                Diagnostic::new(codes::BAD_TEST, "the block of a `forall` ends in `()`", span)
+                    .primary(format!("ends in a value of the type `{shown}`"))
+                    .help("write `assert(..)` around what must be true"),
+            );
+        }
         self.subsume(unit, want, span);
         Expr { kind: ExprKind::Forall(Box::new(body)), ty: unit, span }
     }

@@ -14,7 +14,7 @@ pub(crate) fn compile(source: &str, imports: &mut Imports) -> Result<Module, Vec
     if !parse.diagnostics.is_empty() {
         return Err(parse.diagnostics);
     }
-    let options = Options { file: "test.topos", default_name: "Test", root_effects: None };
+    let options = Options { file: "test.topos", default_name: "Test", root_effects: None, test_effects: &[] };
     let (module, interface) = check_module(&parse.module, imports, &options)?;
     imports.insert(interface.module.as_str().into(), interface.into());
     Ok(module)
