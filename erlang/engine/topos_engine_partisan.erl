@@ -173,7 +173,8 @@ inbound(Pid, Node) -> gen_server:cast(?MODULE, {inbound, Pid, Node}).
 
 %% internal
 
--spec link_of(node(), topos_engine:channel()) -> {ok, {non_neg_integer(), tuple()}} | {error, not_connected | no_such_channel}.
+-spec link_of(node(), topos_engine:channel()) ->
+    {ok, {non_neg_integer(), tuple(), atomics:atomics_ref()}} | {error, not_connected | no_such_channel}.
 link_of(Node, Channel) ->
     case topos_engine_table:link(?TAB, Node, Channel) of
         {error, not_connected} when Channel =/= data -> topos_engine_table:link(?TAB, Node, data);

@@ -143,7 +143,7 @@ local({Kind, Name} = Destination, Message) ->
 -spec encode(term()) -> {pos_integer(), iodata()}.
 encode(Message) when is_binary(Message) ->
     Size = byte_size(Message),
-    {6 + Size, [<<131, 109, Size:32>> | Message]};
+    {6 + Size, [<<131, 109, Size:32>>, Message]};
 encode(Message) ->
     Encoded = term_to_iovec(Message),
     {iolist_size(Encoded), Encoded}.

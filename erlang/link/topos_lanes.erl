@@ -204,7 +204,7 @@ direct({Node, Incarnation}, #{kind := ?TOPOS_FRAME_BATCH, payload := Payload}) -
 direct({Node, _}, #{kind := ?TOPOS_FRAME_ACK, payload := Payload}) ->
     case not ets:member(topos_lane_receivers, retiring) andalso topos_frame:decode_ack(Payload) of
         {ok, {{Channel, Index}, Stream, Cumulative, Flags, Failures}} ->
-            _ = [Pid ! {topos_ack, Stream, Cumulative, Flags, Failures} || Pid <- senders_of(Node, Channel, Index, #state{})],
+            _ = [Pid ! {topos_ack, Stream, Cumulative, Flags, Failures} || Pid <- senders_of(Node, Channel, Index, #{})],
             ok;
         _ ->
             no
@@ -287,7 +287,7 @@ on_frame(From, #{kind := ?TOPOS_FRAME_BATCH, payload := Payload}, #state{gate = 
 on_frame({Node, _}, #{kind := ?TOPOS_FRAME_ACK, payload := Payload}, State) ->
     case topos_frame:decode_ack(Payload) of
         {ok, {{Channel, Index}, Stream, Cumulative, Flags, Failures}} ->
-            _ = [Pid ! {topos_ack, Stream, Cumulative, Flags, Failures} || Pid <- senders_of(Node, Channel, Index, State)],
+            _ = [Pid ! {topos_ack, Stream, Cumulative, Flags, Failures} || Pid <- senders_of(Node, Channel, Index, State#state.retiring)],
             State;
         {error, malformed} ->
             malformed(State)
@@ -305,8 +305,8 @@ on_batch({Node, Incarnation}, Payload, State) ->
     end.
 
 %% A lane that is being finished and the one that takes its place tell by the stream which of them is meant.
--spec senders_of(node(), binary(), non_neg_integer(), state()) -> [pid()].
-senders_of(Node, Channel, Index, #state{retiring = Retiring}) ->
+-spec senders_of(node(), binary(), non_neg_integer(), #{reference() => _}) -> [pid()].
+senders_of(Node, Channel, Index, Retiring) ->
     try binary_to_existing_atom(Channel) of
         Known ->
             Aside = case map_size(Retiring) of

@@ -7,6 +7,8 @@
 -module(topos_test_runner).
 
 -export([main/0, run/2]).
+%% Bodies of processes.
+-export([start/2, in_own_process/3]).
 -export_type([test/0, settings/0]).
 
 -type test() :: {module(), Flow :: atom(), Title :: binary(), Place :: binary()}.
@@ -19,7 +21,7 @@ main() ->
     ok = io:setopts(user, [{encoding, unicode}]),
     Settings = #{seed => list_to_integer(Seed), runs => list_to_integer(Runs), timeout => list_to_integer(Timeout),
                  color => Color =:= "color"},
-    _ = spawn(fun() -> start(File, Settings) end),
+    _ = spawn(?MODULE, start, [File, Settings]),
     ok.
 
 %% @doc Runs the tests one after the other. Answers how many failed.
@@ -35,6 +37,7 @@ run(Tests, #{seed := Seed} = Settings) ->
 
 %% internal
 
+%% @private
 -spec start(file:filename(), settings()) -> no_return().
 start(File, Settings) ->
     Status =
@@ -60,10 +63,7 @@ test(Line) ->
 
 -spec run_one(test(), settings()) -> passed | failed.
 run_one({Module, Flow, Title, Place}, #{seed := Seed, runs := Runs, timeout := Timeout} = Settings) ->
-    {Pid, Monitor} = spawn_monitor(fun() ->
-        ok = topos_test:settings(Seed, Runs),
-        exit({done, call(Module, Flow)})
-    end),
+    {Pid, Monitor} = spawn_monitor(?MODULE, in_own_process, [{Module, Flow}, Seed, Runs]),
     Outcome =
         receive
             {'DOWN', Monitor, process, Pid, {done, Done}} ->
@@ -77,6 +77,12 @@ run_one({Module, Flow, Title, Place}, #{seed := Seed, runs := Runs, timeout := T
             end
         end,
     tell(Outcome, Module, Title, Place, Settings).
+
+%% @private
+-spec in_own_process({module(), atom()}, integer(), pos_integer()) -> no_return().
+in_own_process({Module, Flow}, Seed, Runs) ->
+    ok = topos_test:settings(Seed, Runs),
+    exit({done, call(Module, Flow)}).
 
 -spec call(module(), atom()) -> passed | topos_test:failure().
 call(Module, Flow) ->

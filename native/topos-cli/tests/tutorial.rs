@@ -1,6 +1,6 @@
 //! The tutorial is what it says: its listings are written, its commands run, and their output compared.
 
-#![allow(clippy::print_stderr, clippy::unwrap_used, reason = "helpers of tests are tests")]
+#![allow(clippy::panic, clippy::print_stderr, clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod common;
 

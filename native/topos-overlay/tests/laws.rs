@@ -1,5 +1,7 @@
 //! Laws of every overlay that aims at a full mesh, on random histories.
 
+#![allow(clippy::panic, reason = "helpers of tests are tests")]
+
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use topos_overlay::{Action, Event, FullMesh, FullMeshParams, Millis, NodeId, Overlay};

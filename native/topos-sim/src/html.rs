@@ -88,8 +88,11 @@ fn plots(report: &Report) -> String {
     .concat()
 }
 
+/// A row of a table: its title, and how its cell is made.
+pub(crate) type Row<T> = (&'static str, fn(&T) -> String);
+
 /// The figures of a graph, as tables show them.
-pub(crate) fn graph_rows() -> [(&'static str, fn(&Snapshot) -> String); 12] {
+pub(crate) fn graph_rows() -> [Row<Snapshot>; 12] {
     [
         ("living nodes", |g| g.living.to_string()),
         ("reach of a flood, mean", |g| per_cent(g.reach)),
@@ -107,7 +110,7 @@ pub(crate) fn graph_rows() -> [(&'static str, fn(&Snapshot) -> String); 12] {
 }
 
 /// The figures of broadcasts, as tables show them.
-pub(crate) fn broadcast_rows() -> [(&'static str, fn(&Broadcasts) -> String); 8] {
+pub(crate) fn broadcast_rows() -> [Row<Broadcasts>; 8] {
     [
         ("broadcasts", |b| b.count.to_string()),
         ("reach, mean", |b| per_cent(b.reach)),
