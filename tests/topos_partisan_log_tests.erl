@@ -27,5 +27,8 @@ a_connection_whose_peer_died_is_left_out_test() ->
 
 other_events_stay_test() ->
     ?assertEqual(ignore, ?FILTER({report, #{description => "Channel conflict", channel => data}})),
+    Unsent = #{description => "Failed to send message", data => frame},
+    ?assertEqual(stop, ?FILTER({report, Unsent#{error => {error, einval}}})),
+    ?assertEqual(ignore, ?FILTER({report, Unsent#{error => {error, emsgsize}}})),
     ?assertEqual(ignore, ?FILTER({string, "disk full"})),
     ?assertEqual(ignore, ?FILTER({"~p", [x]})).

@@ -43,6 +43,11 @@ filter(#{msg := {report, #{description := Description, channel := _}}}, _) when
     Description =:= "Node failed to connect"; Description =:= "Connection closed"
 ->
     stop;
+filter(#{msg := {report, #{description := "Failed to send message", error := {error, Why}}}}, _) when
+    Why =:= einval; Why =:= closed; Why =:= enotconn; Why =:= epipe; Why =:= econnreset
+->
+    %% The socket went while a frame waited for it: the link sends it again or tells that it is in doubt.
+    stop;
 filter(#{msg := {_Format, [_Pid, {badarg, [{ets, _, _, _} | Callers]}]}}, _) ->
     %% Partisan's monitors learn of a lost node in processes of their own, which may find its tables gone when it stops.
     case lists:keymember(partisan_monitor, 1, Callers) of
