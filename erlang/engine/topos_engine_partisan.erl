@@ -103,7 +103,7 @@ start_link(Config, Sink) -> start_link(Config, Sink, 3).
 
 -spec capabilities() -> #{topos_engine:capability() := boolean()}.
 capabilities() ->
-    #{channel_isolation => true, lane_isolation => true, tls => true, compression => true, addresses => true, fault_injection => false}.
+    #{channel_isolation => true, lane_isolation => true, tls => true, addresses => true, fault_injection => false}.
 
 -spec addresses() -> [topos_engine:address()].
 addresses() -> topos_engine_table:get(?TAB, addresses, []).
