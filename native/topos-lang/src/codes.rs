@@ -164,7 +164,8 @@ codes! {
     NO_INSTANCE_FOUND = 509, "missing instance",
         "What is called, or the operator, needs an instance of a trait that the type does not have.";
     MISSING_CONSTRAINT = 510, "constraint that the signature does not have",
-        "A type variable of a signature has the instances that its constraints say: `flow max : Ord a => a -> a -> a`.";
+        "A type variable of a signature has the instances that its constraints say: `flow max : Ord a => a -> a -> a`. Those of a \
+         handler or an operation are said where they are bound: `handler h[a : Ord](x : a)`, `operation put[a : Show](x : a)`.";
     AMBIGUOUS_INSTANCE = 511, "ambiguous instance",
         "No value of a known type says which instance is meant. Annotate one: `(empty : Text)`.";
     NOT_DERIVABLE = 512, "trait that cannot be derived",
@@ -189,8 +190,9 @@ codes! {
          argument of a function may run later, in another process, or never: write `fn() -> ..` to return from the block itself.";
     NO_LOOP = 914, "`loop` is not supported in the prelude", "It is made with a flow of the prelude.";
     NO_ATOMIC = 915, "`atomic`", "No longer reported: it is compiled now.";
-    NO_CONSTRAINT = 916, "trait constraints are not supported here yet",
-        "Flows and instances take constraints; externs, effects, operations and declared types do not. Constrain the flows.";
+    NO_CONSTRAINT = 916, "constraint of a type that has no values of its own",
+        "The constraint of a record or a shape, `type Box a : Ord a => { value : a }`, is looked at where a value is made. Another \
+         name of a type, and an opaque type, make none: constrain the flows that use it.";
     NO_DERIVING = 917, "`deriving` is not supported yet",
         "No longer reported: Eq, Ord, Show and Serializable are derived.";
     NO_INDEX = 918, "indexing is not supported in the prelude", "It is made with a flow of the prelude.";

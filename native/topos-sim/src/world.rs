@@ -89,11 +89,13 @@ pub enum Unicast {
     },
 }
 
+#[derive(Clone)]
 enum Happening {
     Event(Event),
     Tick(u64),
 }
 
+#[derive(Clone)]
 struct Node {
     stack: Stack,
     alive: bool,
@@ -102,7 +104,8 @@ struct Node {
     tick: u64,
 }
 
-/// The network. The same calls on one seed give the same run.
+/// The network. The same calls on one seed give the same run; a clone goes on as the original would.
+#[derive(Clone)]
 pub struct World {
     network: Network,
     seed: u64,

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::actor::{ACTOR, SUPERVISOR};
 use super::env::{CtorRef, HandledBy, Lookup};
 use super::interface::TypeBody;
+use super::traits::Constraint;
 use super::tree::{Expr, ExprKind, Literal, With};
 use super::{suggest, unsupported, Checker, Want, Why};
 use crate::codes;
@@ -350,6 +351,9 @@ impl Checker<'_> {
                 None
             }
         };
+        if let Some((_, _, ty)) = &typed {
+            self.want_made(*ty, span);
+        }
         let Some((name, fields, ty)) = typed else {
             for arg in args {
                 if let Arg::Ast(ast) = arg {
@@ -405,7 +409,8 @@ impl Checker<'_> {
             }
             return self.wrong(want, span);
         };
-        let Some((effect_args, params, result, row)) = self.operation_type(&effect, &operation.name) else {
+        let Some((effect_args, params, result, row, constraints)) = self.operation_type(&effect, &operation.name)
+        else {
             return self.wrong(want, span);
         };
         let what = format!("`perform {}.{}`", short(&effect), operation.name);
@@ -425,10 +430,11 @@ impl Checker<'_> {
         let entry = self.store.extend(effect.clone(), effect_args, empty);
         self.require(entry, span, &what);
         self.require(row, span, &what);
+        let dicts = self.want_instances(constraints, span, &what);
         let args = args.iter().map(Arg::Ast).collect();
         let args = self.arguments(args, &params, &format!("`{}.{}`", short(&effect), operation.name));
         self.subsume(result, want, span);
-        let kind = ExprKind::Perform { effect, operation: operation.name.as_str().into(), args };
+        let kind = ExprKind::Perform { effect, operation: operation.name.as_str().into(), args, dicts };
         Expr { kind, ty: result, span }
     }
 
@@ -499,9 +505,13 @@ impl Checker<'_> {
         None
     }
 
-    /// The effect's arguments, and an operation's parameters, result and row, instantiated together.
-    #[allow(clippy::type_complexity)]
-    pub(super) fn operation_type(&mut self, effect: &Name, operation: &str) -> Option<(Vec<Ty>, Vec<Ty>, Ty, Ty)> {
+    /// The effect's arguments, and an operation's parameters, result, row and constraints, instantiated together.
+    #[allow(clippy::type_complexity, reason = "the parts of one type")]
+    pub(super) fn operation_type(
+        &mut self,
+        effect: &Name,
+        operation: &str,
+    ) -> Option<(Vec<Ty>, Vec<Ty>, Ty, Ty, Vec<Constraint>)> {
         let info = self.env.effects.get(effect)?;
         let index = info.operations.iter().position(|op| &*op.name == operation)?;
         let (effect_params, op) = (info.params[index].clone(), info.operations[index].clone());
@@ -514,7 +524,12 @@ impl Checker<'_> {
         let params = op.params.iter().map(|t| copy(self, *t)).collect();
         let result = copy(self, op.result);
         let row = copy(self, op.row);
-        Some((effect_args, params, result, row))
+        let mut constraints = Vec::new();
+        for Constraint { of, args } in op.constraints {
+            let args = args.iter().map(|t| copy(self, *t)).collect();
+            constraints.push(Constraint { of, args });
+        }
+        Some((effect_args, params, result, row, constraints))
     }
 
     /// `with h1, h2 { body }`: the first is the outermost.
@@ -530,8 +545,8 @@ impl Checker<'_> {
             }
             _ => None,
         };
-        let info = match lookup {
-            Some((Lookup::Found(id), _, _)) => self.env.handlers[id].clone(),
+        let (index, info) = match lookup {
+            Some((Lookup::Found(id), _, _)) => (id, self.env.handlers[id].clone()),
             Some((other, qualifier, name)) => {
                 if self.unsupported_names.contains(&name.name) {
                     // Its declaration has been reported.
@@ -562,6 +577,11 @@ impl Checker<'_> {
         let params: Vec<Ty> = info.params.iter().map(|t| copy(self, *t)).collect();
         let effect_args: Vec<Ty> = info.effect_args.iter().map(|t| copy(self, *t)).collect();
         let row = copy(self, info.row);
+        let mut constraints = Vec::new();
+        for Constraint { of, args } in &info.constraints {
+            let args = args.iter().map(|t| copy(self, *t)).collect();
+            constraints.push(Constraint { of: of.clone(), args });
+        }
         let what = Self::callee_name(head);
         if params.len() != args.len() {
             let s = if params.len() == 1 { "" } else { "s" };
@@ -573,6 +593,10 @@ impl Checker<'_> {
             return self.wrong(want, span);
         }
         self.require(row, first.span, &what);
+        if matches!(info.by, HandledBy::Extern(_)) {
+            self.want_bounds(&info.effect, &effect_args, first.span, &what);
+        }
+        let dicts = self.want_instances(constraints, first.span, &what);
         let args = self.arguments(args.iter().map(Arg::Ast).collect(), &params, &what);
         let inner = self.store.extend(info.effect.clone(), effect_args, self.ambient);
         let (by, inner_want) = match info.by {
@@ -580,7 +604,7 @@ impl Checker<'_> {
             HandledBy::Topos { module, name, body, answer } => {
                 let (body, answer) = (copy(self, body), copy(self, answer));
                 self.subsume(answer, want, span);
-                (With::Topos { module, name, row: self.ambient }, Want::plain(body))
+                (With::Topos { index, module, name, row: self.ambient, dicts }, Want::plain(body))
             }
         };
         let body = self.under(inner, self.ambient_of.clone(), |c| c.with(rest, body, &inner_want, span));

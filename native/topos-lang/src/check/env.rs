@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::interface::{HandledByExport, Imports, Interface, RecordFieldInfo, TypeBody, TypeExport};
+use super::interface::{ConstraintExport, HandledByExport, Imports, Interface, RecordFieldInfo, TypeBody, TypeExport};
 use super::traits::{self, Constraint, InstanceInfo, InstanceKey, MemberInfo, TraitInfo};
 use super::tree::FlowId;
 use crate::core::Local;
@@ -19,6 +19,8 @@ pub(super) struct TypeInfo {
     /// Quantified variables.
     pub(super) params: Vec<Ty>,
     pub(super) body: TypeBody<Ty>,
+    /// What must hold where a value of it is made.
+    pub(super) constraints: Vec<Constraint>,
     pub(super) span: Option<Span>,
 }
 
@@ -35,6 +37,8 @@ pub(super) struct OperationInfo {
     pub(super) params: Vec<Ty>,
     pub(super) result: Ty,
     pub(super) row: Ty,
+    /// Its own constraints: the clause is given a dictionary for each by who performs it.
+    pub(super) constraints: Vec<Constraint>,
 }
 
 #[derive(Clone, Debug)]
@@ -44,6 +48,8 @@ pub(super) struct EffectInfo {
     /// For each operation, the effect's parameters as that operation's types mention them.
     pub(super) params: Vec<Vec<Ty>>,
     pub(super) operations: Vec<OperationInfo>,
+    /// What its parameters must be: a trait, and the index of the parameter. Its handlers see to that.
+    pub(super) bounds: Vec<(Name, usize)>,
     pub(super) span: Option<Span>,
 }
 
@@ -69,6 +75,8 @@ pub(super) struct HandlerInfo {
     pub(super) effect_args: Vec<Ty>,
     pub(super) params: Vec<Ty>,
     pub(super) row: Ty,
+    /// Its dictionaries, which it takes before its parameters.
+    pub(super) constraints: Vec<Constraint>,
     pub(super) by: HandledBy,
 }
 
@@ -227,10 +235,12 @@ impl Env {
                     params: op.params.iter().map(|t| store.import_tree(t, &vars)).collect(),
                     result: store.import_tree(&op.result, &vars),
                     row: store.import_tree(&op.row, &vars),
+                    constraints: import_constraints(store, &vars, &op.constraints),
                 });
                 params.push(vars.into_iter().take(export.params).collect());
             }
-            let info = EffectInfo { arity: export.params, params, operations, span: None };
+            let bounds = export.bounds.clone();
+            let info = EffectInfo { arity: export.params, params, operations, bounds, span: None };
             self.effects.insert(full.clone(), info);
             if export.visible {
                 names.effects.insert(export.name.to_string(), full);
@@ -241,14 +251,7 @@ impl Env {
             let id = self.flows.len();
             by_name.insert(&export.name, id);
             let vars = store.import_vars(&export.scheme.vars);
-            let constraints = export
-                .constraints
-                .iter()
-                .map(|(of, args)| Constraint {
-                    of: of.clone(),
-                    args: args.iter().map(|t| store.import_tree(t, &vars)).collect(),
-                })
-                .collect();
+            let constraints = import_constraints(store, &vars, &export.constraints);
             self.flows.push(FlowInfo {
                 module: Some(module.clone()),
                 name: export.name.clone(),
@@ -272,6 +275,7 @@ impl Env {
                 effect_args: export.effect_args.iter().map(|t| store.import_tree(t, &vars)).collect(),
                 params: export.params.iter().map(|t| store.import_tree(t, &vars)).collect(),
                 row: store.import_tree(&export.row, &vars),
+                constraints: import_constraints(store, &vars, &export.constraints),
                 by: match &export.by {
                     HandledByExport::Extern(target) => HandledBy::Extern(target.clone()),
                     HandledByExport::Topos { body, answer } => HandledBy::Topos {
@@ -298,14 +302,6 @@ impl Env {
         store: &mut Store,
         names: &mut Names,
     ) {
-        let constraints = |store: &mut Store, vars: &[Ty], all: &[(Name, Vec<crate::types::Tree>)]| {
-            all.iter()
-                .map(|(of, args)| Constraint {
-                    of: of.clone(),
-                    args: args.iter().map(|t| store.import_tree(t, vars)).collect(),
-                })
-                .collect::<Vec<_>>()
-        };
         for export in &interface.traits {
             let full: Name = format!("{module}.{}", export.name).into();
             let vars = store.import_vars(&export.vars);
@@ -316,7 +312,7 @@ impl Env {
                 let default = by_name.get(traits::default_name(&full, member).as_str()).copied();
                 members.push(MemberInfo { name: member.clone(), flow, default });
             }
-            let supers = constraints(store, &vars, &export.supers);
+            let supers = import_constraints(store, &vars, &export.supers);
             let kinds = export.vars.iter().map(|(kind, _)| *kind).collect();
             self.traits.insert(full.clone(), TraitInfo { params: vars, kinds, supers, members, span: None });
             if export.visible {
@@ -334,7 +330,7 @@ impl Env {
             let info = InstanceInfo {
                 module: Some(module.clone()),
                 args: export.args.iter().map(|t| store.import_tree(t, &vars)).collect(),
-                context: constraints(store, &vars, &export.context),
+                context: import_constraints(store, &vars, &export.context),
                 members,
                 structural: export.structural,
                 span: None,
@@ -375,8 +371,9 @@ impl Env {
                 }
             }
         }
+        let constraints = import_constraints(store, &vars, &export.constraints);
         let params = vars.into_iter().take(export.params).collect();
-        self.types.insert(full, TypeInfo { params, body, span: None });
+        self.types.insert(full, TypeInfo { params, body, constraints, span: None });
     }
 
     /// What a name means in a namespace. The module's own names hide imported ones, and these hide the prelude's.
@@ -575,6 +572,15 @@ impl Env {
     pub(super) fn local(&self, name: &str) -> Option<&LocalInfo> {
         self.locals.iter().rev().find(|(n, _)| n == name).map(|(_, info)| info)
     }
+}
+
+fn import_constraints(store: &mut Store, vars: &[Ty], all: &[ConstraintExport]) -> Vec<Constraint> {
+    all.iter()
+        .map(|(of, args)| Constraint {
+            of: of.clone(),
+            args: args.iter().map(|t| store.import_tree(t, vars)).collect(),
+        })
+        .collect()
 }
 
 /// The module that holds the companion functions of a type.

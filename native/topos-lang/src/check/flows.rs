@@ -197,13 +197,10 @@ impl<'a> Checker<'a> {
     }
 
     fn extern_flow(&mut self, flow: &'a ast::ExternFlowDecl, decl: &ast::Decl) -> Option<Body> {
-        if let Some(constraint) = flow.signature.context.first() {
-            self.report(super::unsupported::constraint(constraint.span));
-        }
-        let (ty, arity) = self.with_vars(VarMode::Generic, [], |c| {
+        let (ty, arity, constraints) = self.with_vars(VarMode::Generic, [], |c| {
             let parts = c.signature(&flow.signature);
             let params: Vec<Ty> = parts.domains.iter().map(|(_, ty, _)| *ty).collect();
-            (c.store.function(&params, parts.row, parts.result), params.len())
+            (c.store.function(&params, parts.row, parts.result), params.len(), parts.constraints)
         });
         self.store.generalise(ty, 0);
         let span = flow.name.span;
@@ -213,7 +210,7 @@ impl<'a> Checker<'a> {
             arity,
             ty,
             config: false,
-            constraints: Vec::new(),
+            constraints,
             method: None,
             span: Some(span),
         };
@@ -349,10 +346,14 @@ impl<'a> Checker<'a> {
     fn component(&mut self, groups: &mut [Group<'a>], component: &[usize]) -> Vec<Body> {
         self.level += 1;
         self.givens.clear();
+        let mut declared: HashMap<usize, Vec<Constraint>> = HashMap::new();
         for index in component {
             let id = groups[*index].id;
             if let Source::Handler(handler, at) = groups[*index].source {
-                groups[*index].vars = self.open_handler(at, handler);
+                let (vars, constraints) = self.open_handler(at, handler);
+                groups[*index].vars = vars;
+                declared.insert(at, constraints);
+                self.in_handler = true;
                 continue;
             }
             if self.store.is_error(self.env.flows[id].ty) {
@@ -374,9 +375,23 @@ impl<'a> Checker<'a> {
             bodies.extend(self.body(group, ty, vars));
         }
         self.settle(0);
-        let types: Vec<Ty> = component.iter().map(|i| self.env.flows[groups[*i].id].ty).collect();
-        let config = component.iter().any(|i| self.env.flows[groups[*i].id].config);
-        let constraints = self.solve_inferred(&types, config);
+        let mut types: Vec<Ty> = component.iter().map(|i| self.env.flows[groups[*i].id].ty).collect();
+        let mut config = false;
+        for index in component {
+            match groups[*index].source {
+                Source::Handler(_, at) => types.extend(self.handler_types(at)),
+                _ => config |= self.env.flows[groups[*index].id].config,
+            }
+        }
+        let wanted = self.solve_inferred(&types, config);
+        self.in_handler = false;
+        for index in component {
+            if let Source::Handler(_, at) = groups[*index].source {
+                let declared = declared.remove(&at).unwrap_or_default();
+                self.undeclared_constraints(&wanted, &declared, &groups[*index].vars);
+            }
+        }
+        let constraints: Vec<Constraint> = wanted.into_iter().map(|want| want.constraint).collect();
         self.level -= 1;
         for index in component {
             let group = &groups[*index];
@@ -388,7 +403,7 @@ impl<'a> Checker<'a> {
             self.env.flows[group.id].constraints = constraints.clone();
             self.store.close_spine(ty);
             if let Source::Handler(_, at) = group.source {
-                self.close_handler(at);
+                self.close_handler(at, &constraints);
             }
             self.rigid_names(group);
         }

@@ -112,6 +112,7 @@ impl Checker<'_> {
     /// Makes an expression's type the one that is wanted; reports it if it cannot be.
     pub(super) fn subsume(&mut self, actual: Ty, want: &Want, span: Span) {
         if self.coerce(actual, want.ty) {
+            self.want_made(want.ty, span);
             return;
         }
         if let Err(error) = self.store.unify(want.ty, actual) {

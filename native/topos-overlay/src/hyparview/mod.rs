@@ -50,7 +50,7 @@ struct Request {
 /// - With links that lose nothing, two nodes have each other in their active views, or are about to be told.
 ///
 /// An event costs `O(active + passive)`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct HyParView {
     params: HyParViewParams,
     backoff: Backoff,
@@ -184,7 +184,7 @@ impl HyParView {
         let asked = self.requests.values().filter(|request| request.why != Why::Walk).count();
         let free = (self.params.active_size as usize).saturating_sub(self.active.len()).saturating_sub(asked);
         let mut alone = self.active.is_empty() && asked == 0;
-        if alone && self.retry_at.is_some_and(|at| at > self.now) {
+        if free == 0 || (alone && self.retry_at.is_some_and(|at| at > self.now)) {
             return;
         }
         let mut candidates: Vec<NodeId> = self
@@ -458,5 +458,9 @@ impl Overlay for HyParView {
 
     fn reserve(&self) -> Vec<NodeId> {
         self.passive.clone()
+    }
+
+    fn copy(&self) -> Box<dyn Overlay> {
+        Box::new(self.clone())
     }
 }

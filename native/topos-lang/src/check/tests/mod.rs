@@ -1,6 +1,7 @@
 //! Tests of the checker: programs in, inferred types, core or messages out.
 
 mod accept;
+mod constrained;
 mod elaborated;
 mod handlers;
 mod limits;
