@@ -39,4 +39,5 @@ macro_rules! programs {
 
 programs! {
     constraints
+    impls
 }

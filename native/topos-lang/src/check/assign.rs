@@ -99,11 +99,20 @@ impl Checker<'_> {
                 None => ("this cannot be assigned to".to_owned(), place.span),
             };
             if name.is_none_or(|n| !n.name.is_empty()) {
-                self.report(
-                    Diagnostic::new(codes::NOT_STATE, what, at).help(
+                let diagnostic = Diagnostic::new(codes::NOT_STATE, what, at);
+                let field = name.filter(|n| self.is_own_field(n));
+                self.report(match field {
+                    Some(name) => {
+                        diagnostic.primary("a field: the value that it belongs to never changes").help(format!(
+                            "answer the new value, `{{{} with {} = ..}}`, or keep the value in a `state` variable",
+                            super::impls::THIS,
+                            name.name
+                        ))
+                    }
+                    None => diagnostic.help(
                         "`:=` changes a `state` variable of the handler or actor around it; bind others with `let`",
                     ),
-                );
+                });
             }
             let ty = self.fresh();
             self.expr(value, &Want::plain(ty));
@@ -132,6 +141,13 @@ impl Checker<'_> {
         let value = self.expr(source, &Want::new(ty, Why::Demand("a state variable keeps its type")));
         let unit = self.store.unit();
         Some(Expr { kind: ExprKind::Assign { cell: local, value: Box::new(value), atomic }, ty: unit, span })
+    }
+
+    /// Whether a name is a field of the value that the member of an `impl` under check belongs to.
+    fn is_own_field(&mut self, name: &ast::Ident) -> bool {
+        let this = self.env.local(super::impls::THIS).map(|info| info.ty);
+        let fields = this.and_then(|ty| self.nominal_fields(ty));
+        fields.is_some_and(|(_, fields)| fields.iter().any(|f| *f.name == *name.name))
     }
 
     /// `atomic { .. }` in a clause.

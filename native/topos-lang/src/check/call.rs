@@ -130,6 +130,9 @@ impl Checker<'_> {
     }
 
     fn no_companion(&mut self, type_name: &str, ty: Ty, field: &ast::Ident) {
+        if self.unsupported_names.contains(&field.name) {
+            return; // The `impl` that has it was refused.
+        }
         let module = super::env::companion_module(type_name);
         let shown = self.store.show(ty);
         let known = self.env.has_module(&module) || *module == *self.env.module;
@@ -147,8 +150,8 @@ impl Checker<'_> {
             )
             .help(format!("add `import {module}`, if there is such a module"))
         };
-        let near =
-            if known { suggest::nearest(&field.name, self.env.exported(&module)).map(str::to_owned) } else { None };
+        let members = if known { self.members_of(type_name) } else { Vec::new() };
+        let near = suggest::nearest(&field.name, members.iter().map(String::as_str));
         self.report(match near {
             Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
             None => diagnostic,
