@@ -40,4 +40,5 @@ macro_rules! programs {
 programs! {
     constraints
     impls
+    places
 }

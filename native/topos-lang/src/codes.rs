@@ -120,7 +120,8 @@ codes! {
     UNKNOWN_CLAUSE = 309, "clause for an unknown operation",
         "A handler has clauses for the operations of its effect, and besides them `init`, `finally` and `return`.";
     NOT_STATE = 310, "assignment to something that is no state",
-        "`:=` and `atomic` work on `state` variables of the handler or actor around them. Everything else never changes.";
+        "`:=` and `atomic` work on `state` variables of the handler or actor around them: `x := e`, `x.a.b := e`, `x.a[k] := e`. \
+         Everything else never changes.";
     BAD_SUPERVISOR = 311, "unusable supervisor",
         "A supervisor is a record literal: `strategy` (`OneForOne`, `OneForAll` or `RestForOne`), `intensity` restarts within \
          `period`, and `children`, a list of what starts them, or of records with `id`, `restart` and `start`.";

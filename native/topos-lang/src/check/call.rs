@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::actor::{ACTOR, SUPERVISOR};
 use super::env::{CtorRef, HandledBy, Lookup};
 use super::interface::TypeBody;
+use super::report::{INDEX, PUT_AT};
 use super::traits::Constraint;
 use super::tree::{Expr, ExprKind, Literal, With};
 use super::{suggest, unsupported, Checker, Want, Why};
@@ -190,8 +191,9 @@ impl Checker<'_> {
         let ty = self.fresh();
         let collection = self.expr(collection, &Want::plain(ty));
         let ty = self.fresh();
+        let what = format!("`{INDEX}`");
         let element =
-            self.apply_head(head, "`m[k]`", vec![Arg::Ast(index), Arg::Done(collection)], true, &Want::plain(ty), span);
+            self.apply_head(head, &what, vec![Arg::Ast(index), Arg::Done(collection)], true, &Want::plain(ty), span);
         self.solve_dependent();
         self.subsume(element.ty, want, span);
         element
@@ -261,7 +263,11 @@ impl Checker<'_> {
         for row in rows {
             self.require(row, span, what);
         }
-        let args = self.arguments(args, &params, what);
+        let args = if self.decides_by_last(&head, what) {
+            self.arguments_by_last(args, &params, what)
+        } else {
+            self.arguments(args, &params, what)
+        };
         self.subsume(result, want, span);
         Expr { kind: ExprKind::App { function: Box::new(head), args, last_first }, ty: result, span }
     }
@@ -287,6 +293,23 @@ impl Checker<'_> {
             typed[i] = Some(self.expr(ast, &want));
         }
         typed.into_iter().flatten().collect()
+    }
+
+    /// Whether the type of the collection, the last argument, decides those of the others: `m[k]`, `m[k] := e`.
+    fn decides_by_last(&self, head: &Expr, what: &str) -> bool {
+        let name = what.trim_matches('`');
+        (name == INDEX || name == PUT_AT) && matches!(head.kind, ExprKind::Overloaded { .. })
+    }
+
+    /// As [`Checker::arguments`]: the last one first, so that messages about the others say what the collection wants.
+    fn arguments_by_last(&mut self, mut args: Vec<Arg<'_>>, params: &[Ty], what: &str) -> Vec<Expr> {
+        let (Some(last), Some((ty, others))) = (args.pop(), params.split_last()) else { return Vec::new() };
+        let last = self.arguments(vec![last], std::slice::from_ref(ty), what);
+        self.settle_fields(u32::MAX);
+        self.solve_dependent();
+        let mut typed = self.arguments(args, others, what);
+        typed.extend(last);
+        typed
     }
 
     fn too_many(&mut self, what: &str, head: &Expr, taken: usize, given: usize, span: Span) {
