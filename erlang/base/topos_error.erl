@@ -188,8 +188,6 @@ entry(no_main) ->
     {<<"TP1063">>, "there is no program {module}: no module of that name exports `main'", "give the module a flow `main : () -> () / {..}' or `main : [Text] -> () / {..}'"};
 entry(too_many_missing) ->
     {<<"TP1064">>, "a partial application lacks {missing} arguments, the limit is {limit}", "write a function `fn(..) -> ..' instead"};
-entry(not_owner) ->
-    {<<"TP1065">>, "{operation} was performed by a process that is not the node's owner ({owner} is)", "perform it in the process that performed init"};
 entry(bad_exit_status) ->
     {<<"TP1066">>, "{status} is no exit status", "an exit status is from 0 to 255"};
 entry(unreadable_input) ->
