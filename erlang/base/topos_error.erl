@@ -246,5 +246,7 @@ entry(foreign_node) ->
     {<<"TP1052">>, "this VM is the distributed node {running}, the configuration says {node}", "set node to {running}, or start the VM without -name and -sname"};
 entry(engine_failed) ->
     {<<"TP1053">>, "the engine {engine} did not start: {why}", "see the log for what came before"};
+entry(promise_ended) ->
+    {<<"TP1081">>, "the promise {promise} was cancelled, or the process that made it has ended", "wait before it is cancelled, in time of the process that made it"};
 entry(unknown_contact) ->
     {<<"TP1080">>, "this run has no node called {node}", "its nodes are {known}"}.
