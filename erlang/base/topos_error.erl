@@ -242,6 +242,8 @@ entry(cannot_listen) ->
     {<<"TP1050">>, "cannot listen on {address}: {why}", "choose an address of this host and a port this user may open"};
 entry(name_in_use) ->
     {<<"TP1051">>, "the name {node} is taken on this host", "give every node a name of its own, or stop the other one"};
+entry(no_element) ->
+    {<<"TP1091">>, "the list has no element at {index}", "ask for `xs[k]` first: it is `None` where there is no element"};
 entry(foreign_node) ->
     {<<"TP1052">>, "this VM is the distributed node {running}, the configuration says {node}", "set node to {running}, or start the VM without -name and -sname"};
 entry(engine_failed) ->
