@@ -78,6 +78,7 @@
     sink :: pid(),
     epoch :: non_neg_integer(),
     tls :: undefined | map(),
+    key :: topos_partisan_proof:key(),
     channels :: map(),
     settings :: [{atom(), term()}],
     sup :: undefined | pid(),
@@ -220,7 +221,8 @@ already_started() ->
     topos_error:new(already_started, #{node => topos_partisan_api:call(partisan_config, get, [name, undefined])}).
 
 -spec init({topos_config:t(), pid(), [topos_engine:address()]}) -> {ok, #state{}} | {stop, {shutdown, topos_error:t()}}.
-init({#{node := Node, tls := Tls, channels := Channels, limits := #{max_message_bytes := MaxMessage}} = Config, Sink, Addresses}) ->
+init({#{node := Node, tls := Tls, channels := Channels, cookie := Cookie} = Config, Sink, Addresses}) ->
+    #{limits := #{max_message_bytes := MaxMessage}} = Config,
     process_flag(trap_exit, true),
     Settings = topos_partisan_settings:environment(Config, Addresses),
     case topos_partisan_api:start(Settings) of
@@ -233,6 +235,7 @@ init({#{node := Node, tls := Tls, channels := Channels, limits := #{max_message_
                 sink = Sink,
                 epoch = Epoch,
                 tls = Tls,
+                key = topos_partisan_proof:key(Cookie),
                 channels = topos_partisan_settings:channels(Channels),
                 settings = Settings,
                 sup = Sup,
@@ -336,12 +339,13 @@ find_manager(State) ->
 
 %% Puts our listeners in the place of Partisan's; their supervisor brings those back when it restarts.
 -spec listening(#state{}) -> #state{}.
-listening(#state{listener = undefined, sup = Sup, tls = Tls, max_packet = MaxPacket} = State) when is_pid(Sup) ->
+listening(#state{listener = undefined, sup = Sup, tls = Tls, key = Key, max_packet = MaxPacket} = State) when is_pid(Sup) ->
     case whereis(partisan_acceptor_socket_pool_sup) of
         undefined ->
             State;
         Pool ->
-            case topos_partisan_listener:replace(addresses(), #{max_packet_bytes => MaxPacket, tls => Tls =/= undefined}) of
+            Options = #{max_packet_bytes => MaxPacket, tls => Tls =/= undefined, key => Key},
+            case topos_partisan_listener:replace(addresses(), Options) of
                 ok ->
                     State#state{listener = monitor(process, Pool)};
                 {error, Reason} ->
@@ -402,10 +406,11 @@ close_strays(#state{peers = Peers} = State) ->
 %% Peers
 
 -spec probe(node(), #peer{}, #state{}) -> #state{}.
-probe(Node, #peer{addresses = Addresses} = Peer0, #state{tls = Tls, refs = Refs} = State) ->
+probe(Node, #peer{addresses = Addresses} = Peer0, #state{tls = Tls, key = Key, refs = Refs} = State) ->
     Peer = cancel(Peer0),
+    Options = #{tls => Tls, key => Key, timeout => ?PROBE_TIMEOUT},
     Worker = {_, Ref} = topos_engine_worker:start(fun() ->
-        topos_partisan_probe:run(Node, Addresses, Tls, ?PROBE_TIMEOUT)
+        topos_partisan_probe:run(Node, Addresses, Options, {unreachable, no_address})
     end),
     Probing = Peer#peer{phase = probing, worker = Worker},
     set_peer(Node, Probing, State#state{refs = Refs#{Ref => {prober, Node}}}).
