@@ -137,7 +137,7 @@ fn parts_that_a_partition_made_find_together() {
     let scenario = Scenario { nodes: 60, seed: 5, ..Scenario::default() };
     let mut world = built(&scenario);
     wait(&mut world, 100);
-    world.partition(30);
+    world.partition(&(0..30).collect::<Vec<_>>());
     wait(&mut world, 30);
     let graph = measure(&world, 60, &mut Random::new(1));
     assert_eq!((graph.components, graph.isolated), (2, 0), "each side mends itself");
