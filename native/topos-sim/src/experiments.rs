@@ -152,7 +152,7 @@ pub fn jobs(experiments: Experiments, size: Size) -> Vec<Job> {
         Experiments::Dsn2007 => (0..seeds(2))
             .map(|seed| {
                 let nodes = size.nodes.unwrap_or(10_000);
-                Job::Failures(Scenario { nodes, seed: 7 + u64::from(seed), broadcasts: 10, ..Scenario::default() })
+                Job::Failures(Scenario { nodes, seed: 7 + u64::from(seed), broadcasts: 5, ..Scenario::default() })
             })
             .collect(),
         Experiments::Joins => GAPS
