@@ -24,7 +24,7 @@ pub use graph::{measure, Snapshot, Spread};
 pub use html::html;
 pub use nemesis::Fault;
 pub use report::{Broadcasts, Disturbed, Phase, Report, Round, Unicasts};
-pub use run::{build, disturb, settle, simulate, Settled};
+pub use run::{build, disturb, join, settle, simulate, Settled};
 pub use scenario::{Progress, Scenario, SimulationError, Stopped, Topology};
 pub use table::table;
 pub use world::{name, number, Broadcast, Counts, Network, Unicast, World};

@@ -8,7 +8,7 @@ use crate::{
     world::{name, Network, Unicast, World},
 };
 use std::ops::ControlFlow;
-use topos_overlay::{Millis, Random, Stack, StackParams};
+use topos_overlay::{Millis, OverlayError, Random, Stack, StackParams};
 
 /// How long a broadcast has to arrive before it is looked at.
 const BROADCAST_TIME: Millis = 8_000;
@@ -30,27 +30,7 @@ pub fn build(
     let network = Network { loss, duplicate, reorder, ..Network::default() };
     let mut world = World::new(network, random.next_u64());
     for node in 0..scenario.nodes {
-        let stack = Stack::new(scenario.overlay(node, random.next_u64())?, StackParams::new(&name(node), 1))?;
-        world.add(stack);
-        match scenario.topology {
-            // One contact that is there already is all that a node knows.
-            Topology::Hyparview if node == 0 => {}
-            Topology::Hyparview => world.joined(node, random.between(0, u64::from(node) - 1) as u32)?,
-            Topology::FullMesh => {
-                for other in 0..node {
-                    world.joined(node, other)?;
-                    world.joined(other, node)?;
-                }
-            }
-            Topology::ClientServer => {
-                for hub in 0..scenario.hubs.min(node) {
-                    world.joined(node, hub)?;
-                    if scenario.is_hub(node) {
-                        world.joined(hub, node)?;
-                    }
-                }
-            }
-        }
+        join(&mut world, scenario, &mut random)?;
         world.run_until(world.now() + scenario.join_interval)?;
         if node % 64 == 0 {
             step(progress, "nodes join", node, scenario.nodes)?;
@@ -58,6 +38,32 @@ pub fn build(
     }
     world.run_until(world.now() + ROUND)?;
     Ok(world)
+}
+
+/// Makes one more node join, of the kind that the scenario has, and answers with its number. No time passes.
+pub fn join(world: &mut World, scenario: &Scenario, random: &mut Random) -> Result<u32, OverlayError> {
+    let overlay = scenario.overlay(world.len(), random.next_u64())?;
+    let node = world.add(Stack::new(overlay, StackParams::new(&name(world.len()), 1))?);
+    match scenario.topology {
+        // One contact that is there already is all that a node knows.
+        Topology::Hyparview if node == 0 => {}
+        Topology::Hyparview => world.joined(node, random.between(0, u64::from(node) - 1) as u32)?,
+        Topology::FullMesh => {
+            for other in 0..node {
+                world.joined(node, other)?;
+                world.joined(other, node)?;
+            }
+        }
+        Topology::ClientServer => {
+            for hub in 0..scenario.hubs.min(node) {
+                world.joined(node, hub)?;
+                if scenario.is_hub(node) {
+                    world.joined(hub, node)?;
+                }
+            }
+        }
+    }
+    Ok(node)
 }
 
 /// Runs a scenario. `progress` is called often, and may end it.

@@ -226,6 +226,20 @@ impl World {
         }
     }
 
+    /// Lets a node leave: all others hear of it, and forget it.
+    pub fn leave(&mut self, node: u32) {
+        if !self.alive(node) {
+            return;
+        }
+        self.nodes[node as usize].alive = false;
+        for peer in std::mem::take(&mut self.nodes[node as usize].links) {
+            self.nodes[peer as usize].links.remove(&node);
+        }
+        for peer in self.living() {
+            self.later(self.latency(node, peer), peer, Event::Left(name(node)));
+        }
+    }
+
     /// Cuts the network in two: these nodes and the others hear nothing of each other until [`World::heal`].
     pub fn partition(&mut self, one_side: &[u32]) {
         self.sides = vec![false; self.nodes.len()];
