@@ -9,5 +9,4 @@ mod docs;
 mod golden;
 mod programs;
 mod run;
-mod soundness;
 mod traits;
