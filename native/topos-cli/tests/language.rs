@@ -41,4 +41,5 @@ programs! {
     constraints
     impls
     places
+    tries
 }

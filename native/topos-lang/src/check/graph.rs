@@ -100,8 +100,9 @@ pub(super) fn expr<'a>(e: &'a ast::Expr, out: &mut HashSet<&'a str>) {
         }
         ExprKind::Try { body, clauses } => {
             expr(body, out);
-            if let ast::TryClauses::Arms(a) = clauses {
-                arms(a, out);
+            match clauses {
+                ast::TryClauses::Arms(a) => arms(a, out),
+                ast::TryClauses::Handler(clauses) => clauses.iter().for_each(|c| block(&c.body, out)),
             }
         }
         ExprKind::LetIn { value, body, .. } => {

@@ -4,7 +4,7 @@ use super::block::Function;
 use super::env::Lookup;
 use super::traits::{COMBINER, COMPARABLE, NUM, ORDERABLE};
 use super::tree::{Builtin, Expr, ExprKind, FormatPart, Literal};
-use super::{unsupported, Checker, Want, Why};
+use super::{Checker, Want, Why};
 use crate::codes;
 use crate::diagnostic::Span;
 use crate::syntax::ast::{self, BinaryOp};
@@ -53,7 +53,7 @@ impl Checker<'_> {
                 self.perform(effect.as_ref(), operation, args, want, span)
             }
             ast::ExprKind::With { handlers, body } => self.with(handlers, body, want, span),
-            ast::ExprKind::Try { .. } => self.not_supported(unsupported::try_(span), want, span),
+            ast::ExprKind::Try { body, clauses } => self.try_(body, clauses, want, span),
             ast::ExprKind::Do(block) => {
                 self.tail = tail;
                 self.block(block, want)

@@ -159,7 +159,9 @@ impl Lowering<'_> {
             | ExprKind::Atomic(_)
             | ExprKind::Abort(_)
             | ExprKind::Leavable { .. }
-            | ExprKind::Leave { .. } => self.handling(at, e),
+            | ExprKind::Leave { .. }
+            | ExprKind::Try { .. }
+            | ExprKind::Again(_) => self.handling(at, e),
             ExprKind::Fail(message) => self.fail(at, message),
         }
     }

@@ -250,6 +250,7 @@ fn is_small(es: &[&Core]) -> bool {
             | ExprKind::FlowValue(_)
             | ExprKind::ConstructorValue { .. }
             | ExprKind::StateValue(_)
+            | ExprKind::Again(_)
             | ExprKind::Fail(_) => {}
             ExprKind::Call { args, .. }
             | ExprKind::Construct { args, .. }
@@ -281,6 +282,7 @@ fn is_small(es: &[&Core]) -> bool {
             | ExprKind::Assign { .. }
             | ExprKind::Atomic(_)
             | ExprKind::Leavable { .. }
+            | ExprKind::Try { .. }
             | ExprKind::WithExtern { .. } => return false,
         }
     }

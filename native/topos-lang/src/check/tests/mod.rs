@@ -10,6 +10,7 @@ mod reject;
 mod robust;
 mod soundness;
 mod stdlib;
+mod tries;
 
 use super::{check_module, Imports, Interface, Options};
 use crate::core;
