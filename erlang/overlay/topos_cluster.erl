@@ -15,7 +15,6 @@
 -module(topos_cluster).
 -behaviour(gen_server).
 
-
 -export([start_link/0, join/2, leave/1, members/0, up/0]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 -export_type([status/0, member/0]).
