@@ -151,7 +151,9 @@ hubs_and_clients(Clients, HubsOfAClient, Config) ->
 
 %% All join the first, at once.
 cluster(Specs, Config) ->
-    Members = started([{Base, #{topology => Topology}} || {Base, Topology} <- Specs], Config),
+    %% The times of the product: a client that lost its hub is not down as long as it can find another.
+    Detection = #{echo_interval => 250, suspect_after => 1_000, down_after => 3_000},
+    Members = started([{Base, #{topology => Topology, fault_detection => Detection}} || {Base, Topology} <- Specs], Config),
     [?assertEqual(ok, Result) || Result <- ?CLUSTER:join_all(Members)],
     await_agreement(Members, [], 20_000),
     Members.
