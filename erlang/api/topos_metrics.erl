@@ -122,6 +122,7 @@ help(lost) -> "messages not acknowledged on a channel that sends once";
 help(in_doubt) -> "messages given up when the life of the peer ended";
 help(undeliverable) -> "messages refused by the peer";
 help(overloaded) -> "messages refused because the queue was full";
+help(bytes_saved) -> "bytes that compression kept off the wire";
 help(reconnects) -> "times the link to the peer opened again";
 help(queue_messages) -> "messages accepted and not acknowledged";
 help(queue_bytes) -> "bytes accepted and not acknowledged";

@@ -67,7 +67,7 @@ start_link(#{node := Node} = Config, Sink) ->
 
 -spec capabilities() -> #{topos_engine:capability() := boolean()}.
 capabilities() ->
-    #{channel_isolation => false, lane_isolation => false, tls => false, compression => false, addresses => false, fault_injection => false}.
+    #{channel_isolation => false, lane_isolation => false, tls => false, addresses => false, fault_injection => false}.
 
 -spec addresses() -> [topos_engine:address()].
 addresses() -> topos_engine_table:get(?TAB, addresses, []).

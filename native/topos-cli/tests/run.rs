@@ -253,7 +253,11 @@ fn a_program_on_one_node_has_the_terminal_to_itself() {
 #[test]
 fn arguments_reach_the_program() {
     let Some(_turn) = turn() else { return };
-    insta::assert_snapshot!(run(&["run", "echo.topos", "--", "one", "-x", "drei süße"]).show());
+    let arguments = ["run", "echo.topos", "--", "one", "-x", "drei süße"];
+    insta::assert_snapshot!(run(&arguments).show());
+    // The same where no locale is set.
+    let outcome = Case::new(&arguments).env("LC_ALL", "C").run();
+    insta::assert_snapshot!("arguments_reach_the_program", outcome.show());
 }
 
 #[test]

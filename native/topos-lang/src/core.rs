@@ -88,13 +88,15 @@ pub struct Signature {
 pub enum FlowBody {
     /// Written in Topos.
     Expr(Expr),
-    /// `extern flow f : .. = "module:function"`: calls Erlang with the written parameters; what it returns is checked
-    /// against the descriptor where it enters.
+    /// `extern flow f : .. = "module:function"`: calls Erlang with the written parameters, without the dictionaries of its
+    /// constraints; what it returns is checked against the descriptor where it enters.
     Extern {
         /// The Erlang module.
         module: String,
         /// The Erlang function.
         function: String,
+        /// The parameters that are passed on.
+        args: Vec<Local>,
         /// What it returns.
         returns: Descriptor,
     },

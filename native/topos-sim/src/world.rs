@@ -89,11 +89,13 @@ pub enum Unicast {
     },
 }
 
+#[derive(Clone)]
 enum Happening {
     Event(Event),
     Tick(u64),
 }
 
+#[derive(Clone)]
 struct Node {
     stack: Stack,
     alive: bool,
@@ -102,7 +104,8 @@ struct Node {
     tick: u64,
 }
 
-/// The network. The same calls on one seed give the same run.
+/// The network. The same calls on one seed give the same run; a clone goes on as the original would.
+#[derive(Clone)]
 pub struct World {
     network: Network,
     seed: u64,
@@ -267,6 +270,8 @@ impl World {
                 return Ok(());
             }
             Happening::Event(_) if !there.alive => return Ok(()),
+            // The link has been opened again since: a driver tells the end of the link that there is, not of the one before.
+            Happening::Event(Event::LinkDown(peer)) if there.links.contains(&number(&peer)) => return Ok(()),
             Happening::Event(event) => event,
         };
         self.give(node, StackEvent::Overlay(event))

@@ -79,9 +79,11 @@ impl Checker<'_> {
         };
         let (params, flow_body) = match body.kind {
             BodyKind::Extern { module, function } => {
-                let params = param_types.iter().map(|_| self.new_local("arg")).collect();
+                // Erlang code has no use for dictionaries.
+                let args: Vec<Local> = param_types.iter().map(|_| self.new_local("arg")).collect();
+                let params = dictionaries.into_iter().chain(args.iter().cloned()).collect();
                 let returns = signature.returns.clone();
-                (params, core::FlowBody::Extern { module, function, returns })
+                (params, core::FlowBody::Extern { module, function, args, returns })
             }
             BodyKind::Topos { params, body: expr } => {
                 let expr = self.core(expr, body.clean);
@@ -275,22 +277,25 @@ impl Checker<'_> {
                     })
                     .collect(),
             ),
-            ExprKind::Perform { effect, operation, args } => {
+            ExprKind::Perform { effect, operation, args, dicts } => {
                 let returns = Some(self.descriptor(ty)).filter(|d| *d != Descriptor::Any);
                 let operations = self.env.effects.get(&effect).map_or(&[][..], |info| &info.operations);
                 core::ExprKind::Perform {
-                    captures: args.iter().map(|arg| self.may_perform(arg.ty)).collect(),
+                    captures: std::iter::repeat_n(false, dicts.len())
+                        .chain(args.iter().map(|arg| self.may_perform(arg.ty)))
+                        .collect(),
                     index: operations.iter().position(|op| op.name == operation).unwrap_or(0),
                     effect: effect.to_string(),
                     operation: operation.to_string(),
-                    args: self.all(args, check),
+                    args: self.with_dictionaries(&dicts, args, span, check),
                     returns,
                 }
             }
-            ExprKind::With { effect, by, args, body } => self.core_with(&effect, by, args, *body, check),
-            ExprKind::Sibling { operation, args } => {
-                core::ExprKind::Sibling { operation: operation.to_string(), args: self.all(args, check) }
-            }
+            ExprKind::With { effect, by, args, body } => self.core_with(&effect, by, args, *body, (span, check)),
+            ExprKind::Sibling { operation, args, dicts } => core::ExprKind::Sibling {
+                operation: operation.to_string(),
+                args: self.with_dictionaries(&dicts, args, span, check),
+            },
             ExprKind::State(local) => core::ExprKind::StateValue(local),
             ExprKind::Assign { cell, value, atomic } => {
                 core::ExprKind::Assign { cell, value: self.boxed(*value, check), atomic }
@@ -302,6 +307,13 @@ impl Checker<'_> {
             ExprKind::Error => core::ExprKind::Fail("this expression has an error".to_owned()),
         };
         core::Expr { kind, span }
+    }
+
+    /// Dictionaries, then arguments.
+    fn with_dictionaries(&mut self, dicts: &[DictId], args: Vec<Expr>, span: Span, check: bool) -> Vec<core::Expr> {
+        let mut all = self.dictionaries(dicts, span);
+        all.extend(self.all(args, check));
+        all
     }
 
     /// Whether a value of the type may be a function that has effects.

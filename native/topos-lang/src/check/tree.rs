@@ -90,11 +90,14 @@ pub(super) enum ExprKind {
         effect: Name,
         operation: Name,
         args: Vec<Expr>,
+        /// Of the operation's own constraints.
+        dicts: Vec<DictId>,
     },
     /// `perform op(..)` that means a clause of the handler around it.
     Sibling {
         operation: Name,
         args: Vec<Expr>,
+        dicts: Vec<DictId>,
     },
     With {
         effect: Name,
@@ -128,8 +131,9 @@ pub(super) enum ExprKind {
 pub(super) enum With {
     /// An Erlang module.
     Extern(Name),
-    /// A handler written in Topos, and the row around the `with`.
-    Topos { module: Option<Name>, name: Name, row: Ty },
+    /// A handler written in Topos, by its index in [`super::env::Env::handlers`], the row around the `with`, and the
+    /// dictionaries of its constraints.
+    Topos { index: usize, module: Option<Name>, name: Name, row: Ty, dicts: Vec<DictId> },
 }
 
 pub(super) enum Stmt {

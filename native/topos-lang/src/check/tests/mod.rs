@@ -1,8 +1,10 @@
 //! Tests of the checker: programs in, inferred types, core or messages out.
 
 mod accept;
+mod constrained;
 mod elaborated;
 mod handlers;
+mod impls;
 mod limits;
 mod reject;
 mod robust;
