@@ -142,8 +142,13 @@ handle_call(reserve, _From, #state{overlay = Overlay} = State) ->
     {reply, atoms(topos_overlay_nif:reserve(Overlay)), State};
 handle_call({path, Node}, _From, #state{kind = full_mesh, overlay = Overlay} = State) ->
     {reply, [Node || lists:member(atom_to_binary(Node), topos_overlay_nif:view(Overlay))], State};
-handle_call({path, Node}, _From, #state{overlay = Overlay} = State) ->
-    {reply, atoms(topos_overlay_nif:path(Overlay, atom_to_binary(Node))), State};
+handle_call({path, Node}, _From, #state{overlay = Overlay, links = Links} = State) ->
+    Path = case atoms(topos_overlay_nif:path(Overlay, atom_to_binary(Node))) of
+        %% A link that is no part of the topology, such as that of a node which is joining.
+        [] -> [Node || topos_overlay_links:is_direct(Node, Links)];
+        Known -> Known
+    end,
+    {reply, Path, State};
 handle_call(graph, _From, #state{kind = full_mesh, overlay = Overlay} = State) ->
     {reply, [{topos_local:config(node), atoms(topos_overlay_nif:view(Overlay))}], State};
 handle_call(graph, _From, #state{overlay = Overlay} = State) ->
