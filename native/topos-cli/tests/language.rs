@@ -40,5 +40,7 @@ macro_rules! programs {
 programs! {
     constraints
     impls
+    messages
     places
+    tries
 }

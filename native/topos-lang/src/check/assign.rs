@@ -184,6 +184,13 @@ impl Checker<'_> {
                     .help("`atomic` joins assignments to `state` variables of the handler around it"),
             );
         }
+        if self.in_try {
+            self.report(
+                Diagnostic::new(codes::NOT_STATE, "`atomic` cannot stand in the clauses of a `try`", span).help(
+                    "they are a handler of their own, without state: put the assignments into a clause of its handler",
+                ),
+            );
+        }
         let body = self.block(body, want);
         let ty = body.ty;
         Expr { kind: ExprKind::Atomic(Box::new(body)), ty, span }

@@ -33,21 +33,27 @@ pub(super) struct Handling {
     answer: Ty,
 }
 
-/// A handler whose parts have been checked.
-pub(super) struct HandlerBody {
-    index: usize,
-    name: String,
-    effect: Name,
-    params: Vec<Local>,
-    states: Vec<(Local, Expr)>,
-    clauses: Vec<ClauseBody>,
-    init: Option<Expr>,
-    finally: Option<Expr>,
-    returns: Option<(Pattern, Expr)>,
-    span: Span,
+impl Handling {
+    pub(super) fn new(effect: Name, effect_args: Vec<Ty>, answer: Ty) -> Self {
+        Self { effect, effect_args, answer }
+    }
 }
 
-struct ClauseBody {
+/// A handler whose parts have been checked.
+pub(super) struct HandlerBody {
+    pub(super) index: usize,
+    pub(super) name: String,
+    pub(super) effect: Name,
+    pub(super) params: Vec<Local>,
+    pub(super) states: Vec<(Local, Expr)>,
+    pub(super) clauses: Vec<ClauseBody>,
+    pub(super) init: Option<Expr>,
+    pub(super) finally: Option<Expr>,
+    pub(super) returns: Option<(Pattern, Expr)>,
+    pub(super) span: Span,
+}
+
+pub(super) struct ClauseBody {
     operation: Name,
     /// The dictionaries of the operation's own constraints.
     dicts: Vec<Local>,
@@ -180,18 +186,9 @@ impl<'a> Checker<'a> {
             c.scoped(|c| {
                 let params = c.handler_params(handler, &info.params);
                 let states = c.handler_states(&handler.states);
-                let mut parts = HandlerBody {
-                    index,
-                    name: handler.name.name.clone(),
-                    effect: info.effect.clone(),
-                    params,
-                    states,
-                    clauses: Vec::new(),
-                    init: None,
-                    finally: None,
-                    returns: None,
-                    span: handler.name.span,
-                };
+                let effect = info.effect.clone();
+                let mut parts = HandlerBody::new(index, handler.name.name.clone(), effect, handler.name.span);
+                (parts.params, parts.states) = (params, states);
                 c.handler_clauses(handler, &info, body, &mut parts);
                 parts
             })
@@ -248,7 +245,7 @@ impl<'a> Checker<'a> {
         typed
     }
 
-    fn handler_clauses(
+    pub(super) fn handler_clauses(
         &mut self,
         handler: &ast::HandlerDecl,
         info: &HandlerInfo,
@@ -261,6 +258,7 @@ impl<'a> Checker<'a> {
             .get(&info.effect)
             .map_or_else(Vec::new, |e| e.operations.iter().map(|op| op.name.clone()).collect());
         let mut seen: HashSet<&str> = HashSet::new();
+        let mut meant: HashSet<String> = HashSet::new();
         for clause in &handler.clauses {
             let (name, params) = match &clause.head {
                 ast::ClauseHead::Return(pattern) => {
@@ -308,14 +306,21 @@ impl<'a> Checker<'a> {
                     );
                     let near = super::suggest::nearest(&name.name, operations.iter().map(|n| &**n));
                     self.report(match near {
-                        Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+                        Some(near) => {
+                            // The clause that was meant is not missing too.
+                            meant.insert(near.to_owned());
+                            diagnostic.help(format!("did you mean `{near}`?"))
+                        }
                         None => diagnostic,
                     });
                 }
             }
         }
-        let missing: Vec<String> =
-            operations.iter().filter(|op| !seen.contains(&***op)).map(|op| format!("`{op}`")).collect();
+        let missing: Vec<String> = operations
+            .iter()
+            .filter(|op| !seen.contains(&***op) && !meant.contains(&***op))
+            .map(|op| format!("`{op}`"))
+            .collect();
         if !missing.is_empty() {
             let s = if missing.len() == 1 { "" } else { "s" };
             self.report(
@@ -496,7 +501,7 @@ impl<'a> Checker<'a> {
 
     /// Whether something under this row could run in another process: some operation takes a function that may have
     /// effects, or a value of any type, or the row is not known to its end.
-    fn can_spawn(&mut self, row: Ty) -> bool {
+    pub(super) fn can_spawn(&mut self, row: Ty) -> bool {
         let row = self.store.row(row);
         if !matches!(self.store.node(row.tail), Node::Empty) {
             return true;
@@ -562,6 +567,13 @@ impl<'a> Checker<'a> {
         let constraints = self.env.handlers[parts.index].constraints.len();
         self.dict_locals = (0..constraints).map(|_| self.new_local("dictionary")).collect();
         let dictionaries = self.dict_locals.clone();
+        let mut handler = self.core_parts(parts, clean);
+        handler.params.splice(0..0, dictionaries);
+        handler
+    }
+
+    /// The parts of a handler, without dictionaries.
+    pub(super) fn core_parts(&mut self, parts: HandlerBody, clean: bool) -> core::Handler {
         let states = parts
             .states
             .into_iter()
@@ -582,10 +594,10 @@ impl<'a> Checker<'a> {
             params.pop().map(|param| (param, body))
         });
         core::Handler {
-            exported: self.is_visible(&parts.name),
+            exported: self.is_visible(&parts.name) && !parts.name.starts_with(super::try_::PREFIX),
             name: parts.name,
             effect: parts.effect.to_string(),
-            params: dictionaries.into_iter().chain(parts.params).collect(),
+            params: parts.params,
             states,
             clauses,
             init,

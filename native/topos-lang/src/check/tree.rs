@@ -1,5 +1,6 @@
 //! The typed tree: what inference makes and elaboration turns into the core once every type is known.
 
+use super::handler::HandlerBody;
 use super::traits::DictId;
 use crate::core::Local;
 use crate::diagnostic::Span;
@@ -115,6 +116,26 @@ pub(super) enum ExprKind {
     },
     Atomic(Box<Expr>),
     Abort(Box<Expr>),
+    /// `try e with { | p -> .. }`; the scrutinee of the arms is the variable of the failure.
+    Try {
+        body: Box<Expr>,
+        scrutinee: Box<Expr>,
+        again: Local,
+        arms: Vec<Arm>,
+    },
+    /// `receive`; the scrutinee of the arms is the variable of the message.
+    Receive {
+        scrutinee: Box<Expr>,
+        arms: Vec<Arm>,
+        timeout: Option<Box<Expr>>,
+        otherwise: Option<Box<Expr>>,
+    },
+    /// `try e with { op(x) => .. }`, and the row around it.
+    TryHandler {
+        parts: Box<HandlerBody>,
+        row: Ty,
+        body: Box<Expr>,
+    },
     Leavable {
         label: Local,
         body: Box<Expr>,

@@ -6,10 +6,12 @@ mod elaborated;
 mod handlers;
 mod impls;
 mod limits;
+mod messages;
 mod reject;
 mod robust;
 mod soundness;
 mod stdlib;
+mod tries;
 
 use super::{check_module, Imports, Interface, Options};
 use crate::core;
