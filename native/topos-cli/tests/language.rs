@@ -39,6 +39,7 @@ macro_rules! programs {
 
 programs! {
     constraints
+    handler_values
     impls
     messages
     places

@@ -16,7 +16,7 @@ use crate::codes;
 use crate::core::{self, Local};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::syntax::ast;
-use crate::types::{short, Kind, Name, Node, Ty};
+use crate::types::{builtin, short, Kind, Name, Node, Ty};
 
 /// A handler takes part in the call graph as a value of this name before its own; no flow can have it.
 pub(super) const PREFIX: &str = "handler ";
@@ -524,6 +524,7 @@ impl<'a> Checker<'a> {
         let (mut rows, mut open) = (Vec::new(), false);
         self.store.walk(ty, |_, node| match node {
             Node::Arrow { row, .. } => rows.push(*row),
+            Node::Con(name, args) if &**name == builtin::HANDLER => rows.extend(args.get(1)),
             Node::Var { kind: Kind::Type, .. } | Node::Skolem { kind: Kind::Type, .. } => open = true,
             _ => {}
         });
@@ -549,6 +550,12 @@ impl<'a> Checker<'a> {
                 body: self.boxed(body, check),
             },
             // The state of an actor is its process's own, whatever its arms start.
+            super::tree::With::Value { handler, row } => core::ExprKind::WithValue {
+                shared: self.can_spawn(row),
+                effect,
+                handler: self.boxed(*handler, check),
+                body: self.boxed(body, check),
+            },
             super::tree::With::Topos { index, module, name, row, dicts } => core::ExprKind::With {
                 args: {
                     let mut all = self.handler_dictionaries(index, &dicts, span);

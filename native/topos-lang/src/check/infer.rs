@@ -139,6 +139,9 @@ impl Checker<'_> {
                 Expr { kind: ExprKind::Builtin(b), ty, span }
             }
             other => {
+                if let Lookup::Found(index) = self.env.lookup(|n| &n.handlers, qualifier, &name.name) {
+                    return self.handler_value(index, Vec::new(), &format!("`{}`", name.name), span);
+                }
                 if !self.resume(name) {
                     self.unresolved_name("name", codes::UNKNOWN_NAME, &other, qualifier, name);
                 }
@@ -149,6 +152,12 @@ impl Checker<'_> {
 
     /// A function type whose rows along the results may be part of larger ones.
     pub(super) fn opened(&mut self, ty: Ty, span: Span, what: &str) -> Ty {
+        if let Node::Con(name, args) = self.store.node(ty).clone() {
+            if let (builtin::HANDLER, [effect, row]) = (&*name, args.as_slice()) {
+                let row = self.open_row(*row, span, what);
+                return self.store.con(name, vec![*effect, row]);
+            }
+        }
         let mut arrows = Vec::new();
         let mut at = self.store.root(ty);
         while let Node::Arrow { param, row, result } = *self.store.node(at) {

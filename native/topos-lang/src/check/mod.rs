@@ -21,6 +21,7 @@ mod export;
 mod flows;
 mod graph;
 mod handler;
+mod handler_value;
 mod impls;
 mod infer;
 mod interface;

@@ -280,9 +280,14 @@ impl Checker<'_> {
             return Diagnostic::new(codes::MISMATCH, message, span)
                 .primary(format!("expected `{expected}`, found `{found}`"));
         };
+        let of = format!("Handler({effect}");
+        if expected.starts_with(&of) || found.starts_with(&of) {
+            return Diagnostic::new(codes::MISMATCH, format!("expected `{expected}`, found `{found}`"), span);
+        }
+        let what = if found.starts_with("Handler(") { "handler" } else { "function" };
         let mut diagnostic = Diagnostic::new(
             codes::MISSING_EFFECT,
-            format!("this function has the effect `{effect}`, which is not allowed here"),
+            format!("this {what} has the effect `{effect}`, which is not allowed here"),
             span,
         )
         .primary(format!("expected `{expected}`, found `{found}`"));

@@ -3,6 +3,7 @@
 mod accept;
 mod constrained;
 mod elaborated;
+mod handler_values;
 mod handlers;
 mod impls;
 mod limits;
