@@ -131,7 +131,7 @@ impl Checker<'_> {
             node => {
                 let shown = self.store.show(value.ty);
                 let diagnostic = match node {
-                    Node::Var { .. } => Diagnostic::new(
+                    Node::Var { bound, .. } if bound.default().is_none() => Diagnostic::new(
                         codes::TYPE_UNKNOWN_HERE,
                         "the type of this handler is not known yet",
                         handler.span,
