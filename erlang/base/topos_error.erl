@@ -198,8 +198,6 @@ entry(no_main) ->
     {<<"TP1063">>, "there is no program {module}: no module of that name exports `main'", "give the module a flow `main : () -> () / {..}' or `main : [Text] -> () / {..}'"};
 entry(too_many_missing) ->
     {<<"TP1064">>, "a partial application lacks {missing} arguments, the limit is {limit}", "write a function `fn(..) -> ..' instead"};
-entry(not_owner) ->
-    {<<"TP1065">>, "{operation} was performed by a process that is not the node's owner ({owner} is)", "perform it in the process that performed init"};
 entry(bad_exit_status) ->
     {<<"TP1066">>, "{status} is no exit status", "an exit status is from 0 to 255"};
 entry(unreadable_input) ->
@@ -262,5 +260,7 @@ entry(foreign_node) ->
     {<<"TP1052">>, "this VM is the distributed node {running}, the configuration says {node}", "set node to {running}, or start the VM without -name and -sname"};
 entry(engine_failed) ->
     {<<"TP1053">>, "the engine {engine} did not start: {why}", "see the log for what came before"};
+entry(promise_ended) ->
+    {<<"TP1081">>, "the promise {promise} was cancelled, or the process that made it has ended", "wait before it is cancelled, in time of the process that made it"};
 entry(unknown_contact) ->
     {<<"TP1080">>, "this run has no node called {node}", "its nodes are {known}"}.
