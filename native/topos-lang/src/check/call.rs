@@ -284,7 +284,7 @@ impl Checker<'_> {
         let args = if self.decides_by_last(&head, what) {
             self.arguments_by_last(args, &params, what)
         } else {
-            self.arguments(args, &params, what)
+            self.travelling(self.travels(&head), |c| c.arguments(args, &params, what))
         };
         self.subsume(result, want, span);
         Expr { kind: ExprKind::App { function: Box::new(head), args, last_first }, ty: result, span }

@@ -31,11 +31,13 @@ pub(super) struct Handling {
     effect_args: Vec<Ty>,
     /// The type of the value of the `with`.
     answer: Ty,
+    /// How many variables are in scope around it.
+    outside: usize,
 }
 
 impl Handling {
-    pub(super) fn new(effect: Name, effect_args: Vec<Ty>, answer: Ty) -> Self {
-        Self { effect, effect_args, answer }
+    pub(super) fn new(effect: Name, effect_args: Vec<Ty>, answer: Ty, outside: usize) -> Self {
+        Self { effect, effect_args, answer, outside }
     }
 }
 
@@ -180,7 +182,7 @@ impl<'a> Checker<'a> {
         let name = &handler.name.name;
         let described = if name.contains(' ') { name.clone() } else { format!("{PREFIX}{name}") };
         let of = AmbientOf::Flow(described, handler.row.as_ref().map(|r| r.span));
-        self.handling = Some(Handling { effect: info.effect.clone(), effect_args: info.effect_args.clone(), answer });
+        self.handling = Some(Handling::new(info.effect.clone(), info.effect_args.clone(), answer, 0));
         self.flow_row = Some((info.row, of.clone()));
         let checked = self.under(info.row, of, |c| {
             c.scoped(|c| {
@@ -431,6 +433,7 @@ impl<'a> Checker<'a> {
             return None;
         }
         let handling = self.handling.clone()?;
+        self.stays_here("a clause of this handler", handling.outside, span);
         let (effect_args, params, result, row, constraints) = self.operation_type(&handling.effect, &operation.name)?;
         if params.len() != args.len() {
             // The error of any other `perform` says what is wrong.
@@ -460,6 +463,7 @@ impl<'a> Checker<'a> {
             return None;
         }
         let handling = self.handling.clone()?;
+        self.stays_here("the way out of a `with`", handling.outside, span);
         let value = match args {
             [] => {
                 let ty = self.store.unit();

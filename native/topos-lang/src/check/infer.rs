@@ -118,6 +118,10 @@ impl Checker<'_> {
         if qualifier.is_empty() {
             if let Some(info) = self.env.local(&name.name) {
                 let (local, ty, state) = (info.local.clone(), info.ty, info.state);
+                if state {
+                    let bound = self.env.locals.iter().rposition(|(n, _)| *n == name.name).unwrap_or(0);
+                    self.stays_here(&format!("the state variable `{}`", name.name), bound, span);
+                }
                 let ty = self.store.instantiate(ty, self.level);
                 let ty = self.opened(ty, span, &format!("`{}`", name.name));
                 let kind = if state { ExprKind::State(local) } else { ExprKind::Local(local) };

@@ -29,6 +29,7 @@ mod message;
 mod modules;
 mod pattern;
 mod record;
+mod remote;
 mod report;
 mod suggest;
 mod testing;
@@ -286,6 +287,8 @@ struct Checker<'a> {
     evidence: HashMap<tree::FlowId, bool>,
     /// Handlers without names, from `try`.
     lifted: Vec<core::Handler>,
+    /// How many variables were in scope where arguments begin that travel to another node.
+    remote: Option<usize>,
     /// Whether the clauses of a `try` are under check.
     in_try: bool,
     private: HashSet<String>,
@@ -334,6 +337,7 @@ impl<'a> Checker<'a> {
             aliases_open: Vec::new(),
             evidence,
             lifted: Vec::new(),
+            remote: None,
             in_try: false,
             private: HashSet::new(),
             export_list: None,

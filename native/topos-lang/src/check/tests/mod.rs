@@ -9,6 +9,7 @@ mod impls;
 mod limits;
 mod messages;
 mod reject;
+mod remote;
 mod robust;
 mod soundness;
 mod stdlib;
