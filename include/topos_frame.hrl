@@ -25,6 +25,8 @@
 %%   LEAVE_ACK   LeftIncarnation 8
 %%   BATCH       N 1 | Channel N | Lane 2 | Stream 8 | Receiver 8 | Sequence 8 | Flags 1 | Count 2 | Count times
 %%                 (More 1 bit | Length 31 bits | Piece)
+%%               With the flag COMPRESSED, instead of what follows Flags: Size 4 | Deflated, in the zlib format; inflated it is
+%%               the Size bytes that would follow Flags otherwise, ?TOPOS_BATCH_MAX_BYTES at most
 %%   ACK         N 1 | Channel N | Lane 2 | Stream 8 | Receiver 8 | Cumulative 8 | Flags 1 | Count 2 | Count times
 %%                 (Sequence 8 | Index 2 | Reason 1)
 %%
@@ -57,6 +59,10 @@
 %% Flags of a BATCH.
 %% Its sender waits for the acknowledgement; without it the receiver may gather some.
 -define(TOPOS_BATCH_URGENT, 1).
+%% Any receiver understands it; whether to compress is the sender's decision.
+-define(TOPOS_BATCH_COMPRESSED, 2).
+%% What is compressed at most, and inflated. A sender's largest piece is smaller.
+-define(TOPOS_BATCH_MAX_BYTES, 2_097_152).
 
 %% Flags of an ACK.
 %% A later sequence came before the next one: the sender begins again after Cumulative.

@@ -13,7 +13,7 @@ tell(Event) -> topos_link ! {topos_engine, Event}, ok.
 start_link(_Config, _Sink) -> {ok, spawn_link(fun() -> receive stop -> ok end end)}.
 
 capabilities() ->
-    #{channel_isolation => true, lane_isolation => true, tls => false, compression => false, addresses => true,
+    #{channel_isolation => true, lane_isolation => true, tls => false, addresses => true,
       fault_injection => false}.
 addresses() -> [{{127, 0, 0, 1}, 1}].
 connect(#{node := Node, addresses := Addresses}) -> say({connect, Node, Addresses}).

@@ -39,7 +39,6 @@
     channel_isolation      %% each channel has sockets of its own
     | lane_isolation       %% each lane has a socket of its own
     | tls
-    | compression
     | addresses            %% a peer is reached by address, not by name
     | fault_injection.
 %% Why a node could not be connected to. `rejected': it answered, and one side refused the other.

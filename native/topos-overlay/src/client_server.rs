@@ -94,7 +94,7 @@ struct Hub {
 /// - What one client says to another is passed on by hubs: [`crate::Router`] does it, over this view.
 ///
 /// An event costs `O(hubs)` on a client, and `O(view)` on a hub when it changes the view.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ClientServer {
     params: ClientServerParams,
     backoff: Backoff,
@@ -325,6 +325,10 @@ impl Overlay for ClientServer {
 
     fn relays(&self) -> bool {
         self.params.role == Role::Hub
+    }
+
+    fn copy(&self) -> Box<dyn Overlay> {
+        Box::new(self.clone())
     }
 }
 

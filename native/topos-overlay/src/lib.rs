@@ -28,6 +28,7 @@ mod codec;
 mod full_mesh;
 pub mod hyparview;
 mod message;
+mod node;
 mod params;
 pub mod plumtree;
 mod random;
@@ -41,6 +42,7 @@ pub use codec::DecodeError;
 pub use full_mesh::{FullMesh, FullMeshParams};
 pub use hyparview::{HyParView, HyParViewParams};
 pub use message::{Message, Payload, MAX_IDS, MAX_PAYLOAD_BYTES};
+pub use node::{NodeId, MAX_NODE_BYTES};
 pub use params::Violation;
 pub use plumtree::{Plumtree, PlumtreeParams};
 pub use random::Random;
@@ -48,32 +50,8 @@ pub use router::{Router, RouterParams};
 pub use stack::{Stack, StackAction, StackEvent, StackParams};
 pub use swim::{Swim, SwimParams};
 
-use std::sync::Arc;
-
 /// Milliseconds on the driver's monotonic scale.
 pub type Millis = u64;
-
-/// The longest name of a node, in bytes. An Erlang node name has at most 255 characters of up to four bytes.
-pub const MAX_NODE_BYTES: usize = 1020;
-
-/// A node's name: opaque bytes, 1 to [`MAX_NODE_BYTES`] of them, cheap to copy.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodeId(Arc<[u8]>);
-
-impl NodeId {
-    /// Takes a name, or says why it is none.
-    pub fn new(name: &[u8]) -> Result<Self, OverlayError> {
-        if name.is_empty() || name.len() > MAX_NODE_BYTES {
-            return Err(OverlayError::InvalidNode { bytes: name.len() });
-        }
-        Ok(Self(Arc::from(name)))
-    }
-
-    /// The bytes of the name.
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-}
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,4 +134,7 @@ pub trait Overlay: Send {
     fn relays(&self) -> bool {
         true
     }
+
+    /// A copy of the state: given the same events, both do the same.
+    fn copy(&self) -> Box<dyn Overlay>;
 }

@@ -174,6 +174,13 @@ impl Lowering<'_> {
                 let label = at.var(&self.names.of(label));
                 at.remote("topos_rt", "leave", vec![label, self.expr(value)])
             }
+            ExprKind::Try { body, failure, again, caught } => {
+                let body = self.body(body);
+                let params = vec![at.var(&self.names.bind(failure)), at.var(&self.names.bind(again))];
+                let caught = self.body(caught);
+                at.remote("topos_rt", "attempt", vec![at.fun(Vec::new(), body), at.fun(params, caught)])
+            }
+            ExprKind::Again(again) => at.call_value(at.var(&self.names.of(again)), Vec::new()),
             _ => self.fail(at, "the compiler took this for a part of a handler"),
         }
     }

@@ -1,13 +1,17 @@
 //! Tests of the checker: programs in, inferred types, core or messages out.
 
 mod accept;
+mod constrained;
 mod elaborated;
 mod handlers;
+mod impls;
 mod limits;
+mod messages;
 mod reject;
 mod robust;
 mod soundness;
 mod stdlib;
+mod tries;
 
 use super::{check_module, Imports, Interface, Options};
 use crate::core;
