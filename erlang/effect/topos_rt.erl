@@ -3,7 +3,7 @@
 %% A function value of `n' parameters is a fun of `max(n, 1) + 1' arguments, the evidence last (see `topos_effect').
 -module(topos_rt).
 
--export([apply/3, capture/2, check/3, show/1, same/1, format_error/3]).
+-export([apply/3, capture/2, check/3, fits/2, show/1, same/1, format_error/3]).
 -export([leavable/1, leave/2, no_element/1, attempt/2]).
 -export_type([descriptor/0]).
 
@@ -82,6 +82,15 @@ leave(Label, Value) -> throw({'$topos_leave', Label, Value}).
 check(Descriptor, Value, What) ->
     ok = check(Descriptor, Value, [What], #{}),
     Value.
+
+%% @doc Whether the value looks as described.
+-spec fits(descriptor(), term()) -> boolean().
+fits(Descriptor, Value) ->
+    try check(Descriptor, Value, [], #{}) of
+        ok -> true
+    catch
+        error:{type_mismatch, _} -> false
+    end.
 
 %% @doc The value itself, under another Topos type: a Duration is the integer of its milliseconds.
 -spec same(Value) -> Value when Value :: term().

@@ -47,8 +47,6 @@
 %% While a peer is being dialled, or the manager is missing; and otherwise, to find what was missed.
 -define(FAST_TICK, 20).
 -define(SLOW_TICK, 500).
--define(MIN_BACKOFF, 25).
--define(MAX_BACKOFF, 1_000).
 %% A peer that was up for less begins with the back-off it had.
 -define(STABLE_AFTER, 1_000).
 -define(MAX_RESTARTS, 5).
@@ -80,6 +78,7 @@
     sink :: pid(),
     epoch :: non_neg_integer(),
     tls :: undefined | map(),
+    key :: topos_partisan_proof:key(),
     channels :: map(),
     settings :: [{atom(), term()}],
     sup :: undefined | pid(),
@@ -222,7 +221,8 @@ already_started() ->
     topos_error:new(already_started, #{node => topos_partisan_api:call(partisan_config, get, [name, undefined])}).
 
 -spec init({topos_config:t(), pid(), [topos_engine:address()]}) -> {ok, #state{}} | {stop, {shutdown, topos_error:t()}}.
-init({#{node := Node, tls := Tls, channels := Channels, limits := #{max_message_bytes := MaxMessage}} = Config, Sink, Addresses}) ->
+init({#{node := Node, tls := Tls, channels := Channels, cookie := Cookie} = Config, Sink, Addresses}) ->
+    #{limits := #{max_message_bytes := MaxMessage}} = Config,
     process_flag(trap_exit, true),
     Settings = topos_partisan_settings:environment(Config, Addresses),
     case topos_partisan_api:start(Settings) of
@@ -235,6 +235,7 @@ init({#{node := Node, tls := Tls, channels := Channels, limits := #{max_message_
                 sink = Sink,
                 epoch = Epoch,
                 tls = Tls,
+                key = topos_partisan_proof:key(Cookie),
                 channels = topos_partisan_settings:channels(Channels),
                 settings = Settings,
                 sup = Sup,
@@ -244,19 +245,13 @@ init({#{node := Node, tls := Tls, channels := Channels, limits := #{max_message_
             case listening(State) of
                 #state{listener = undefined} ->
                     ok = topos_partisan_api:stop(Sup, Saved),
-                    not_started(topos_engine_listen:in_use(hd(Addresses)));
+                    topos_engine_process:not_started(topos_engine_listen:in_use(hd(Addresses)));
                 Listening ->
                     {ok, ticking(find_manager(Listening))}
             end;
         {error, Reason} ->
-            not_started(start_error(Reason, Addresses))
+            topos_engine_process:not_started(start_error(Reason, Addresses))
     end.
-
-%% The caller gets the answer; an exit signal on top would end one that is no supervisor.
--spec not_started(topos_error:t()) -> {stop, {shutdown, topos_error:t()}}.
-not_started(Error) ->
-    true = unlink(parent()),
-    {stop, {shutdown, Error}}.
 
 -spec handle_call(term(), gen_server:from(), #state{}) -> {reply, ok | {error, unknown_call}, #state{}}.
 handle_call({reconfigure, Channels}, _From, #state{settings = Settings, peers = Peers} = State) ->
@@ -344,12 +339,13 @@ find_manager(State) ->
 
 %% Puts our listeners in the place of Partisan's; their supervisor brings those back when it restarts.
 -spec listening(#state{}) -> #state{}.
-listening(#state{listener = undefined, sup = Sup, tls = Tls, max_packet = MaxPacket} = State) when is_pid(Sup) ->
+listening(#state{listener = undefined, sup = Sup, tls = Tls, key = Key, max_packet = MaxPacket} = State) when is_pid(Sup) ->
     case whereis(partisan_acceptor_socket_pool_sup) of
         undefined ->
             State;
         Pool ->
-            case topos_partisan_listener:replace(addresses(), #{max_packet_bytes => MaxPacket, tls => Tls =/= undefined}) of
+            Options = #{max_packet_bytes => MaxPacket, tls => Tls =/= undefined, key => Key},
+            case topos_partisan_listener:replace(addresses(), Options) of
                 ok ->
                     State#state{listener = monitor(process, Pool)};
                 {error, Reason} ->
@@ -374,7 +370,7 @@ reset(#state{peers = Peers} = State) ->
         State,
         Peers
     ),
-    ok = tell(reset, State),
+    ok = topos_engine_process:tell(State#state.sink, reset),
     Closed.
 
 -spec restart(#state{}) -> {noreply, #state{}} | {stop, term(), #state{}}.
@@ -410,10 +406,11 @@ close_strays(#state{peers = Peers} = State) ->
 %% Peers
 
 -spec probe(node(), #peer{}, #state{}) -> #state{}.
-probe(Node, #peer{addresses = Addresses} = Peer0, #state{tls = Tls, refs = Refs} = State) ->
+probe(Node, #peer{addresses = Addresses} = Peer0, #state{tls = Tls, key = Key, refs = Refs} = State) ->
     Peer = cancel(Peer0),
+    Options = #{tls => Tls, key => Key, timeout => ?PROBE_TIMEOUT},
     Worker = {_, Ref} = topos_engine_worker:start(fun() ->
-        topos_partisan_probe:run(Node, Addresses, Tls, ?PROBE_TIMEOUT)
+        topos_partisan_probe:run(Node, Addresses, Options, {unreachable, no_address})
     end),
     Probing = Peer#peer{phase = probing, worker = Worker},
     set_peer(Node, Probing, State#state{refs = Refs#{Ref => {prober, Node}}}).
@@ -462,7 +459,7 @@ failed(Failure, Node, #peer{attempts = Attempts} = Peer, State) ->
 
 -spec wait(node(), #peer{}, #state{}) -> #state{}.
 wait(Node, #peer{attempts = Attempts} = Peer, State) ->
-    Timer = erlang:start_timer(backoff(Attempts), self(), {retry, Node}),
+    Timer = erlang:start_timer(topos_engine_process:backoff(Attempts), self(), {retry, Node}),
     set_peer(Node, Peer#peer{phase = waiting, timer = Timer}, State).
 
 %% Looks which connections of the peers that are being dialled have shaken hands; asking them takes time, so workers do.
@@ -511,7 +508,7 @@ up(Node, Peer, Lanes, #state{epoch = Epoch, refs = Refs} = State) ->
     Monitors = maps:from_list([{monitor(process, Pid), Pid} || Pid <- lists:append(maps:values(Lanes))]),
     Links = maps:map(fun(_, Pids) -> link_row(Epoch, Pids) end, maps:remove(undefined, Lanes)),
     ok = topos_engine_table:open(?TAB, Node, Links),
-    ok = tell({up, Node}, State),
+    ok = topos_engine_process:tell(State#state.sink, {up, Node}),
     set_peer(
         Node,
         Peer#peer{phase = up, lanes = Monitors, since = now_ms()},
@@ -606,7 +603,7 @@ lane_lost(Reason, Node, #peer{since = Since, attempts = Attempts} = Peer, #state
             State;
         true ->
             ok = topos_engine_table:close(?TAB, Node),
-            ok = tell({down, Node, down_reason(Reason)}, State),
+            ok = topos_engine_process:tell(State#state.sink, {down, Node, down_reason(Reason)}),
             {Clean, Next} = drop_lanes(Peer, State),
             case now_ms() - Since >= ?STABLE_AFTER of
                 true -> probe(Node, Clean#peer{attempts = 0}, set_view(removed(Peer, Node, Next)));
@@ -623,7 +620,7 @@ forget(Node, #state{peers = Peers, inbound = Inbound} = State) ->
     case Peers of
         #{Node := #peer{phase = Phase} = Peer} ->
             ok = topos_engine_table:close(?TAB, Node),
-            ok = case Phase of up -> tell({down, Node, disconnected}, State); _ -> ok end,
+            ok = case Phase of up -> topos_engine_process:tell(State#state.sink, {down, Node, disconnected}); _ -> ok end,
             {_, Next} = drop_lanes(cancel(Peer), State),
             Gone = removed(Peer, Node, Next),
             set_view(Gone#state{peers = maps:remove(Node, Peers)});
@@ -661,11 +658,6 @@ cancel(#peer{timer = Timer} = Peer) ->
 -spec set_peer(node(), #peer{}, #state{}) -> #state{}.
 set_peer(Node, Peer, #state{peers = Peers} = State) -> State#state{peers = Peers#{Node => Peer}}.
 
--spec tell(reset | {up, node()} | {down, node(), term()}, #state{}) -> ok.
-tell(Event, #state{sink = Sink}) ->
-    Sink ! {topos_engine, Event},
-    ok.
-
 %% There is one tick at a time; being called again brings it forward, or puts it off.
 -spec ticking(#state{}) -> #state{}.
 ticking(#state{manager = Manager, peers = Peers, tick = Old} = State) ->
@@ -698,21 +690,8 @@ down_reason(noproc) -> closed;
 down_reason({shutdown, Reason}) -> Reason;
 down_reason(Reason) -> Reason.
 
-%% 25 ms doubled with each attempt, 1 s at most, a quarter more or less so that many do not dial at once.
--spec backoff(non_neg_integer()) -> non_neg_integer().
-backoff(Attempts) ->
-    Base = min(?MAX_BACKOFF, ?MIN_BACKOFF bsl min(Attempts, 10)),
-    Base - Base div 4 + rand:uniform(Base div 2 + 1) - 1.
-
 -spec now_ms() -> integer().
 now_ms() -> erlang:monotonic_time(millisecond).
-
--spec parent() -> pid().
-parent() ->
-    case hd(get('$ancestors')) of
-        Pid when is_pid(Pid) -> Pid;
-        Name -> whereis(Name)
-    end.
 
 -spec start_error(term(), [topos_engine:address()]) -> topos_error:t().
 start_error({shutdown, {failed_to_start_child, partisan_acceptor_socket_pool_sup, Reason}}, Addresses) ->

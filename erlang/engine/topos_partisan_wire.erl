@@ -6,7 +6,7 @@
 %% nothing is allocated but views of the packet, and everything else is `other'.
 -module(topos_partisan_wire).
 
--export([decode/1, hello/1, state/0, pong/2]).
+-export([decode/1, greeted_by/1, hello/1, state/0, pong/2]).
 -export_type([packet/0]).
 
 %% `ping': who asks, and the rest of the message, which its answer repeats.
@@ -43,6 +43,21 @@ decode(<<?VERSION, ?TUPLE, 4, Rest/binary>>) ->
     end;
 decode(_) ->
     other.
+
+%% @doc Whose first packet on a connection it is.
+-spec greeted_by(binary()) -> {ok, Name :: binary()} | error.
+greeted_by(<<?VERSION, ?TUPLE, 2, Rest/binary>>) ->
+    case atom(Rest) of
+        {<<"hello">>, Name} ->
+            case atom(Name) of
+                {Node, <<>>} -> {ok, Node};
+                _ -> error
+            end;
+        _ ->
+            error
+    end;
+greeted_by(_) ->
+    error.
 
 %% @doc The first packet on a connection, from the side that was connected to.
 -spec hello(node()) -> binary().

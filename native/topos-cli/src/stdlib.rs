@@ -10,7 +10,7 @@ macro_rules! modules {
 
 modules![
     "Async", "Channel", "Duration", "IO", "List", "Log", "Map", "Maybe", "Partisan", "Prelude", "Process", "Promise",
-    "Random", "Result", "Runner", "Set", "Test", "Text", "Time", "Topology", "UUID", "VectorClock", "Virtual",
+    "Random", "Result", "Routes", "Runner", "Set", "Test", "Text", "Time", "Topology", "UUID", "VectorClock", "Virtual",
 ];
 
 /// The program of `topos demo`.

@@ -124,7 +124,8 @@ codes! {
          Everything else never changes.";
     BAD_SUPERVISOR = 311, "unusable supervisor",
         "A supervisor is a record literal: `strategy` (`OneForOne`, `OneForAll` or `RestForOne`), `intensity` restarts within \
-         `period`, and `children`, a list of what starts them, or of records with `id`, `restart` and `start`.";
+         `period`, and `children`, a list of what starts them, or of records with `id`, `restart` and `start`. With `SimpleOneForOne` \
+         it has one `child`, a function that starts each worker, and its `restart`.";
 
     BAD_TEST = 350, "unusable test",
         "A test or property ends in `()`, and its effects have handlers: those that are installed at start, or a `with` in it.";

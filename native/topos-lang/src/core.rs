@@ -291,6 +291,13 @@ pub enum ExprKind {
         /// What is made of the failure.
         caught: Box<Expr>,
     },
+    /// Whether a value looks as described: a message may come from anywhere.
+    Fits {
+        /// What is looked at.
+        value: Box<Expr>,
+        /// What it should look like.
+        descriptor: Descriptor,
+    },
     /// Fails again as the body of a [`ExprKind::Try`] did.
     Again(Local),
     /// `with h(args) { body }` for a handler written in Erlang (`extern handler`).

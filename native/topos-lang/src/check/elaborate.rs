@@ -306,6 +306,10 @@ impl Checker<'_> {
             ExprKind::Try { body, scrutinee, again, arms } => {
                 self.core_try(*body, *scrutinee, again, arms, (span, check))
             }
+            ExprKind::Receive { scrutinee, arms, timeout, otherwise } => {
+                let (timeout, otherwise) = (timeout.map(|e| *e), otherwise.map(|e| *e));
+                self.core_receive(*scrutinee, arms, timeout, otherwise, (span, check))
+            }
             ExprKind::TryHandler { parts, row, body } => self.core_try_handler(*parts, row, *body, (span, check)),
             ExprKind::Leavable { label, body } => core::ExprKind::Leavable { label, body: self.boxed(*body, check) },
             ExprKind::Leave { label, value } => core::ExprKind::Leave { label, value: self.boxed(*value, check) },
@@ -674,8 +678,10 @@ impl Checker<'_> {
                 Some(builtin::TEXT) => Primitive::AppendText,
                 _ => Primitive::AppendList,
             },
-            // `|>` and `::` have become calls and lists.
-            BinaryOp::Equal | BinaryOp::Identical | BinaryOp::Pipe | BinaryOp::Cons => Primitive::Equal,
+            // `|>`, `::` and `!` have become something else.
+            BinaryOp::Equal | BinaryOp::Identical | BinaryOp::Send | BinaryOp::Pipe | BinaryOp::Cons => {
+                Primitive::Equal
+            }
         }
     }
 }

@@ -53,6 +53,10 @@ impl Checker<'_> {
                 self.perform(effect.as_ref(), operation, args, want, span)
             }
             ast::ExprKind::With { handlers, body } => self.with(handlers, body, want, span),
+            ast::ExprKind::Receive { arms, after } => self.receive(arms, after.as_deref(), want, span),
+            ast::ExprKind::Ask { process, make, timeout, op_span } => {
+                self.ask((process, make), timeout.as_deref(), want, span, *op_span)
+            }
             ast::ExprKind::Try { body, clauses } => self.try_(body, clauses, want, span),
             ast::ExprKind::Do(block) => {
                 self.tail = tail;
@@ -249,6 +253,7 @@ impl Checker<'_> {
         let bool_ty = self.store.con(builtin::BOOL, Vec::new());
         let mut of = None;
         let (operand, result) = match op {
+            BinaryOp::Send => return self.send(left, right, want, span, op_span),
             BinaryOp::Pipe => return self.pipe(left, right, want, span),
             BinaryOp::Cons => return self.cons(left, right, want, span),
             BinaryOp::Or | BinaryOp::And => (bool_ty, bool_ty),

@@ -24,6 +24,7 @@ mod handler;
 mod impls;
 mod infer;
 mod interface;
+mod message;
 mod modules;
 mod pattern;
 mod record;

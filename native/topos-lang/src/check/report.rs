@@ -163,6 +163,19 @@ impl Checker<'_> {
             Why::Argument(name, n) => {
                 if diagnostic.help.is_none() {
                     diagnostic = diagnostic.help(match (name.as_str(), n) {
+                        ("!", 1) | ("?", 1) => format!("`{name}` stands behind a process, a value of the type `Pid m`"),
+                        ("!", 2) => format!("this process takes messages of the type `{expected}`"),
+                        ("?", 2) => {
+                            "behind `?` stands what makes the message of the place for the answer: `Get`, where \
+                                     `Get(Reply Int)` is one of the messages"
+                                .to_owned()
+                        }
+                        ("?", 3) => "`after` takes a Duration: `counter ? Get after 1s`".to_owned(),
+                        ("Process.start_pool", 4) => {
+                            "a worker is started by a function with one argument: `child = Worker`, where \
+                                                      the actor Worker has one parameter"
+                                .to_owned()
+                        }
                         ("for", 2) => "`for` goes through a list".to_owned(),
                         (INDEX | PUT_AT, 1) => format!("this collection is indexed by `{expected}`"),
                         (PUT_AT, 2) => format!("the elements of this collection have the type `{expected}`"),

@@ -123,6 +123,13 @@ pub(super) enum ExprKind {
         again: Local,
         arms: Vec<Arm>,
     },
+    /// `receive`; the scrutinee of the arms is the variable of the message.
+    Receive {
+        scrutinee: Box<Expr>,
+        arms: Vec<Arm>,
+        timeout: Option<Box<Expr>>,
+        otherwise: Option<Box<Expr>>,
+    },
     /// `try e with { op(x) => .. }`, and the row around it.
     TryHandler {
         parts: Box<HandlerBody>,

@@ -130,6 +130,10 @@ impl Lowering<'_> {
                 self.check_atom(field, e.span);
                 at.remote("erlang", "map_get", vec![at.atom(field), self.expr(record)])
             }
+            ExprKind::Fits { value, descriptor } => {
+                let descriptor = super::descriptor::term(at, descriptor);
+                at.remote("topos_rt", "fits", vec![descriptor, self.expr(value)])
+            }
             ExprKind::Construct { constructor, args } => {
                 let args = self.exprs(args);
                 self.construct(at, constructor, args, e.span)

@@ -6,6 +6,7 @@ mod elaborated;
 mod handlers;
 mod impls;
 mod limits;
+mod messages;
 mod reject;
 mod robust;
 mod soundness;
