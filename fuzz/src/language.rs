@@ -89,8 +89,8 @@ fn tiled(source: &str, tokens: &[Token]) {
     let mut end = 0;
     for token in tokens {
         let (start, stop) = (token.span.start as usize, token.span.end as usize);
-        // An f-string that is not closed ends in a token of no bytes.
-        let there = stop > start || token.kind == TokenKind::FormatClose;
+        // An f-string that is not closed ends in tokens of no bytes.
+        let there = stop > start || matches!(token.kind, TokenKind::FormatClose | TokenKind::FormatEnd);
         assert!(start == end && there && source.get(start..stop).is_some(), "{token:?} after byte {end}");
         end = stop;
     }
