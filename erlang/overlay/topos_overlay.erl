@@ -1,13 +1,16 @@
-%% @doc The driver of the topology: it tells the state machine in Rust (`topos_overlay_nif') what happened and carries out what it
-%% decides: connections are asked of the engine, messages go to the drivers of other nodes, routes to `topos_relay'.
+%% @doc The driver of the topology: it tells the state machine in Rust (`topos_overlay_nif') what happened and carries
+%% out what it decides: connections are asked of the engine, messages go to the drivers of other nodes, routes to
+%% `topos_relay'.
 %%
-%% It knows the addresses, the machine does not. In a full mesh that is all: every member is connected to, and no driver has anything to
-%% say. In the other topologies (`topos_overlay_links' keeps the books of links there):
+%% It knows the addresses, the machine does not. In a full mesh that is all: every member is connected to, and no driver
+%% has anything to say. In the other topologies (`topos_overlay_links' keeps the books of links there):
 %% <ul>
-%% <li>The engine is asked for links to the machine's view, and for a while to nodes that a message is for and no route leads to. A link that
-%%     carries messages both ways is <em>confirmed</em>; routes and the broadcast tree stand on confirmed links of the view.</li>
-%% <li>Messages of machines are OVERLAY frames of the session with the peer, over a link or a route, on the control channel. They may be lost
-%%     with a link; the machines' own time-outs and digests mend that. Bytes of a peer are checked by the library.</li>
+%% <li>The engine is asked for links to the machine's view, and for a while to nodes that a message is for and no route
+%%     leads to. A link that carries messages both ways is <em>confirmed</em>; routes and the broadcast tree stand on
+%%     confirmed links of the view.</li>
+%% <li>Messages of machines are OVERLAY frames of the session with the peer, over a link or a route, on the control
+%%     channel. They may be lost with a link; the machines' own time-outs and digests mend that. Bytes of a peer are
+%%     checked by the library.</li>
 %% <li>A member that is not up and has no route is dialled now and then, one at a time. So parts of a cluster that were
 %%     separated find together, and a node that was started anew is found.</li>
 %% </ul>
@@ -78,8 +81,8 @@ status(Node, Status) -> gen_server:cast(?MODULE, {status, Node, Status}).
 -spec live_again(topos_incarnation:t()) -> ok.
 live_again(Incarnation) -> gen_server:cast(?MODULE, {live_again, Incarnation}).
 
-%% @doc Sends a record (`topos_frame') to all nodes along the broadcast tree. Each gets it at most once; one that stays connected gets
-%% it. Two broadcasts may arrive in either order.
+%% @doc Sends a record (`topos_frame') to all nodes along the broadcast tree. Each gets it at most once; one that stays
+%% connected gets it. Two broadcasts may arrive in either order.
 -spec broadcast(binary()) -> ok.
 broadcast(Record) -> gen_server:call(?MODULE, {broadcast, Record}).
 
@@ -127,12 +130,14 @@ handle_call({answer, Node, Addresses}, _From, State) ->
         true -> {reply, ok, Known};
         false -> {reply, ok, hold(Node, {once, now_ms() + ?HOLD}, Known)}
     end;
-handle_call({left, Node}, _From, #state{addresses = All, links = Links, queues = Queues, statuses = Statuses} = State) ->
+handle_call({left, Node}, _From, #state{addresses = All} = State) ->
     Left = event({left, atom_to_binary(Node)}, State#state{addresses = maps:remove(Node, All)}),
+    #state{links = Links, queues = Queues, statuses = Statuses} = Left,
     %% The machine sees nothing to close while it waits to try again; the engine tries by itself until it is told.
     ok = (topos_local:engine()):disconnect(Node),
     {reply, ok, Left#state{
-        links = topos_overlay_links:drop(Node, Links), queues = maps:remove(Node, Queues), statuses = maps:remove(Node, Statuses)
+        links = topos_overlay_links:drop(Node, Links), queues = maps:remove(Node, Queues),
+        statuses = maps:remove(Node, Statuses)
     }};
 handle_call({broadcast, Record}, _From, State) ->
     {reply, ok, event({broadcast, Record}, State)};
@@ -152,7 +157,8 @@ handle_call({path, Node}, _From, #state{overlay = Overlay, links = Links} = Stat
 handle_call(graph, _From, #state{kind = full_mesh, overlay = Overlay} = State) ->
     {reply, [{topos_local:config(node), atoms(topos_overlay_nif:view(Overlay))}], State};
 handle_call(graph, _From, #state{overlay = Overlay} = State) ->
-    {reply, [{Node, atoms(Neighbours)} || {Name, Neighbours} <- topos_overlay_nif:graph(Overlay), Node <- atoms([Name])], State}.
+    Graph = topos_overlay_nif:graph(Overlay),
+    {reply, [{Node, atoms(Neighbours)} || {Name, Neighbours} <- Graph, Node <- atoms([Name])], State}.
 
 -spec handle_cast(term(), state()) -> {noreply, state()}.
 handle_cast({link, Node, Change}, State) -> {noreply, transport(Node, Change, State)};
@@ -168,7 +174,7 @@ handle_info({timeout, Tick, tick}, #state{tick = Tick} = State) ->
     {noreply, event(tick, State#state{tick = undefined})};
 handle_info({timeout, Look, look}, #state{look = Look} = State) ->
     Sent = maps:fold(fun(Node, _, Acc) -> flush(Node, Acc) end, State, State#state.queues),
-    Looked = heal(books(fun(Now, Links) -> topos_overlay_links:tick(Now, questions(Sent), Links, all) end, Sent)),
+    Looked = heal(books(fun(Now, Links) -> topos_overlay_links:tick(Now, questions(Sent), Links) end, Sent)),
     Waits = lists:any(fun(Node) -> is_up(Node) end, maps:keys(Looked#state.queues)),
     {noreply, looking(case Waits of true -> ?RETRY; false -> ?LOOK end, Looked)};
 handle_info(_, State) ->
@@ -200,7 +206,8 @@ event(Event, #state{overlay = Overlay, start = Start} = State) ->
             ?LOG_WARNING("topos_partisan: ~ts", [topos_error:format(Error)]),
             ok = topos_local:count(malformed_frames),
             State
-        %% The machine's limit is above the cluster's, which is kept before: another refusal is a bug and ends this process.
+        %% The machine's limit is above the cluster's, which is kept before: another refusal is a bug and ends this
+        %% process.
     end.
 
 -spec action(topos_overlay_nif:action(), state()) -> state().
@@ -297,7 +304,8 @@ connect(Node, #state{addresses = All}) ->
 
 -spec hold(node(), {firm | once, integer()}, state()) -> state().
 hold(_Node, _How, #state{kind = full_mesh} = State) -> State;
-hold(Node, How, State) -> answering(Node, books(fun(Now, Links) -> topos_overlay_links:hold(Node, How, Now, Links) end, State)).
+hold(Node, How, State) ->
+    answering(Node, books(fun(Now, Links) -> topos_overlay_links:hold(Node, How, Now, Links) end, State)).
 
 -spec transport(node(), up | down, state()) -> state().
 transport(Node, up, #state{kind = full_mesh} = State) -> event({link_up, atom_to_binary(Node)}, State);
@@ -331,7 +339,9 @@ is_up(Node) ->
         unknown -> false
     end.
 
--spec books(fun((integer(), topos_overlay_links:t()) -> {topos_overlay_links:t(), [topos_overlay_links:effect()]}), state()) -> state().
+-type change() :: fun((integer(), topos_overlay_links:t()) -> {topos_overlay_links:t(), [topos_overlay_links:effect()]}).
+
+-spec books(change(), state()) -> state().
 books(Change, #state{links = Links} = State) ->
     {Changed, Effects} = Change(now_ms(), Links),
     lists:foldl(fun effect/2, State#state{links = Changed}, Effects).
@@ -347,7 +357,8 @@ effect({confirmed, Node}, State) ->
     Name = atom_to_binary(Node),
     Confirmed = event({confirmed, Name}, event({link_up, Name}, State)),
     %% A link without a way beside it is one to another part of the cluster.
-    Met = case lists:member(Name, topos_overlay_nif:view(State#state.overlay)) orelse topos_relay:route(Node) =/= error of
+    Wanted = lists:member(Name, topos_overlay_nif:view(State#state.overlay)),
+    Met = case Wanted orelse topos_relay:route(Node) =/= error of
         true -> Confirmed;
         false -> event({met, Name}, Confirmed)
     end,
@@ -392,7 +403,8 @@ heal(#state{heal_at = At, statuses = Statuses, links = Links} = State) ->
 send(Node, Bytes, #state{queues = Queues} = State) ->
     case Queues of
         #{Node := Waiting} when length(Waiting) >= ?MAX_QUEUE ->
-            ?LOG_WARNING("topos_partisan: messages of the topology to ~ts are lost: ~b wait already", [Node, ?MAX_QUEUE]),
+            Format = "topos_partisan: messages of the topology to ~ts are lost: ~b wait already",
+            ?LOG_WARNING(Format, [Node, ?MAX_QUEUE]),
             later({link_down, atom_to_binary(Node)}, State#state{queues = maps:remove(Node, Queues)});
         #{Node := Waiting} ->
             State#state{queues = Queues#{Node := [Bytes | Waiting]}};
