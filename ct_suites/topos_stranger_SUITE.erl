@@ -12,7 +12,7 @@
 all() -> [{group, partisan}].
 
 groups() -> [{partisan, [], [only_frames_come_in, strangers_make_no_atoms, strangers_inflate_nothing, packets_are_bounded,
-                                impostors_are_not_dialled]}].
+                                silent_connections_end, impostors_are_not_dialled]}].
 
 init_per_group(Engine, Config) -> ?ENGINE:init_per_group(Engine, Config).
 
@@ -105,6 +105,18 @@ packets_are_bounded(Config) ->
     [{Ip, Port}] = ?ENGINE:engine(A, addresses, []),
     ?ENGINE:hung_up_on(Ip, Port, <<16#7fffffff:32, "and so on">>),
     ?assert(?NODE:is_alive(A)).
+
+%% Partisan's client pings after 5 s of silence; who greets and then says nothing is no such client.
+silent_connections_end(Config) ->
+    [A] = ?ENGINE:started([a], Config),
+    [{Ip, Port}] = ?ENGINE:engine(A, addresses, []),
+    {ok, Socket} = gen_tcp:connect(Ip, Port, [binary, {active, false}, {packet, 4}]),
+    {ok, _Greeting} = gen_tcp:recv(Socket, 0, 5_000),
+    ok = gen_tcp:send(Socket, term_to_binary({hello, 'stranger@127.0.0.1', control})),
+    {ok, _State} = gen_tcp:recv(Socket, 0, 5_000),
+    Start = erlang:monotonic_time(millisecond),
+    ?assertEqual({error, closed}, gen_tcp:recv(Socket, 0, 25_000)),
+    ?assert(?NODE:elapsed(Start) > 6_000).
 
 %% Somebody listens where a peer should be, greets with its name, and sends atoms to whoever dials.
 impostors_are_not_dialled(Config) ->

@@ -7,7 +7,7 @@
 -define(MAX_BACKOFF, 1_000).
 
 %% @doc Hands an event to the process that the engine was started for.
--spec tell(Sink :: pid(), topos_engine:event()) -> ok.
+-spec tell(Sink :: pid(), {up, node()} | {down, node(), term()} | reset) -> ok.
 tell(Sink, Event) ->
     Sink ! {topos_engine, Event},
     ok.

@@ -2,7 +2,7 @@
 
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-use topos_lang::check::{check_module, on_large_stack, order, Imports, Options};
+use topos_lang::check::{check_module, on_large_stack, order, Imports, Options, PRELUDE};
 use topos_lang::diagnostic::Diagnostic;
 use topos_lang::emit::emit;
 use topos_lang::syntax::{parse, parse_bytes, tokenize, Token, TokenKind};
@@ -71,8 +71,9 @@ static LIBRARY: LazyLock<Mutex<Imports>> = LazyLock::new(|| {
     let graph = sources
         .iter()
         .map(|(name, source)| {
-            let imports = parse(source).module.imports.iter().map(|import| import.path.dotted()).collect();
-            (name.clone(), imports)
+            let imports = parse(source).module.imports.into_iter().map(|import| import.path.dotted());
+            let prelude = (name != PRELUDE).then(|| PRELUDE.to_owned());
+            (name.clone(), imports.chain(prelude).collect())
         })
         .collect();
     let mut imports = Imports::new();

@@ -127,6 +127,14 @@ codes! {
          `period`, and `children`, a list of what starts them, or of records with `id`, `restart` and `start`. With `SimpleOneForOne` \
          it has one `child`, a function that starts each worker, and its `restart`.";
 
+    HANDLER_VALUE = 312, "handler that cannot be a value",
+        "`let h = counter(1)` makes a value of the type `Handler(Counter)`, which says nothing about what runs under it. So a handler \
+         that aborts, or whose `return` clause makes another type, cannot be one: write it into the `with`.";
+
+    NOT_PORTABLE = 313, "effect or state that cannot travel",
+        "What `Topos.Remote.spawn_on` starts runs on another node, with the handlers that are installed there at start: IO, Process, \
+         Time, Random, Distributed, Channel. A handler of a `with`, and its state, stay where they are.";
+
     BAD_TEST = 350, "unusable test",
         "A test or property ends in `()`, and its effects have handlers: those that are installed at start, or a `with` in it.";
     NO_GENERATOR = 351, "type without a generator",

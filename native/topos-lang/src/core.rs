@@ -29,7 +29,7 @@ mod free;
 mod handler;
 
 pub use free::Free;
-pub use handler::{Clause, Handler, HandlerRef, State};
+pub use handler::{Clause, Handler, HandlerRef, HandlerSource, State};
 
 use crate::diagnostic::Span;
 
@@ -247,6 +247,26 @@ pub enum ExprKind {
         /// Its arguments.
         args: Vec<Expr>,
         /// Whether something under it may start a process, so that the state must be shared.
+        shared: bool,
+        /// Runs with the evidence extended by this handler.
+        body: Box<Expr>,
+    },
+    /// A handler with its arguments as a value: a fun of `Shared`, the evidence around a `with`, and its body.
+    HandlerValue {
+        /// The effect's full name.
+        effect: String,
+        /// What it is made of.
+        handler: HandlerSource,
+        /// Its arguments, evaluated when the value is made.
+        args: Vec<Expr>,
+    },
+    /// `with h { body }` for a value.
+    WithValue {
+        /// The effect's full name.
+        effect: String,
+        /// The value.
+        handler: Box<Expr>,
+        /// As in [`ExprKind::With`].
         shared: bool,
         /// Runs with the evidence extended by this handler.
         body: Box<Expr>,

@@ -115,6 +115,11 @@ impl Checker<'_> {
             self.expr(value, &Want::plain(ty));
             return None;
         };
+        let bound = name.and_then(|name| self.env.locals.iter().rposition(|(n, _)| *n == name.name)).unwrap_or(0);
+        if matches!(place.kind, ast::ExprKind::Var { .. }) {
+            // Elsewhere the place is read, which is said there.
+            self.stays_here("a state variable", bound, place.span);
+        }
         let updated;
         let source = match &place.kind {
             ast::ExprKind::Var { .. } => value,

@@ -293,6 +293,7 @@ impl Checker<'_> {
                 }
             }
             ExprKind::With { effect, by, args, body } => self.core_with(&effect, by, args, *body, (span, check)),
+            ExprKind::HandlerValue { effect, by, args } => self.core_handler_value(&effect, by, args, (span, check)),
             ExprKind::Sibling { operation, args, dicts } => core::ExprKind::Sibling {
                 operation: operation.to_string(),
                 args: self.with_dictionaries(&dicts, args, span, check),

@@ -16,7 +16,7 @@ use crate::codes;
 use crate::core::{self, Local};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::syntax::ast;
-use crate::types::{short, Kind, Name, Node, Ty};
+use crate::types::{builtin, short, Kind, Name, Node, Ty};
 
 /// A handler takes part in the call graph as a value of this name before its own; no flow can have it.
 pub(super) const PREFIX: &str = "handler ";
@@ -31,11 +31,13 @@ pub(super) struct Handling {
     effect_args: Vec<Ty>,
     /// The type of the value of the `with`.
     answer: Ty,
+    /// How many variables are in scope around it.
+    outside: usize,
 }
 
 impl Handling {
-    pub(super) fn new(effect: Name, effect_args: Vec<Ty>, answer: Ty) -> Self {
-        Self { effect, effect_args, answer }
+    pub(super) fn new(effect: Name, effect_args: Vec<Ty>, answer: Ty, outside: usize) -> Self {
+        Self { effect, effect_args, answer, outside }
     }
 }
 
@@ -180,7 +182,7 @@ impl<'a> Checker<'a> {
         let name = &handler.name.name;
         let described = if name.contains(' ') { name.clone() } else { format!("{PREFIX}{name}") };
         let of = AmbientOf::Flow(described, handler.row.as_ref().map(|r| r.span));
-        self.handling = Some(Handling { effect: info.effect.clone(), effect_args: info.effect_args.clone(), answer });
+        self.handling = Some(Handling::new(info.effect.clone(), info.effect_args.clone(), answer, 0));
         self.flow_row = Some((info.row, of.clone()));
         let checked = self.under(info.row, of, |c| {
             c.scoped(|c| {
@@ -431,6 +433,7 @@ impl<'a> Checker<'a> {
             return None;
         }
         let handling = self.handling.clone()?;
+        self.stays_here("a clause of this handler", handling.outside, span);
         let (effect_args, params, result, row, constraints) = self.operation_type(&handling.effect, &operation.name)?;
         if params.len() != args.len() {
             // The error of any other `perform` says what is wrong.
@@ -460,6 +463,7 @@ impl<'a> Checker<'a> {
             return None;
         }
         let handling = self.handling.clone()?;
+        self.stays_here("the way out of a `with`", handling.outside, span);
         let value = match args {
             [] => {
                 let ty = self.store.unit();
@@ -524,6 +528,7 @@ impl<'a> Checker<'a> {
         let (mut rows, mut open) = (Vec::new(), false);
         self.store.walk(ty, |_, node| match node {
             Node::Arrow { row, .. } => rows.push(*row),
+            Node::Con(name, args) if &**name == builtin::HANDLER => rows.extend(args.get(1)),
             Node::Var { kind: Kind::Type, .. } | Node::Skolem { kind: Kind::Type, .. } => open = true,
             _ => {}
         });
@@ -549,6 +554,12 @@ impl<'a> Checker<'a> {
                 body: self.boxed(body, check),
             },
             // The state of an actor is its process's own, whatever its arms start.
+            super::tree::With::Value { handler, row } => core::ExprKind::WithValue {
+                shared: self.can_spawn(row),
+                effect,
+                handler: self.boxed(*handler, check),
+                body: self.boxed(body, check),
+            },
             super::tree::With::Topos { index, module, name, row, dicts } => core::ExprKind::With {
                 args: {
                     let mut all = self.handler_dictionaries(index, &dicts, span);

@@ -118,6 +118,10 @@ impl Checker<'_> {
         if qualifier.is_empty() {
             if let Some(info) = self.env.local(&name.name) {
                 let (local, ty, state) = (info.local.clone(), info.ty, info.state);
+                if state {
+                    let bound = self.env.locals.iter().rposition(|(n, _)| *n == name.name).unwrap_or(0);
+                    self.stays_here(&format!("the state variable `{}`", name.name), bound, span);
+                }
                 let ty = self.store.instantiate(ty, self.level);
                 let ty = self.opened(ty, span, &format!("`{}`", name.name));
                 let kind = if state { ExprKind::State(local) } else { ExprKind::Local(local) };
@@ -139,6 +143,9 @@ impl Checker<'_> {
                 Expr { kind: ExprKind::Builtin(b), ty, span }
             }
             other => {
+                if let Lookup::Found(index) = self.env.lookup(|n| &n.handlers, qualifier, &name.name) {
+                    return self.handler_value(index, Vec::new(), &format!("`{}`", name.name), span);
+                }
                 if !self.resume(name) {
                     self.unresolved_name("name", codes::UNKNOWN_NAME, &other, qualifier, name);
                 }
@@ -149,6 +156,12 @@ impl Checker<'_> {
 
     /// A function type whose rows along the results may be part of larger ones.
     pub(super) fn opened(&mut self, ty: Ty, span: Span, what: &str) -> Ty {
+        if let Node::Con(name, args) = self.store.node(ty).clone() {
+            if let (builtin::HANDLER, [effect, row]) = (&*name, args.as_slice()) {
+                let row = self.open_row(*row, span, what);
+                return self.store.con(name, vec![*effect, row]);
+            }
+        }
         let mut arrows = Vec::new();
         let mut at = self.store.root(ty);
         while let Node::Arrow { param, row, result } = *self.store.node(at) {

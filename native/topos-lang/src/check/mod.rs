@@ -21,6 +21,7 @@ mod export;
 mod flows;
 mod graph;
 mod handler;
+mod handler_value;
 mod impls;
 mod infer;
 mod interface;
@@ -28,6 +29,7 @@ mod message;
 mod modules;
 mod pattern;
 mod record;
+mod remote;
 mod report;
 mod suggest;
 mod testing;
@@ -285,6 +287,8 @@ struct Checker<'a> {
     evidence: HashMap<tree::FlowId, bool>,
     /// Handlers without names, from `try`.
     lifted: Vec<core::Handler>,
+    /// How many variables were in scope where arguments begin that travel to another node.
+    remote: Option<usize>,
     /// Whether the clauses of a `try` are under check.
     in_try: bool,
     private: HashSet<String>,
@@ -333,6 +337,7 @@ impl<'a> Checker<'a> {
             aliases_open: Vec::new(),
             evidence,
             lifted: Vec::new(),
+            remote: None,
             in_try: false,
             private: HashSet::new(),
             export_list: None,

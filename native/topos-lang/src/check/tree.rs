@@ -106,6 +106,12 @@ pub(super) enum ExprKind {
         args: Vec<Expr>,
         body: Box<Expr>,
     },
+    /// A handler with its arguments as a value.
+    HandlerValue {
+        effect: Name,
+        by: With,
+        args: Vec<Expr>,
+    },
     /// A state variable.
     State(Local),
     /// `atomic`: the value reads the variable.
@@ -152,6 +158,8 @@ pub(super) enum ExprKind {
 pub(super) enum With {
     /// An Erlang module.
     Extern(Name),
+    /// A value, and the row around the `with`.
+    Value { handler: Box<Expr>, row: Ty },
     /// A handler written in Topos, by its index in [`super::env::Env::handlers`], the row around the `with`, and the
     /// dictionaries of its constraints.
     Topos { index: usize, module: Option<Name>, name: Name, row: Ty, dicts: Vec<DictId> },

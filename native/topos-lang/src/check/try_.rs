@@ -91,7 +91,7 @@ impl Checker<'_> {
             clauses: clauses.to_vec(),
         };
         let mut parts = HandlerBody::new(index, name.to_string(), effect.clone(), head);
-        let outer = self.handling.replace(Handling::new(effect, effect_args, answer));
+        let outer = self.handling.replace(Handling::new(effect, effect_args, answer, self.env.locals.len()));
         let outer_try = std::mem::replace(&mut self.in_try, true);
         self.handler_clauses(&declared, &info, body_ty, &mut parts);
         self.in_try = outer_try;

@@ -35,6 +35,7 @@ impl Free {
             | ExprKind::Construct { args, .. }
             | ExprKind::Primitive { args, .. }
             | ExprKind::Perform { args, .. }
+            | ExprKind::HandlerValue { args, .. }
             | ExprKind::Sibling { args, .. } => self.all(args),
             ExprKind::Apply { function, args } => {
                 self.expr(function);
@@ -81,6 +82,10 @@ impl Free {
             }
             ExprKind::With { args, body, .. } | ExprKind::WithExtern { args, body, .. } => {
                 self.all(args);
+                self.expr(body);
+            }
+            ExprKind::WithValue { handler, body, .. } => {
+                self.expr(handler);
                 self.expr(body);
             }
             ExprKind::Assign { cell, value, .. } => {

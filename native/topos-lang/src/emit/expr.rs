@@ -165,7 +165,9 @@ impl Lowering<'_> {
             | ExprKind::Leavable { .. }
             | ExprKind::Leave { .. }
             | ExprKind::Try { .. }
+            | ExprKind::WithValue { .. }
             | ExprKind::Again(_) => self.handling(at, e),
+            ExprKind::HandlerValue { effect, handler, args } => self.handler_value(at, effect, handler, args, out),
             ExprKind::Fail(message) => self.fail(at, message),
         }
     }

@@ -283,6 +283,8 @@ fn is_small(es: &[&Core]) -> bool {
             | ExprKind::Atomic(_)
             | ExprKind::Leavable { .. }
             | ExprKind::Try { .. }
+            | ExprKind::HandlerValue { .. }
+            | ExprKind::WithValue { .. }
             | ExprKind::WithExtern { .. } => return false,
         }
     }

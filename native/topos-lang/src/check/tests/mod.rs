@@ -3,11 +3,13 @@
 mod accept;
 mod constrained;
 mod elaborated;
+mod handler_values;
 mod handlers;
 mod impls;
 mod limits;
 mod messages;
 mod reject;
+mod remote;
 mod robust;
 mod soundness;
 mod stdlib;
