@@ -87,7 +87,8 @@ fn adaptive_topology() {
 
 #[test]
 fn partition_tolerant() {
-    let detected = |text: &'static str, healed: &'static str, summary: &'static str| [text, text, healed, healed, summary];
+    let detected =
+        |text: &'static str, healed: &'static str, summary: &'static str| [text, text, healed, healed, summary];
     let healed = "Partition healed, normal operations resumed";
     let merge = "Partition detected, logging operations for merge";
     let read_only = "Partition detected, entering read-only mode";

@@ -154,7 +154,10 @@ impl Generator<'_> {
                     let new = self.expr(&Type::Int, d);
                     self.scoped(|g| {
                         let name = g.variable(ty);
-                        format!("(do {{\n let {name} : Point = {old}\n ({{{name} with {} = {new}}} : Point)\n}})", wrong("y", "z"))
+                        format!(
+                            "(do {{\n let {name} : Point = {old}\n ({{{name} with {} = {new}}} : Point)\n}})",
+                            wrong("y", "z")
+                        )
                     })
                 }
             },
@@ -270,7 +273,10 @@ impl Generator<'_> {
                 let more = self.leaf(&Type::Int);
                 self.scoped(|g| {
                     let name = g.variable(&shown);
-                    format!("(do {{\n let {name} : {} = {value}\n f\"<{{{name}}} \\{{{{{more} + 1}}>\"\n}})", shown.written())
+                    format!(
+                        "(do {{\n let {name} : {} = {value}\n f\"<{{{name}}} \\{{{{{more} + 1}}>\"\n}})",
+                        shown.written()
+                    )
                 })
             }
         }
@@ -290,7 +296,12 @@ impl Generator<'_> {
                 let (x, y) = (self.expr(&weighty, d), self.expr(&weighty, d));
                 format!("heavier(({x} : {}), {y})", weighty.written())
             }
-            _ => format!("(not({}) {} {})", self.expr(&Type::Bool, d), ["&&", "||"][self.next(2)], self.expr(&Type::Bool, d)),
+            _ => format!(
+                "(not({}) {} {})",
+                self.expr(&Type::Bool, d),
+                ["&&", "||"][self.next(2)],
+                self.expr(&Type::Bool, d)
+            ),
         }
     }
 
@@ -321,7 +332,8 @@ impl Generator<'_> {
                 let ty = self.any(1);
                 let value = self.expr(&ty, d);
                 let name = self.variable(&ty);
-                let annotation = if ty.is_data() && self.next(2) == 0 { String::new() } else { format!(" : {}", ty.written()) };
+                let annotation =
+                    if ty.is_data() && self.next(2) == 0 { String::new() } else { format!(" : {}", ty.written()) };
                 format!("let {name}{annotation} = {value}")
             }
             2 => {
@@ -449,7 +461,8 @@ impl Generator<'_> {
                     String::new()
                 };
                 // Names of variables in the two arms are the same, their scopes are not.
-                let whole = if pattern.starts_with("v") || g.vars.len() == known { pattern } else { g.alias(pattern, &of) };
+                let whole =
+                    if pattern.starts_with("v") || g.vars.len() == known { pattern } else { g.alias(pattern, &of) };
                 (guarded, format!("\n | {whole} -> {}", g.expr(ty, d)))
             });
             out.push_str(&text.0);

@@ -94,10 +94,9 @@ impl Generator<'_> {
             Type::Maybe(t) => vec![constructor("None", vec![]), constructor("Some", one(t))],
             Type::Boxed(t) => vec![constructor("Box", one(t)), constructor("Empty", vec![])],
             Type::Result(a, b) => vec![constructor("Ok", one(a)), constructor("Error", one(b))],
-            Type::Tree(t) => vec![
-                constructor("Leaf", vec![]),
-                constructor("Node", vec![ty.clone(), (**t).clone(), ty.clone()]),
-            ],
+            Type::Tree(t) => {
+                vec![constructor("Leaf", vec![]), constructor("Node", vec![ty.clone(), (**t).clone(), ty.clone()])]
+            }
             Type::Colour => vec![
                 constructor("Red", vec![]),
                 constructor("Green", vec![Type::Int]),

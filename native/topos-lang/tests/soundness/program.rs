@@ -17,9 +17,8 @@ pub(crate) struct Program {
 pub(crate) fn program(tape: &[u8]) -> Program {
     let mut g = Generator::new(tape);
     let mut text = String::from("module $NAME\nimport Common\nimport Topos.Process (Process)\n\n");
-    let constructors: Vec<(String, Vec<Type>)> = (0..1 + g.next(3))
-        .map(|i| (format!("Own{i}"), (0..g.next(3)).map(|_| g.ordered(1)).collect()))
-        .collect();
+    let constructors: Vec<(String, Vec<Type>)> =
+        (0..1 + g.next(3)).map(|i| (format!("Own{i}"), (0..g.next(3)).map(|_| g.ordered(1)).collect())).collect();
     let fields = |ts: &[Type]| ts.iter().map(Type::written).collect::<Vec<_>>().join(", ");
     let written: Vec<String> = constructors
         .iter()
@@ -108,7 +107,8 @@ fn flow(g: &mut Generator<'_>, name: &str, main: bool) -> String {
         };
         let bare = row.written().replace("Cell Text", if g.next(3) == 0 { "Cell" } else { "Cell Text" });
         let effects = g.used.effects().fold(bare, |text, effect| wrong(&text, &row.without(effect).written()));
-        let effects = row.effects().filter(|e| !g.used.has(*e)).fold(effects, |t, e| other(&t, &row.without(e).written()));
+        let effects =
+            row.effects().filter(|e| !g.used.has(*e)).fold(effects, |t, e| other(&t, &row.without(e).written()));
         let another = if result == Type::Int { "Text" } else { "Int" };
         format!("flow {name} : {constraints}{domains}{}{effects} =\n  ({body} : {written})\n", wrong(&written, another))
     } else {

@@ -26,7 +26,8 @@ pub(crate) fn run(units: &[Unit], library: &Library) -> Vec<Result<(), String>> 
         return Vec::new();
     }
     let number = RUNS.fetch_add(1, Ordering::Relaxed);
-    let scratch = Scratch(Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("sound-{}-{number}", std::process::id())));
+    let scratch =
+        Scratch(Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("sound-{}-{number}", std::process::id())));
     let dir = &scratch.0;
     std::fs::create_dir_all(dir).unwrap();
     let write = |name: String, text: &[u8]| std::fs::write(dir.join(name), text).unwrap();
