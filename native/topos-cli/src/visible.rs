@@ -1,5 +1,5 @@
-//! Which interfaces a module is checked against. It is one answer for every command: what `topos check` accepts, `topos build` and
-//! `topos run` accept too, whichever other modules are read along with it.
+//! Which interfaces a module is checked against. It is one answer for every command: what `topos check` accepts,
+//! `topos build` and `topos run` accept too, whichever other modules are read along with it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,8 +13,9 @@ pub(crate) struct Visible {
 }
 
 impl Visible {
-    /// Comes to a module, behind those that it imports. Answers the modules whose interfaces decide about it: its imports, those whose
-    /// types stand in the interfaces of these, and what it reaches of the standard library: `xs.map(f)` on a list finds `Topos.List`.
+    /// Comes to a module, behind those that it imports. Answers the modules whose interfaces decide about it: its
+    /// imports, those whose types stand in the interfaces of these, and what it reaches of the standard library:
+    /// `xs.map(f)` on a list finds `Topos.List`.
     pub(crate) fn of(&mut self, name: &str, imports: &BTreeSet<String>) -> BTreeSet<String> {
         let known = imports.iter().flat_map(|import| self.library.get(import).into_iter().flatten());
         let own = imports.iter().filter(|import| import.starts_with("Topos."));

@@ -78,8 +78,8 @@ pub fn parse_with(source: &str, limits: &Limits) -> Parse {
     Parse { module, tokens, diagnostics }
 }
 
-/// The tokens of a source alone, with what is wrong with them: for tools that need no tree. They are those of [`parse`], and a
-/// source of 4 GiB or more is refused as there.
+/// The tokens of a source alone, with what is wrong with them: for tools that need no tree. They are those of
+/// [`parse`], and a source of 4 GiB or more is refused as there.
 pub fn tokenize(source: &str) -> (Tokens, Vec<Diagnostic>) {
     match too_large(source.len(), usize::MAX) {
         Some(refused) => (refused.tokens, refused.diagnostics),
