@@ -126,7 +126,7 @@ mod hostile {
         let doubling: String = (1..=60).map(|i| format!("type A{i} = (A{0}, A{0})\n", i - 1)).collect();
         let wide: String = (0..20_000).map(|i| format!("type B{i} = B{}\n", (i + 1) % 20_000)).collect();
         for (name, source) in [
-            ("an alias of itself", "type A = A\nflow f : A = f()\n".to_owned()),
+            ("an alias of itself", "type A = [A]\nflow f : A = f()\n".to_owned()),
             ("a circle of aliases", "type A = [B]\ntype B = Maybe A\nflow f : A = f()\n".to_owned()),
             (
                 "a circle of aliases with parameters",
