@@ -1,10 +1,10 @@
-//! Soundness by test: well-typed programs never fail with a type error of the BEAM, mutants with a type error are refused, and the
-//! tokens of all of them are their source, byte for byte.
+//! Soundness by test: well-typed programs never fail with a type error of the BEAM, mutants with a type error are
+//! refused, and the tokens of all of them are their source, byte for byte.
 //!
-//! Programs have effects, handlers with state, `return`, `abort` and `finally`, processes, traits with dictionaries, records with rows,
-//! shapes with nested patterns, and functions as values. They have no recursion and divide by constants alone: whatever one does at run
-//! time but give a value of its type is a mistake of the compiler. `TOPOS_SOUNDNESS` says how many are made (200), and
-//! `TOPOS_SOUNDNESS_SEED` which ones.
+//! Programs have effects, handlers with state, `return`, `abort` and `finally`, processes, traits with dictionaries,
+//! records with rows, shapes with nested patterns, and functions as values. They have no recursion and divide by
+//! constants alone: whatever one does at run time but give a value of its type is a mistake of the compiler.
+//! `TOPOS_SOUNDNESS` says how many are made (200), and `TOPOS_SOUNDNESS_SEED` which ones.
 
 // A helper that fails is a test that fails.
 #![allow(clippy::unwrap_used, clippy::panic)]
