@@ -22,6 +22,7 @@ modules![
     "Process",
     "Promise",
     "Random",
+    "Remote",
     "Result",
     "Routes",
     "Runner",
