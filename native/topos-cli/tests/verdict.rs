@@ -1,5 +1,7 @@
 //! All commands agree about a program, and hostile sources cost none of them much.
 
+#![allow(clippy::panic, reason = "helpers of tests are tests")]
+
 mod common;
 
 use std::fs;

@@ -400,7 +400,7 @@ impl Generator<'_> {
         match effect {
             COUNTER => format!("(perform Counter.{}({}))", wrong("next", "nothing"), self.expr(&Type::Int, d)),
             CELL => "(perform Cell.get())".to_owned(),
-            FLIP => format!("(perform flip({}))", self.expr(&Type::Int, d)),
+            FLIP => format!("(perform Flip.flip({}))", self.expr(&Type::Int, d)),
             FAIL => format!("(perform Fail.fail({}))", wrong(&self.expr(&Type::Text, d), "true")),
             AROUND => format!("(perform Around.around(fn() -> {}))", self.inside_function(|g| g.expr(ty, d))),
             // What leaves a `with` has to stay in its process.

@@ -107,7 +107,7 @@ const WORDS: &[&str] = &[
     "elsewhere(",
     "perform Fail",
     "perform Around",
-    "perform flip",
+    "perform Flip",
     "match (",
     " when ",
     " as v",
