@@ -24,8 +24,9 @@
 %% socket without a `down' is said in `topos_engine:reconfigure/1'; the link's sequence numbers keep the order.
 %%
 %% == What is not asked of Partisan ==
-%% Frames go straight to the connection process (`topos_partisan_api:forward/3'). A connection with 1000 frames in its
-%% queue answers `overloaded': there is no other back-pressure, and beyond some thousands its throughput collapses.
+%% Frames are written to the sockets of Partisan's connections (`topos_partisan_socket'); with TLS they go to the connection
+%% process (`topos_partisan_api:forward/3'). One with 1000 frames in its queue answers `overloaded': there is no other
+%% back-pressure, and beyond some thousands its throughput collapses.
 -module(topos_engine_partisan).
 
 -behaviour(topos_engine).
@@ -120,20 +121,27 @@ send(Node, Channel, Lane, Dest, Frame) ->
     case link_of(Node, Channel) of
         {ok, {Epoch, Lanes, Sent}} ->
             Index = Lane rem tuple_size(Lanes) + 1,
-            Connection = element(Index, Lanes),
-            case room(Connection, Sent, Index) of
-                ok ->
-                    topos_partisan_api:forward(Connection, Dest, {topos, ?TOPOS_FRAME_VERSION, Epoch, iolist_to_binary(Frame)});
-                {error, _} = Error ->
-                    Error
+            case element(Index, Lanes) of
+                {Port, _} when is_port(Port) -> topos_partisan_socket:send(Port, Dest, Epoch, Frame);
+                {Connection, _} -> through(Connection, Sent, Index, Dest, {topos, ?TOPOS_FRAME_VERSION, Epoch, Frame})
             end;
         {error, _} = Error ->
             Error
     end.
 
-%% Epoch, connections, and how many frames each was given.
+-spec through(pid(), atomics:atomics_ref(), pos_integer(), atom(), {topos, byte(), non_neg_integer(), iodata()}) ->
+    ok | {error, not_connected | overloaded}.
+through(Connection, Sent, Index, Dest, {topos, Version, Epoch, Frame}) ->
+    case room(Connection, Sent, Index) of
+        ok -> topos_partisan_api:forward(Connection, Dest, {topos, Version, Epoch, iolist_to_binary(Frame)});
+        {error, _} = Error -> Error
+    end.
+
+%% Epoch; connections, each with what it is written to by; and how many frames each process was given.
 -spec link_row(non_neg_integer(), [pid()]) -> {non_neg_integer(), tuple(), atomics:atomics_ref()}.
-link_row(Epoch, Pids) -> {Epoch, list_to_tuple(Pids), atomics:new(length(Pids), [{signed, false}])}.
+link_row(Epoch, Pids) ->
+    Lanes = [{topos_partisan_socket:of_connection(Pid), Pid} || Pid <- Pids],
+    {Epoch, list_to_tuple(Lanes), atomics:new(length(Pids), [{signed, false}])}.
 
 %% Asking a process for the length of its queue waits until it is not running: a busy connection is asked at every so many
 %% frames only, and at each while it is full.
@@ -534,7 +542,7 @@ truncate(Node, #state{channels = Channels}) ->
     Shorter = maps:map(
         fun(Channel, {Epoch, Lanes, _}) ->
             #{Channel := #{parallelism := N}} = Channels,
-            link_row(Epoch, lists:sublist(tuple_to_list(Lanes), N))
+            link_row(Epoch, [Pid || {_, Pid} <- lists:sublist(tuple_to_list(Lanes), N)])
         end, topos_engine_table:links(?TAB, Node)),
     topos_engine_table:open(?TAB, Node, Shorter).
 

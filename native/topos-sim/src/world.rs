@@ -412,7 +412,7 @@ impl World {
             Message::HyParView(_) | Message::ClientServer(_) | Message::Swim(_) => self.counts.overlay += 1,
             Message::Plumtree(topos_overlay::plumtree::Message::Gossip { .. }) => self.counts.gossip += 1,
             Message::Plumtree(_) => self.counts.tree_control += 1,
-            Message::Router(_) => self.counts.router += 1,
+            Message::Router(_) | Message::LinkState(_) => self.counts.router += 1,
         }
         if self.drawn(self.network.loss) || to as usize >= self.nodes.len() {
             return;
