@@ -52,23 +52,3 @@ pub(crate) fn render(source: &str, errors: &[Diagnostic]) -> String {
         })
         .collect()
 }
-
-/// The sources of the standard library, each after those it imports, without the prelude.
-pub(crate) fn library() -> Vec<String> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../topos_stdlib/Topos");
-    let mut by_name = std::collections::BTreeMap::new();
-    let mut graph = std::collections::BTreeMap::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_none_or(|e| e != "topos") {
-            continue;
-        }
-        let source = std::fs::read_to_string(&path).unwrap();
-        let module = topos_lang::syntax::parse(&source).module;
-        let name = module.name.as_ref().unwrap().dotted();
-        graph.insert(name.clone(), module.imports.iter().map(|i| i.path.dotted()).collect());
-        by_name.insert(name, source);
-    }
-    let names = topos_lang::check::order(&graph).unwrap();
-    names.iter().filter(|n| *n != "Topos.Prelude").map(|n| by_name[n].clone()).collect()
-}
