@@ -113,6 +113,8 @@ terminate(_Reason, #state{worker = none}) -> ok;
 terminate(_Reason, #state{worker = Worker}) ->
     true = exit(Worker, kill),
     receive
+        %% It had failed just before.
+        {'EXIT', Worker, {shutdown, {settled, _, {failed, Class, Reason, Stack}}}} -> topos_effect:report(Class, Reason, Stack);
         {'EXIT', Worker, _} -> ok
     end.
 

@@ -108,7 +108,7 @@ impl Generator<'_> {
                     let ty = g.aborts.take().unwrap_or(Type::Unit);
                     let before = g.unit(d);
                     format!(
-                        "  fail({text}) => {{\n    {before}\n    {} {}\n  }}\n",
+                        "  fail({text}) => {{\n    {before}\n    {} ({})\n  }}\n",
                         wrong("abort", "resume"),
                         g.expr(&ty, d)
                     )
@@ -124,7 +124,7 @@ impl Generator<'_> {
             let mut out = format!("  {name}({}) => {{\n    {}\n", names.join(", "), g.unit(d));
             if let (Some(ty), true) = (g.aborts.clone(), g.once_in(4)) {
                 let (cond, value) = g.inside_function(|g| (g.expr(&Type::Bool, d.min(1)), g.expr(&ty, d)));
-                writeln!(out, "    if {cond} {{ abort {value} }}").unwrap();
+                writeln!(out, "    if {cond} {{ abort ({value}) }}").unwrap();
             }
             let value = g.inside_function(|g| g.expr(result, d));
             format!("{out}    {value}\n  }}\n")

@@ -252,7 +252,7 @@ impl Generator<'_> {
                 }
             }
             6 if self.graded => match self.next(2) {
-                0 => format!("grade({})", self.expr(&Type::Maybe(Box::new(Type::Colour)), d)),
+                0 => format!("grade(({} : Maybe Colour))", self.expr(&Type::Maybe(Box::new(Type::Colour)), d)),
                 _ => format!("graded([{}, {}])", self.expr(&int, d), self.expr(&int, d)),
             },
             _ => format!("double({})", self.expr(&int, d)),
