@@ -143,12 +143,16 @@ other_ways_to_ask(Config) ->
     ?assertEqual({ok, []}, topology(A, route, [NameA])),
     ?assertEqual(#{NameA => [NameB]}, topology(A, links, [])),
     ?assertMatch({error, {unknown_node, _}}, topology(A, route, [nobody@nowhere])),
-    ?assertMatch({error, {message_too_large, _}}, topology(A, broadcast, [sink, <<0:(8 * 17_000_000)>>])),
+    ?assertMatch({error, {message_too_large, _}}, ?NODE:call(vm(A), ?MODULE, too_large_here, [])),
     broadcast([A, B], ask),
     [C] = started([{c, #{topology => hyparview}}], Config),
     ?assertMatch(#{type := hyparview, active_view := 5}, topology(C, current, [])),
     ?assertEqual([], topology(C, neighbours, [])),
     ?assertEqual(#{?CLUSTER:name(C) => []}, topology(C, links, [])).
+
+too_large_here() ->
+    #{max_message_bytes := Max} = topos_local:config(limits),
+    topos_topology:broadcast(sink, binary:copy(<<0>>, Max)).
 
 %% internal: clusters
 
