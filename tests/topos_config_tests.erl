@@ -111,7 +111,7 @@ violations_test_() ->
             {#{topology => #{active_view => 3}}, <<"topology.type">>, "one of full_mesh, hyparview, client_server"},
             {#{topology => #{type => hyparvue}}, <<"topology.type">>, "did you mean hyparview?"},
             {#{topology => #{type => full_mesh, hubs => []}}, <<"topology.hubs">>, "one of"},
-            {#{topology => #{type => hyparview, active_view => 65}}, <<"topology.active_view">>, "an integer in 1..64"},
+            {#{topology => #{type => hyparview, active_view => 65}}, <<"topology.active_view">>, "an integer in 2..64"},
             {#{topology => #{type => hyparview, activ_view => 5}}, <<"topology.activ_view">>, "did you mean active_view?"},
             {#{topology => #{type => hyparview, passive_walk => 7}}, <<"topology.passive_walk">>, "at most topology.active_walk, 6"},
             {#{topology => #{type => hyparview, active_view => 2, shuffle_active => 3}}, <<"topology.shuffle_active">>,

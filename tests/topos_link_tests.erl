@@ -41,7 +41,8 @@ link_test_() ->
              {own_greeting_is_ignored, fun own_greeting_is_ignored/0},
              {requests_are_answered_or_fail, fun requests_are_answered_or_fail/0},
              {sends_during_a_stop_are_answered, fun sends_during_a_stop_are_answered/0},
-             {second_start_is_refused, fun second_start_is_refused/0}
+             {second_start_is_refused, fun second_start_is_refused/0},
+             {a_lane_that_cannot_be_started_in_time_is_overloaded, fun a_lane_that_cannot_be_started_in_time_is_overloaded/0}
          ]].
 
 detection(silence_is_suspect_then_down_then_up) -> ?WATCHFUL;
@@ -61,6 +62,15 @@ config(Detection) ->
         limits => #{max_queue_messages => 100, max_message_bytes => 100000, max_new_atoms => 3}
     }),
     Config.
+
+%% Five seconds of a standstill of the keeper of lanes.
+a_lane_that_cannot_be_started_in_time_is_overloaded() ->
+    ok = topos_fake_engine:use(self()),
+    _ = meet(),
+    ok = sys:suspend(topos_lanes),
+    ?assertMatch({error, {overloaded, #{node := ?PEER}}}, topos_partisan:send(?PEER, anybody, hello)),
+    ok = sys:resume(topos_lanes),
+    ?assertEqual(ok, topos_partisan:send(?PEER, anybody, hello)).
 
 %% The peer: its core, what it knows of the session, and the frames for it that the test has seen.
 -record(peer, {core, incarnation = 5, session}).

@@ -46,20 +46,26 @@ health() ->
 %% `role' (`hub', `client', or `peer' where the topology knows no roles), and `links': for each node whose links it knows, `from' and `to'.
 -spec topology() -> {ok, iodata()} | {error, topos_error:t()}.
 topology() ->
-    case {topos_partisan:cluster(), topos_partisan:members()} of
-        {#{node := Node}, Members} when is_list(Members) ->
+    case {topos_partisan:cluster(), topos_topology:current(), topos_topology:links(), topos_partisan:members()} of
+        {#{node := Node}, #{type := Type} = Topology, Links, Members} when is_map(Links), is_list(Members) ->
             {ok, topos_json:encode(#{
                 node => Node,
-                topology => topos_local:config(topology),
-                members => [#{node => N, status => Status, role => peer} || #{node := N, status := Status} <- Members],
-                %% In a full mesh nodes do not tell each other of their links: these are its own.
-                links => [#{from => Node, to => [N || #{node := N, status := up} <- Members, N =/= Node]}]
+                topology => Type,
+                members => [#{node => N, status => Status, role => role(N, Topology)} || #{node := N, status := Status} <- Members],
+                links => [#{from => From, to => To} || {From, To} <- lists:sort(maps:to_list(Links))]
             })};
-        {{error, _} = Error, _} -> Error;
-        {_, {error, _} = Error} -> Error
+        {{error, _} = Error, _, _, _} -> Error;
+        {_, {error, _} = Error, _, _} -> Error;
+        {_, _, {error, _} = Error, _} -> Error;
+        {_, _, _, {error, _} = Error} -> Error
     end.
 
 %% internal
+
+-spec role(node(), topos_topology:topology()) -> peer | hub | client.
+role(Node, #{type := client_server, hubs := Hubs}) ->
+    case lists:member(Node, Hubs) of true -> hub; false -> client end;
+role(_, _) -> peer.
 
 -spec counters([topos_channel:stats()]) -> iodata().
 counters(Rows) ->

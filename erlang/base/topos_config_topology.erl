@@ -39,7 +39,7 @@ fields(full_mesh) ->
     [];
 fields(hyparview) ->
     [
-        #{key => active_view, kind => {integer, 1, 64}, default => 5, unit => <<"nodes">>,
+        #{key => active_view, kind => {integer, 2, 64}, default => 5, unit => <<"nodes">>,
           meaning => <<"neighbours: how many links a node keeps">>},
         #{key => passive_view, kind => {integer, 1, 1_024}, default => 30, unit => <<"nodes">>,
           meaning => <<"nodes in reserve, to take the place of neighbours that fail">>},

@@ -213,7 +213,9 @@ in_lane(#{generation := Generation} = Settings, {Node, Channel, _} = Key, #topos
                     overloaded(Node, Channel)
             end;
         stale ->
-            changed(Generation, Node, Channel, Item, Deadline, Options)
+            changed(Generation, Node, Channel, Item, Deadline, Options);
+        busy ->
+            overloaded(Node, Channel)
     end.
 
 %% The lane takes no more: because its channel was changed, then the message goes by the new settings; or because the peer

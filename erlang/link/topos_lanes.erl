@@ -34,16 +34,24 @@
 
 %% 64 channels of 64 lanes, as many as a configuration can have.
 -define(MAX_RECEIVERS_PER_PEER, 4096).
+-define(START_TIMEOUT, 5_000).
 
 -spec start_link() -> {ok, pid()} | {error, term()}.
 start_link() -> gen_server:start_link({local, ?TOPOS_DEST_PROCESS_LANES}, ?MODULE, [], []).
 
-%% @doc The sender of a lane, started if there is none. `stale': the channel has another generation by now.
--spec sender(key(), Generation :: integer()) -> {pid(), atomics:atomics_ref()} | stale.
+%% @doc The sender of a lane, started if there is none. `stale': the channel has another generation by now. `busy': this node
+%% has too much to do to start one now; who asks must not pay for that with its life.
+-spec sender(key(), Generation :: integer()) -> {pid(), atomics:atomics_ref()} | stale | busy.
 sender(Key, Generation) ->
     case ets:lookup(topos_lane_senders, Key) of
-        [{_, Pid, Room, Generation}] -> {Pid, Room};
-        _ -> gen_server:call(?MODULE, {sender, Key, Generation})
+        [{_, Pid, Room, Generation}] ->
+            {Pid, Room};
+        _ ->
+            try
+                gen_server:call(?MODULE, {sender, Key, Generation}, ?START_TIMEOUT)
+            catch
+                exit:{timeout, _} -> busy
+            end
     end.
 
 %% @doc Finishes the lanes of earlier generations of a channel, of all of them if there is no such channel any more; waits
