@@ -61,6 +61,10 @@
 %% Carries `Frame' on the lane of the channel, in order with what was sent before on the same lane.
 -callback send(node(), channel(), lane(), Dest :: atom(), Frame :: iodata()) ->
     ok | {error, not_connected | no_such_channel | overloaded}.
+%% As `send/5', for a process that sends all frames of a lane and ignores messages it does not know: the engine may write in
+%% the calling process, and the socket's reply then comes to that. The iodata is not copied where it can be helped.
+-callback write(node(), channel(), lane(), Dest :: atom(), Frame :: iodata()) ->
+    ok | {error, not_connected | no_such_channel | overloaded}.
 %% Why the last attempt to connect to a node failed; `none' while there was none, or after it succeeded. The engine goes
 %% on trying. (Asked for, not told: a peer that is away for a day would be an event a second.)
 -callback failure(node()) -> none | {failed, failure()}.

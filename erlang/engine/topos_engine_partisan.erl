@@ -34,7 +34,7 @@
 -include("topos_frame.hrl").
 -include_lib("kernel/include/logger.hrl").
 
--export([start_link/2, capabilities/0, addresses/0, connect/1, disconnect/1, send/5, failure/1, connections/0, reconfigure/1]).
+-export([start_link/2, capabilities/0, addresses/0, connect/1, disconnect/1, send/5, write/5, failure/1, connections/0, reconfigure/1]).
 -export([inbound/2]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
@@ -118,7 +118,7 @@ disconnect(Node) -> gen_server:cast(?MODULE, {disconnect, Node}).
     ok | {error, not_connected | no_such_channel | overloaded}.
 send(Node, Channel, Lane, Dest, Frame) ->
     case link_of(Node, Channel) of
-        {ok, {Epoch, Lanes, Sent}} ->
+        {ok, {Epoch, Lanes, Sent, _}} ->
             Index = Lane rem tuple_size(Lanes) + 1,
             Connection = element(Index, Lanes),
             case room(Connection, Sent, Index) of
@@ -131,9 +131,32 @@ send(Node, Channel, Lane, Dest, Frame) ->
             Error
     end.
 
-%% Epoch, connections, and how many frames each was given.
--spec link_row(non_neg_integer(), [pid()]) -> {non_neg_integer(), tuple(), atomics:atomics_ref()}.
-link_row(Epoch, Pids) -> {Epoch, list_to_tuple(Pids), atomics:new(length(Pids), [{signed, false}])}.
+%% @doc Where the connection is a plain socket, the frame goes to it without a copy and without a process between;
+%% a full socket answers `overloaded'. The socket's reply to the caller is not waited for.
+-spec write(node(), topos_engine:channel(), topos_engine:lane(), Dest :: atom(), Frame :: iodata()) ->
+    ok | {error, not_connected | no_such_channel | overloaded}.
+write(Node, Channel, Lane, Dest, Frame) ->
+    case link_of(Node, Channel) of
+        {ok, {Epoch, _, _, Sockets}} ->
+            case element(Lane rem tuple_size(Sockets) + 1, Sockets) of
+                none -> send(Node, Channel, Lane, Dest, Frame);
+                Socket -> topos_partisan_api:write(Socket, Dest, {topos, ?TOPOS_FRAME_VERSION, Epoch}, Frame)
+            end;
+        {error, _} = Error ->
+            Error
+    end.
+
+-type link() :: {Epoch :: non_neg_integer(), Connections :: tuple(), Sent :: atomics:atomics_ref(), Sockets :: tuple()}.
+
+%% Epoch, connections, how many frames each was given, and their sockets: `none' where Partisan does more to a frame than
+%% to write it, that is, where it encrypts or compresses.
+-spec link_row(non_neg_integer(), topos_engine:channel(), [pid()], map()) -> link().
+link_row(Epoch, Channel, Pids, Channels) ->
+    Sockets = case Channels of
+        #{Channel := #{compression := false}} -> [topos_partisan_api:socket(Pid) || Pid <- Pids];
+        #{} -> [none || _ <- Pids]
+    end,
+    {Epoch, list_to_tuple(Pids), atomics:new(length(Pids), [{signed, false}]), list_to_tuple(Sockets)}.
 
 %% Asking a process for the length of its queue waits until it is not running: a busy connection is asked at every so many
 %% frames only, and at each while it is full.
@@ -174,7 +197,7 @@ inbound(Pid, Node) -> gen_server:cast(?MODULE, {inbound, Pid, Node}).
 %% internal
 
 -spec link_of(node(), topos_engine:channel()) ->
-    {ok, {non_neg_integer(), tuple(), atomics:atomics_ref()}} | {error, not_connected | no_such_channel}.
+    {ok, link()} | {error, not_connected | no_such_channel}.
 link_of(Node, Channel) ->
     case topos_engine_table:link(?TAB, Node, Channel) of
         {error, not_connected} when Channel =/= data -> topos_engine_table:link(?TAB, Node, data);
@@ -506,9 +529,9 @@ inspected(Crash, Node, Peer, State) ->
     set_peer(Node, Peer, State).
 
 -spec up(node(), #peer{}, #{topos_engine:channel() => [pid()]}, #state{}) -> #state{}.
-up(Node, Peer, Lanes, #state{epoch = Epoch, refs = Refs} = State) ->
+up(Node, Peer, Lanes, #state{epoch = Epoch, refs = Refs, channels = Channels} = State) ->
     Monitors = maps:from_list([{monitor(process, Pid), Pid} || Pid <- lists:append(maps:values(Lanes))]),
-    Links = maps:map(fun(_, Pids) -> link_row(Epoch, Pids) end, maps:remove(undefined, Lanes)),
+    Links = maps:map(fun(C, Pids) -> link_row(Epoch, C, Pids, Channels) end, maps:remove(undefined, Lanes)),
     ok = topos_engine_table:open(?TAB, Node, Links),
     ok = tell({up, Node}, State),
     set_peer(
@@ -534,9 +557,9 @@ change(_, _, State) ->
 -spec truncate(node(), #state{}) -> ok.
 truncate(Node, #state{channels = Channels}) ->
     Shorter = maps:map(
-        fun(Channel, {Epoch, Lanes, _}) ->
+        fun(Channel, {Epoch, Lanes, _, _}) ->
             #{Channel := #{parallelism := N}} = Channels,
-            link_row(Epoch, lists:sublist(tuple_to_list(Lanes), N))
+            link_row(Epoch, Channel, lists:sublist(tuple_to_list(Lanes), N), Channels)
         end, topos_engine_table:links(?TAB, Node)),
     topos_engine_table:open(?TAB, Node, Shorter).
 
@@ -585,7 +608,7 @@ adopted({result, Links}, Node, #peer{lanes = Known, changing = growing} = Peer, 
     New = lists:append(maps:values(Lanes)) -- maps:values(Known),
     Monitors = maps:from_list([{monitor(process, Pid), Pid} || Pid <- New]),
     Usable = maps:filter(fun(Channel, Pids) -> Channel =/= undefined andalso Pids =/= [] end, Lanes),
-    ok = topos_engine_table:open(?TAB, Node, maps:map(fun(_, Pids) -> link_row(Epoch, Pids) end, Usable)),
+    ok = topos_engine_table:open(?TAB, Node, maps:map(fun(C, Pids) -> link_row(Epoch, C, Pids, Channels) end, Usable)),
     set_peer(
         Node,
         Peer#peer{lanes = maps:merge(Known, Monitors), changing = case Whole of true -> none; false -> growing end},

@@ -21,6 +21,7 @@
 %% The room of a lane that takes no more: no sender can ever fill it, and every caller sees that. What callers that were
 %% refused give back, and what the lane still finishes, takes it below this value, but never to a half of it.
 -define(CLOSED, (1 bsl 60)).
+-define(COPIED_BYTES, 1_024).
 -define(IS_CLOSED(Messages), (Messages >= ?CLOSED div 2)).
 
 %% @doc Sends to a destination on a node, this one included. For guarantees and errors see `topos_partisan:send/4'.
@@ -76,10 +77,13 @@ release_room(Room, Messages, Bytes) ->
     ok = atomics:sub(Room, 1, Messages),
     atomics:sub(Room, 2, Bytes).
 
-%% @doc Whether there is room for a message. No more is waited for: on a monotonic channel a queue may stay almost full.
+%% @doc Whether those who wait for room are to be woken: when a quarter of it is free, so that each finds more than a place.
+%% On a monotonic channel, whose queue may stay almost full, when there is any.
 -spec has_room(atomics:atomics_ref(), topos_local:channel()) -> boolean().
+has_room(Room, #{monotonic := true, max_queue_messages := MaxMessages, max_queue_bytes := MaxBytes}) ->
+    atomics:get(Room, 1) < MaxMessages andalso atomics:get(Room, 2) < MaxBytes;
 has_room(Room, #{max_queue_messages := MaxMessages, max_queue_bytes := MaxBytes}) ->
-    atomics:get(Room, 1) < MaxMessages andalso atomics:get(Room, 2) < MaxBytes.
+    atomics:get(Room, 1) =< MaxMessages * 3 div 4 andalso atomics:get(Room, 2) =< MaxBytes * 3 div 4.
 
 %% @doc The error for a record that the peer reported as not delivered.
 -spec failure(byte(), node(), destination()) -> topos_error:t().
@@ -145,8 +149,15 @@ encode(Message) when is_binary(Message) ->
     Size = byte_size(Message),
     {6 + Size, [<<131, 109, Size:32>>, Message]};
 encode(Message) ->
-    Encoded = term_to_iovec(Message),
-    {iolist_size(Encoded), Encoded}.
+    %% One copy of a small term costs less than taking it apart.
+    case erlang:external_size(Message) of
+        Small when Small =< ?COPIED_BYTES ->
+            Encoded = term_to_binary(Message),
+            {byte_size(Encoded), Encoded};
+        _ ->
+            Encoded = term_to_iovec(Message),
+            {iolist_size(Encoded), Encoded}
+    end.
 
 -spec on_channel(topos_local:hot(), node(), destination(), #topos_item{}, options()) -> ok | {error, topos_error:t()}.
 on_channel(#{channels := Channels}, Node, {_, Name}, Item, Options) ->
