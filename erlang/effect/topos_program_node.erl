@@ -138,7 +138,7 @@ handle_info({topos_program_message, _, _} = Message, State) ->
     ok = pass_on(Message, State),
     {noreply, State};
 handle_info({topos, Ref, Event}, #state{subscription = Ref} = State) ->
-    ok = tell(Event, State),
+    ok = tell_known(Event, State),
     {noreply, happened(Event, State)};
 handle_info({'DOWN', _, process, Owner, _}, #state{owner = Owner} = State) ->
     {stop, normal, State};
@@ -191,9 +191,14 @@ pass_on({topos_program_message, Sender, Message}, #state{owner = Owner, owner_na
 pass_on_rest(#state{subscription = Ref} = State) ->
     receive
         {topos_program_message, _, _} = Message -> ok = pass_on(Message, State), pass_on_rest(State);
-        {topos, Ref, Event} -> ok = tell(Event, State), pass_on_rest(State)
+        {topos, Ref, Event} -> ok = tell_known(Event, State), pass_on_rest(State)
     after 0 -> ok
     end.
+
+%% What expired on a channel is no event of the language: programs find it in the statistics of the channel.
+-spec tell_known(topos_partisan:event(), #state{}) -> ok.
+tell_known({expired, _, _, _}, _State) -> ok;
+tell_known(Event, State) -> tell(Event, State).
 
 -spec tell(event(), #state{}) -> ok.
 tell(Event, #state{owner = Owner}) ->
