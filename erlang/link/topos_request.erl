@@ -20,8 +20,11 @@
 -define(CHANNEL, control).
 %% The row of `topos_services' that holds how many requests are being served, and how many may be.
 -define(SERVING, serving).
-%% `serving': by the monitor of its process, the timer that ends each.
--record(state, {subscription :: reference(), serving = #{} :: #{reference() => reference()}, count :: counters:counters_ref()}).
+%% A request's place among those that are served. It is given back once: by its process before it replies, since whoever has
+%% the reply may ask again at once; or by the server, when the process ended without.
+-type place() :: {counters:counters_ref(), Given :: atomics:atomics_ref()}.
+%% `serving': by the monitor of its process, the timer that ends each, and its place.
+-record(state, {subscription :: reference(), serving = #{} :: #{reference() => {reference(), place()}}}).
 -type state() :: #state{}.
 
 -spec start_link() -> {ok, pid()} | {error, term()}.
@@ -76,25 +79,25 @@ init([]) ->
     #{max_pending_calls := Limit} = topos_local:config(limits),
     Count = counters:new(1, [atomics]),
     true = ets:insert(topos_services, {?SERVING, Count, Limit}),
-    {ok, #state{subscription = Subscription, count = Count}}.
+    {ok, #state{subscription = Subscription}}.
 
 -spec handle_call(term(), gen_server:from(), state()) -> {reply, ok, state()}.
 handle_call(_, _From, State) -> {reply, ok, State}.
 
--spec handle_cast({serving, pid(), pos_integer()}, state()) -> {noreply, state()}.
-handle_cast({serving, Pid, Timeout}, #state{serving = Serving} = State) ->
+-spec handle_cast({serving, pid(), pos_integer(), place()}, state()) -> {noreply, state()}.
+handle_cast({serving, Pid, Timeout, Place}, #state{serving = Serving} = State) ->
     Timer = erlang:send_after(min(Timeout, 16#ffffffff), self(), {time_up, Pid}),
-    {noreply, State#state{serving = Serving#{monitor(process, Pid) => Timer}}}.
+    {noreply, State#state{serving = Serving#{monitor(process, Pid) => {Timer, Place}}}}.
 
 -spec handle_info(term(), state()) -> {noreply, state()}.
 handle_info({time_up, Pid}, State) ->
     %% Nobody waits for its answer any more.
     _ = exit(Pid, kill),
     {noreply, State};
-handle_info({'DOWN', Ref, process, _, _}, #state{serving = Serving, count = Count} = State) ->
-    {Timer, Left} = maps:take(Ref, Serving),
+handle_info({'DOWN', Ref, process, _, _}, #state{serving = Serving} = State) ->
+    {{Timer, Place}, Left} = maps:take(Ref, Serving),
     _ = erlang:cancel_timer(Timer, [{async, true}, {info, false}]),
-    ok = counters:sub(Count, 1, 1),
+    ok = give_back(Place),
     {noreply, State#state{serving = Left}};
 handle_info({topos, Ref, {down, Node, _}}, #state{subscription = Ref} = State) ->
     {noreply, lost(Node, State)};
@@ -169,12 +172,20 @@ start(Module, Node, Id, Timeout, Request) ->
             ok;
         _ ->
             ok = counters:add(Count, 1, 1),
-            Pid = spawn(fun() -> serve(Module, Node, Id, Timeout, Request) end),
-            gen_server:cast(?MODULE, {serving, Pid, Timeout})
+            Place = {Count, atomics:new(1, [])},
+            Pid = spawn(fun() -> serve(Module, Node, {Id, Timeout, Request}, Place) end),
+            gen_server:cast(?MODULE, {serving, Pid, Timeout, Place})
     end.
 
--spec serve(module(), node(), non_neg_integer(), pos_integer(), term()) -> ok | {error, topos_error:t()}.
-serve(Module, Node, Id, Timeout, Request) ->
+-spec give_back(place()) -> ok.
+give_back({Count, Given}) ->
+    case atomics:exchange(Given, 1, 1) of
+        0 -> counters:sub(Count, 1, 1);
+        1 -> ok
+    end.
+
+-spec serve(module(), node(), {non_neg_integer(), pos_integer(), term()}, place()) -> ok | {error, topos_error:t()}.
+serve(Module, Node, {Id, Timeout, Request}, Place) ->
     Answer =
         try
             Module:handle_request(Node, Request)
@@ -183,6 +194,7 @@ serve(Module, Node, Id, Timeout, Request) ->
                 ?LOG_ERROR("topos_partisan: ~0tp failed for a request of ~0tp: ~0tp:~0tp~n~0tp", [Module, Node, Class, Reason, Stack]),
                 {error, topos_error:new(service_failed, #{node => topos_local:config(node), service => Module, why => Class})}
         end,
+    ok = give_back(Place),
     reply(Node, Id, Timeout, Answer).
 
 -spec reply(node(), non_neg_integer(), pos_integer(), term()) -> ok | {error, topos_error:t()}.
