@@ -17,7 +17,7 @@ groups() ->
         closing_gives_up_in_time, wrong_changes_are_refused, order_none_delivers_all,
         at_most_once_never_twice, expired_is_told, monotonic_keeps_the_last_value, statistics_are_true,
         head_of_line_is_reported, load_is_not_reported, endpoint_serves_statistics,
-        adaptive_lanes_grow_and_shrink
+        adaptive_lanes_grow_and_shrink, compression_shrinks_the_wire, a_bomb_is_refused
     ],
     [{Engine, [], Cases} || Engine <- topos_engine:names()].
 
@@ -62,6 +62,47 @@ one_sided_channel(Config) ->
     ok = await_connections(fresh, 0, Config),
     {error, {no_such_channel, _}} =
         in(a, Config, topos_partisan, send, [b(Config), sink(Config), x, #{channel => fresh}]).
+
+%% The bytes that the sockets of the sending VM count, for the same messages with compression and without.
+compression_shrinks_the_wire(Config) ->
+    ok = channel(create, [#{plain => #{}, packed => #{compression => true}}], Config),
+    Text = binary:copy(<<"a line of a log that says much the same as the one before\n">>, 20),
+    Send = fun(Channel) ->
+        Before = in(a, Config, topos_ct_channel, bytes_sent, []),
+        ok = in(a, Config, topos_ct_channel, texts, [b(Config), sink(Config), Channel, 400, Text]),
+        in(a, Config, topos_ct_channel, bytes_sent, []) - Before
+    end,
+    Plain = Send(plain),
+    Packed = Send(packed),
+    Payload = 400 * byte_size(Text),
+    await_received(800, Config),
+    ?assertEqual(ok, in(b, Config, topos_ct_channel, same_texts, [sink(Config), 400, Text])),
+    ?assert(Plain >= Payload),
+    ?assert(Packed * 5 < Plain),
+    {ok, Of} = channel(stats, [packed], Config),
+    [#{bytes_saved := Saved, bytes_out := Out}] = [Row || #{node := Node} = Row <- Of, Node =:= b(Config)],
+    ?assert(Saved * 5 > Out * 4),
+    {ok, OfPlain} = channel(stats, [plain], Config),
+    ?assertEqual([0], lists:usort([N || #{bytes_saved := N} <- OfPlain])),
+    ok = channel(close, [plain], Config),
+    ok = channel(close, [packed], Config),
+    {comment, lists:flatten(io_lib:format("~b bytes of text: ~b on the wire plain, ~b compressed", [Payload, Plain, Packed]))}.
+
+%% A peer that holds the cookie sends batches that are no zlib data, and that inflate to more than is allowed or announced.
+a_bomb_is_refused(Config) ->
+    ok = channel(create, [bomb, #{compression => true}], Config),
+    ok = in(a, Config, topos_partisan, send, [b(Config), sink(Config), first, #{channel => bomb, ack => true}]),
+    Before = counter(b, malformed_frames, Config),
+    Memory = in(b, Config, topos_ct_channel, binary_memory, []),
+    3 = in(a, Config, topos_ct_channel, send_bombs, [b(Config), bomb]),
+    ok = ?NODE:wait_until(refused, fun() -> counter(b, malformed_frames, Config) =:= Before + 3 end, 5_000),
+    ?assert(in(b, Config, topos_ct_channel, binary_memory, []) - Memory < 20_000_000),
+    %% The lane goes on.
+    ok = in(a, Config, topos_partisan, send, [b(Config), sink(Config), second, #{channel => bomb, ack => true}]),
+    ?assertEqual([first, second], [M || {_, M} <- in(b, Config, topos_ct_probe, messages, [sink(Config)])]),
+    ok = channel(close, [bomb], Config).
+
+counter(Which, Name, Config) -> maps:get(Name, in(Which, Config, topos_local, counts, [])).
 
 %% 1 -> 4 -> 2 -> 3 while 16 keys stream: nothing lost, nothing twice, each key in order, and the link never down.
 parallelism_changes_under_a_keyed_stream(Config) ->
@@ -286,6 +327,9 @@ endpoint_serves_statistics(Config) ->
     ?assertEqual([], [L || L <- Lines, re:run(L, "^(# (HELP|TYPE) .+|[a-z_]+(\\{.+\\})? [0-9.e+-]+)$") =:= nomatch]),
     {200, "application/json", Stats} = Get("/stats?x=1"),
     ?assertNotEqual(nomatch, string:find(Stats, "\"channel\":\"bulk\"")),
+    {200, "application/json", Topology} = Get("/topology"),
+    Link = lists:concat(["{\"from\":\"", ?CLUSTER:name(a(Config)), "\",\"to\":[\"", b(Config)]),
+    ?assertNotEqual(nomatch, string:find(Topology, Link)),
     ?assertMatch({200, "application/json", _}, Get("/health")),
     ?assertMatch({404, _, _}, Get("/nothing")),
     {ok, Socket} = gen_tcp:connect(Ip, Port, [binary, {active, false}]),

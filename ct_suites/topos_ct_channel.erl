@@ -1,7 +1,10 @@
 %% @doc What the channel suite does inside the VMs of nodes.
 -module(topos_ct_channel).
 
+-include("topos_frame.hrl").
+
 -export([stream/5, burst/5, updates/4, in_order/2, suspend_receivers/1, resume_receivers/1, last_values/1, kill_connections/1]).
+-export([bytes_sent/0, texts/5, same_texts/3, send_bombs/2, binary_memory/0]).
 -export([fill/4, await_health/3, watch_telemetry/0, telemetry_events/0, telemetry_event/4]).
 
 %% @doc `Senders' processes send `Count' numbered messages each, with a key of their own, while `Changes' (a fun of this VM)
@@ -21,6 +24,53 @@ burst(Node, Sink, Channel, Count, Size) ->
     Bytes = binary:copy(<<7>>, Size),
     [ok = topos_partisan:send(Node, Sink, {N, Bytes}, #{channel => Channel, wait => 20_000}) || N <- lists:seq(1, Count)],
     ok.
+
+%% @doc What all TCP sockets of this VM have sent, in bytes.
+-spec bytes_sent() -> non_neg_integer().
+bytes_sent() ->
+    lists:sum([
+        N || Port <- erlang:ports(), erlang:port_info(Port, name) =:= {name, "tcp_inet"},
+             {ok, [{send_oct, N}]} <- [inet:getstat(Port, [send_oct])]
+    ]).
+
+%% @doc One process sends a text with a number so often, and waits until all were delivered.
+-spec texts(node(), atom(), atom(), pos_integer(), binary()) -> ok.
+texts(Node, Sink, Channel, Count, Text) ->
+    [ok = topos_partisan:send(Node, Sink, {N, Text}, #{channel => Channel, wait => 20_000}) || N <- lists:seq(1, Count - 1)],
+    topos_partisan:send(Node, Sink, {Count, Text}, #{channel => Channel, wait => 20_000, ack => true}).
+
+%% @doc Whether a sink received the messages of {@link texts/5} in order, and once more.
+-spec same_texts(atom(), pos_integer(), binary()) -> ok | wrong.
+same_texts(Sink, Count, Text) ->
+    Once = [{N, Text} || N <- lists:seq(1, Count)],
+    case [Message || {_, Message} <- topos_ct_probe:messages(Sink)] =:= Once ++ Once of
+        true -> ok;
+        false -> wrong
+    end.
+
+%% @doc Sends batches as the next of a lane that break the promises of a compressed one; how many.
+-spec send_bombs(node(), atom()) -> pos_integer().
+send_bombs(Node, Channel) ->
+    [{_, _, Incarnation, Token}] = ets:lookup(topos_peers, Node),
+    #{name := Name, engine := Engine} = topos_local:hot(),
+    Header = #{
+        kind => ?TOPOS_FRAME_BATCH, source => Name, incarnation => topos_local:incarnation(), destination => Incarnation, token => Token
+    },
+    %% A stream above that of the lane, which goes on with its own when this one comes to nothing.
+    Bombs = [
+        [<<1_000:32>>, "no zlib data"],
+        [<<100_000_000:32>>, zlib:compress(<<>>)],
+        [<<2_000_000:32>>, zlib:compress(<<0:800_000_000>>)]
+    ],
+    lists:foreach(
+        fun(Bomb) ->
+            Batch = topos_frame:batch({atom_to_binary(Channel), 0}, {1 bsl 62, 0}, 1, 0, {packed, Bomb}),
+            ok = Engine:send(Node, Channel, 0, ?TOPOS_DEST_PROCESS_LANES, topos_frame:encode(Header, Batch))
+        end, Bombs),
+    length(Bombs).
+
+-spec binary_memory() -> non_neg_integer().
+binary_memory() -> erlang:memory(binary).
 
 %% @doc Count updates of Keys keys, the value of each its number; the last value of each key.
 -spec updates(node(), atom(), pos_integer(), pos_integer()) -> #{integer() => integer()}.

@@ -25,8 +25,15 @@
 %%   LEAVE_ACK   LeftIncarnation 8
 %%   BATCH       N 1 | Channel N | Lane 2 | Stream 8 | Receiver 8 | Sequence 8 | Flags 1 | Count 2 | Count times
 %%                 (More 1 bit | Length 31 bits | Piece)
+%%               With the flag COMPRESSED, instead of what follows Flags: Size 4 | Deflated, in the zlib format; inflated it is
+%%               the Size bytes that would follow Flags otherwise, ?TOPOS_BATCH_MAX_BYTES at most
 %%   ACK         N 1 | Channel N | Lane 2 | Stream 8 | Receiver 8 | Cumulative 8 | Flags 1 | Count 2 | Count times
 %%                 (Sequence 8 | Index 2 | Reason 1)
+%%   RELAY       Hops 1 | Process 1 (1: topos_link, 2: topos_lanes, 3: topos_overlay) | Lane 2 | N 1 | Target N | C 1 | Channel C | Frame
+%%   OVERLAY     a message of a topology, as native/topos-overlay writes it
+%%
+%% A RELAY frame goes from a node to the next one on the way to Target, over at most Hops more links; the frame in it is for that
+%% process of Target, on that channel and lane.
 %%
 %% The addresses of a HELLO are those its sender listens on. Reason of a REJECT is 1: the cluster has too many members.
 %%
@@ -49,6 +56,8 @@
 -define(TOPOS_FRAME_LEAVE_ACK, 8).
 -define(TOPOS_FRAME_BATCH, 9).
 -define(TOPOS_FRAME_ACK, 10).
+-define(TOPOS_FRAME_RELAY, 11).
+-define(TOPOS_FRAME_OVERLAY, 12).
 
 -define(TOPOS_FRAME_TOKEN_BYTES, 16).
 -define(TOPOS_FRAME_NONCE_BYTES, 16).
@@ -57,6 +66,10 @@
 %% Flags of a BATCH.
 %% Its sender waits for the acknowledgement; without it the receiver may gather some.
 -define(TOPOS_BATCH_URGENT, 1).
+%% Any receiver understands it; whether to compress is the sender's decision.
+-define(TOPOS_BATCH_COMPRESSED, 2).
+%% What is compressed at most, and inflated. A sender's largest piece is smaller.
+-define(TOPOS_BATCH_MAX_BYTES, 2_097_152).
 
 %% Flags of an ACK.
 %% A later sequence came before the next one: the sender begins again after Cumulative.
@@ -88,5 +101,7 @@
 %% The registered processes that frames are addressed to.
 -define(TOPOS_DEST_PROCESS_LINK, topos_link).
 -define(TOPOS_DEST_PROCESS_LANES, topos_lanes).
+-define(TOPOS_DEST_PROCESS_RELAY, topos_relay).
+-define(TOPOS_DEST_PROCESS_OVERLAY, topos_overlay).
 
 -endif.

@@ -7,6 +7,11 @@
 # A stage that fails does not stop the others. Each stage's own closing lines stay visible.
 set -u
 cd "$(dirname "$0")/.." || exit 1
+# Without a locale Erlang takes file names and variables for Latin-1, and the tests use names beyond it.
+case $(locale charmap 2>/dev/null) in
+    UTF-8) ;;
+    *) export LC_ALL=C.UTF-8 ;;
+esac
 logs=.make/logs
 mkdir -p "$logs"
 passed=0 failed=0 skipped=0 broken=()
@@ -44,10 +49,11 @@ count() {
         eunit)
             local all bad
             all=$(sum '^ *[0-9]+ tests?, ' "$2")
-            bad=$(sum '[0-9]+ failures?' "$2")
+            # EUnit calls a group cancelled whose generator or set-up failed.
+            bad=$(($(sum '[0-9]+ failures?' "$2") + $(sum '[0-9]+ cancelled' "$2")))
             passed=$((passed + all - bad))
             failed=$((failed + bad))
-            skipped=$((skipped + $(sum '[0-9]+ (skipped|cancelled)' "$2")))
+            skipped=$((skipped + $(sum '[0-9]+ skipped' "$2")))
             ;;
         properties)
             passed=$((passed + $(sum '^properties: [0-9]+ passed' "$2")))
@@ -59,6 +65,23 @@ count() {
             skipped=$((skipped + $(sum 'Skipped [0-9]+ ' "$2")))
             ;;
     esac
+}
+
+# excerpt STAGE: what failed in it, once more, so that it stands at the end of the output too.
+excerpt() {
+    local from
+    case $1 in
+        rust) from='^ +(FAIL|SIGABRT|SIGSEGV|TIMEOUT) |^test .*FAILED|^error' ;;
+        properties) from='Failed!|failed|^!' ;;
+        ct) from='FAILED|Failed|failed' ;;
+        *) from='' ;;
+    esac
+    printf '\n== what failed in %s (all of it: %s/%s.log)\n' "$1" "$logs" "$1"
+    if [ -n "$from" ]; then
+        grep -E -A 6 "$from" "$logs/$1.log" | cut -c1-240 | tail -n 40
+    else
+        sed -n '/^Failures:/,$p' "$logs/$1.log" | cut -c1-240 | head -n 40
+    fi
 }
 
 for name in "${stages[@]}"; do
@@ -80,6 +103,7 @@ for name in "${stages[@]}"; do
     esac
 done
 
+for name in "${broken[@]}"; do excerpt "$name"; done
 echo
 sh scripts/engines.sh
 [ ${#broken[@]} -eq 0 ] || echo "failed stages: ${broken[*]} (logs in $logs)"

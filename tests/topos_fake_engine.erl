@@ -2,7 +2,7 @@
 -module(topos_fake_engine).
 -behaviour(topos_engine).
 
--export([start_link/2, capabilities/0, addresses/0, connect/1, disconnect/1, send/5, write/5, failure/1, connections/0, reconfigure/1]).
+-export([start_link/2, capabilities/0, addresses/0, connect/1, disconnect/1, send/5, failure/1, connections/0, reconfigure/1]).
 -export([use/1, tell/1]).
 
 %% The calling process sees the engine's calls from now on.
@@ -13,7 +13,7 @@ tell(Event) -> topos_link ! {topos_engine, Event}, ok.
 start_link(_Config, _Sink) -> {ok, spawn_link(fun() -> receive stop -> ok end end)}.
 
 capabilities() ->
-    #{channel_isolation => true, lane_isolation => true, tls => false, compression => false, addresses => true,
+    #{channel_isolation => true, lane_isolation => true, tls => false, addresses => true,
       fault_injection => false}.
 addresses() -> [{{127, 0, 0, 1}, 1}].
 connect(#{node := Node, addresses := Addresses}) -> say({connect, Node, Addresses}).
@@ -23,8 +23,6 @@ connections() -> [].
 reconfigure(Channels) -> say({reconfigure, Channels}).
 
 send(Node, Channel, Lane, Dest, Frame) -> say({frame, Node, Channel, Lane, Dest, iolist_to_binary(Frame)}).
-
-write(Node, Channel, Lane, Dest, Frame) -> send(Node, Channel, Lane, Dest, Frame).
 
 say(Message) ->
     persistent_term:get(?MODULE) ! {fake_engine, Message},

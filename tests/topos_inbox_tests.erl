@@ -57,7 +57,7 @@ times_out() ->
     Start = erlang:monotonic_time(millisecond),
     ?assertMatch({error, {timeout, #{timeout := 30}}}, topos_inbox:recv(30)),
     Took = erlang:monotonic_time(millisecond) - Start,
-    ?assert(Took >= 30 andalso Took < 1000),
+    ?assert(Took >= 30),
     ?assertMatch({error, {timeout, _}}, topos_inbox:recv(0)),
     ?assertEqual(0, topos_inbox:waiting()).
 

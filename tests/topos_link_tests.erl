@@ -11,12 +11,14 @@
 
 -define(OWN, 'own@127.0.0.1').
 -define(PEER, 'peer@127.0.0.1').
--define(WAIT, 2000).
+-define(WAIT, 20_000).
+%% Of the tests in which nobody is to be taken for dead because the machine was busy for a moment.
+-define(PATIENT, #{echo_interval => 50, suspect_after => 10_000, down_after => 30_000}).
+-define(WATCHFUL, #{echo_interval => 50, suspect_after => 500, down_after => 1_500}).
 -define(MAX_CALLS, 4).
 
 link_test_() ->
-    {foreach, fun start/0, fun stop/1,
-     [{timeout, 20, {atom_to_list(Name), fun() -> Test(), ok end}}
+    [{setup, fun() -> start(detection(Name)) end, fun stop/1, {timeout, 20, {atom_to_list(Name), fun() -> Test(), ok end}}}
       || {Name, Test} <- [
              {greeting_makes_a_member, fun greeting_makes_a_member/0},
              {silence_is_suspect_then_down_then_up, fun silence_is_suspect_then_down_then_up/0},
@@ -42,19 +44,22 @@ link_test_() ->
              {pending_calls_are_bounded, fun pending_calls_are_bounded/0},
              {sends_during_a_stop_are_answered, fun sends_during_a_stop_are_answered/0},
              {second_start_is_refused, fun second_start_is_refused/0}
-         ]]}.
+         ]].
 
-start() ->
+detection(silence_is_suspect_then_down_then_up) -> ?WATCHFUL;
+detection(_) -> ?PATIENT.
+
+start(Detection) ->
     {ok, _} = application:ensure_all_started(topos_partisan),
     ok = topos_fake_engine:use(self()),
-    ok = topos_sup:start_node(config(), topos_fake_engine).
+    ok = topos_sup:start_node(config(Detection), topos_fake_engine).
 
 stop(_) -> ok = topos_sup:stop_node().
 
-config() ->
+config(Detection) ->
     {ok, Config} = topos_config:parse(#{
         node => ?OWN, cluster => <<"c">>, cookie => <<"cookie">>, engine => otp,
-        fault_detection => #{echo_interval => 50, suspect_after => 300, down_after => 800},
+        fault_detection => Detection,
         limits => #{
             max_queue_messages => 100, max_message_bytes => 100000, max_new_atoms => 3, max_pending_calls => ?MAX_CALLS
         }
@@ -85,7 +90,7 @@ silence_is_suspect_then_down_then_up() ->
     ?assertMatch({suspect, ?PEER}, event(Ref)),
     ?assertEqual([], topos_partisan:nodes()),
     ?assertMatch({down, ?PEER, silent}, event(Ref)),
-    Alive = live(Peer, 300),
+    Alive = until_up(Peer, now_ms() + ?WAIT),
     ?assertMatch({up, ?PEER, 5}, event(Ref)),
     %% Its lanes are open again.
     ok = topos_partisan:send(?PEER, anybody, hello),
@@ -96,11 +101,10 @@ lost_transport_is_down_after_the_grace() ->
     {ok, Ref} = topos_partisan:subscribe(),
     _ = meet(),
     ?assertMatch({up, ?PEER, _}, event(Ref)),
-    Start = erlang:monotonic_time(millisecond),
     ok = topos_fake_engine:tell({down, ?PEER, closed}),
     ?assertMatch({suspect, ?PEER}, event(Ref)),
-    ?assertMatch({down, ?PEER, transport_down}, event(Ref)),
-    ?assert(erlang:monotonic_time(millisecond) - Start < 1000).
+    %% Not the 30 s of a silent peer.
+    ?assertMatch({down, ?PEER, transport_down}, event(Ref)).
 
 flap_is_no_down() ->
     ok = topos_fake_engine:use(self()),
@@ -108,9 +112,9 @@ flap_is_no_down() ->
     Peer = meet(),
     ?assertMatch({up, ?PEER, _}, event(Ref)),
     ok = topos_fake_engine:tell({down, ?PEER, closed}),
-    ok = topos_fake_engine:tell({up, ?PEER}),
-    _ = live(Peer, 400),
     ?assertMatch({suspect, ?PEER}, event(Ref)),
+    ok = topos_fake_engine:tell({up, ?PEER}),
+    _ = until_up(Peer, now_ms() + ?WAIT),
     ?assertMatch({recovered, ?PEER}, event(Ref)),
     ?assertEqual([?PEER], topos_partisan:nodes()).
 
@@ -198,7 +202,7 @@ new_life_puts_the_old_in_doubt() ->
     _ = batch(Peer),
     ok = topos_fake_engine:tell({down, ?PEER, closed}),
     ok = topos_fake_engine:tell({up, ?PEER}),
-    _ = live((peer(<<"cookie">>, 6)), 600),
+    _ = until_up(peer(<<"cookie">>, 6), now_ms() + ?WAIT),
     Events = events_until({up, ?PEER, 6}, Ref),
     ?assertEqual([{suspect, ?PEER}, {down, ?PEER, new_incarnation}], [E || E <- Events, element(1, E) =/= in_doubt]),
     %% The lane of monitors may have had messages of its own.
@@ -358,7 +362,7 @@ sends_during_a_stop_are_answered() ->
     ok = topos_sup:stop_node(),
     [?assertEqual(stopped, receive {'DOWN', Ref, process, Pid, Reason} -> Reason after ?WAIT -> running end)
      || {Pid, Ref} <- Callers],
-    ok = topos_sup:start_node(config(), topos_fake_engine).
+    ok = topos_sup:start_node(config(?PATIENT), topos_fake_engine).
 
 call_until_stopped(Call) ->
     case Call() of
@@ -367,7 +371,7 @@ call_until_stopped(Call) ->
     end.
 
 second_start_is_refused() ->
-    ?assertMatch({error, {already_started, #{node := ?OWN}}}, topos_sup:start_node(config(), topos_fake_engine)).
+    ?assertMatch({error, {already_started, #{node := ?OWN}}}, topos_sup:start_node(config(?PATIENT), topos_fake_engine)).
 
 %% The played peer
 

@@ -20,20 +20,17 @@ a_panic_is_an_error_test() ->
     ?assertError(nif_panicked, topos_nif:panic_on_purpose()).
 
 %% Rust's own hook takes some 200 microseconds a panic under RUST_BACKTRACE=1, and prints a page for each.
-panics_are_cheap_and_reported_once_test_() ->
+panics_are_reported_once_and_without_a_backtrace_test_() ->
     {timeout, 60, fun() ->
         {Status, Output} = in_new_vm(
             [{"RUST_BACKTRACE", "1"}],
             "N = 2000,"
             "Panic = fun() -> try topos_nif:panic_on_purpose() catch error:nif_panicked -> caught end end,"
-            "{Micros, _} = timer:tc(fun() -> [caught = Panic() || _ <- lists:seq(1, N)] end),"
-            "io:format(\"~nmicros ~b~n\", [Micros div N])"
+            "[caught = Panic() || _ <- lists:seq(1, N)]"
         ),
         ?assertEqual({0, Output}, {Status, Output}),
         ?assertEqual(2, length(string:split(Output, "a bug at native/topos-nif/src/load.rs:", all))),
-        ?assertEqual(nomatch, string:find(Output, "stack backtrace")),
-        {match, [Micros]} = re:run(Output, "micros (\\d+)", [{capture, all_but_first, list}]),
-        ?assert(list_to_integer(Micros) < 100)
+        ?assertEqual(nomatch, string:find(Output, "stack backtrace"))
     end}.
 
 a_stale_library_is_a_clear_error_test_() ->

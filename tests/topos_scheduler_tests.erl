@@ -84,13 +84,22 @@ compiled(Shape) ->
     {ok, Descriptor} = topos_term:descriptor(Shape),
     Descriptor.
 
-not_held_up(Name, Call) ->
+%% The machine may be busy with something else for a moment, so the best of three counts: a call that does not charge is
+%% late by seconds each time.
+not_held_up(Name, Call) -> not_held_up(Name, Call, 3).
+
+not_held_up(Name, Call, Attempts) ->
     Erlang = delay_beside(fun() -> fun() -> lists:foldl(fun erlang:'+'/2, 0, lists:seq(1, 1_000)) end end),
     Nif = delay_beside(Call),
     Bound = 10 * Erlang + 50_000,
-    ?assert(Nif =< Bound, lists:flatten(
-        io_lib:format("beside ~s a timer of 1 ms is ~b us late, beside Erlang ~b us", [Name, Nif, Erlang])
-    )).
+    case Nif =< Bound of
+        true -> ok;
+        false when Attempts > 1 -> not_held_up(Name, Call, Attempts - 1);
+        false ->
+            error(lists:flatten(
+                io_lib:format("beside ~s a timer of 1 ms is ~b us late, beside Erlang ~b us", [Name, Nif, Erlang])
+            ))
+    end.
 
 %% The median delay of timers, in microseconds, while the call is looped on all schedulers.
 delay_beside(Make) ->

@@ -6,7 +6,7 @@
 -module(topos_error).
 
 -export([new/2, reason/1, code/1, format/1]).
--export([message/1, help/1]).
+-export([message/1, help/1, is_error/1]).
 -export_type([t/0, reason/0]).
 
 %% How much of a term a message shows.
@@ -41,6 +41,16 @@ format({Reason, Details}) ->
 message({Reason, Details}) ->
     {_, Message, _} = entry(Reason),
     render(Message, Details).
+
+%% @doc Whether a term is an error of this table: what `erlang:error/1' was called with may be anything.
+-spec is_error(term()) -> boolean().
+is_error({Reason, Details}) when is_atom(Reason), is_map(Details) ->
+    try entry(Reason) of
+        _ -> true
+    catch
+        error:function_clause -> false
+    end;
+is_error(_) -> false.
 
 %% @doc What can be done about it.
 -spec help(t()) -> unicode:chardata().
@@ -188,8 +198,6 @@ entry(no_main) ->
     {<<"TP1063">>, "there is no program {module}: no module of that name exports `main'", "give the module a flow `main : () -> () / {..}' or `main : [Text] -> () / {..}'"};
 entry(too_many_missing) ->
     {<<"TP1064">>, "a partial application lacks {missing} arguments, the limit is {limit}", "write a function `fn(..) -> ..' instead"};
-entry(not_owner) ->
-    {<<"TP1065">>, "{operation} was performed by a process that is not the node's owner ({owner} is)", "perform it in the process that performed init"};
 entry(bad_exit_status) ->
     {<<"TP1066">>, "{status} is no exit status", "an exit status is from 0 to 255"};
 entry(unreadable_input) ->
@@ -232,6 +240,8 @@ entry(standard_channel) ->
     {<<"TP1036">>, "the channel {channel} cannot be closed: the bridge needs it", "close a channel that was created"};
 entry(channel_exists) ->
     {<<"TP1037">>, "there is a channel called {channel} already", "choose another name, or reconfigure that channel"};
+entry(no_route) ->
+    {<<"TP1038">>, "no way leads to {node} over the nodes between (it is {status})", "wait for on_up, or handle the error; see topos_topology:links/0"};
 entry(inbox_full) ->
     {<<"TP1070">>, "the inbox of {node} holds {limit} messages already", "take messages with recv, or raise limits.max_inbox_messages there"};
 entry(no_such_function) ->
@@ -244,9 +254,15 @@ entry(cannot_listen) ->
     {<<"TP1050">>, "cannot listen on {address}: {why}", "choose an address of this host and a port this user may open"};
 entry(name_in_use) ->
     {<<"TP1051">>, "the name {node} is taken on this host", "give every node a name of its own, or stop the other one"};
+entry(erlang_error) ->
+    {<<"TP1092">>, "Erlang code failed: {why}", "see the documentation of the Erlang function that was called"};
+entry(no_element) ->
+    {<<"TP1091">>, "the list has no element at {index}", "ask for `xs[k]` first: it is `None` where there is no element"};
 entry(foreign_node) ->
     {<<"TP1052">>, "this VM is the distributed node {running}, the configuration says {node}", "set node to {running}, or start the VM without -name and -sname"};
 entry(engine_failed) ->
     {<<"TP1053">>, "the engine {engine} did not start: {why}", "see the log for what came before"};
+entry(promise_ended) ->
+    {<<"TP1081">>, "the promise {promise} was cancelled, or the process that made it has ended", "wait before it is cancelled, in time of the process that made it"};
 entry(unknown_contact) ->
     {<<"TP1080">>, "this run has no node called {node}", "its nodes are {known}"}.

@@ -4,13 +4,14 @@
 %% `TOPOS_COOKIE' and `TOPOS_LISTEN'. A name and a cookie of the program's own configuration win over it, the engine does
 %% not.
 %%
-%% Messages go to the process that performed `init', which has the registered name `topos_program' while the node runs, as
-%% `{topos_program, Sender, Message}'. They and the events come through `topos_program_node'. An error becomes a record of four texts: its code, reason, message and help.
+%% Messages and events wait in `topos_program_node' until a process takes them. An error becomes a record of four texts: its
+%% code, reason, message and help.
 -module(topos_effect_distributed).
 -behaviour(topos_handler).
 
 -export([init/2, terminate/2, portable/1]).
 -export([create_cluster/2, join_cluster/3, leave/1, node_name/1, self/1, members/1, statuses/1]).
+-export([current_topology/1, neighbours/1, route/2]).
 -export([send/3, broadcast/3, recv/1, recv_within/2, next_event/1, next_event_within/2]).
 -export([monitor/2, demonitor/2, on_up/2, on_down/2, cancel/2]).
 -export([configuration/2]).
@@ -30,7 +31,6 @@
 -type error() :: #{code := binary(), reason := binary(), message := binary(), help := binary()}.
 -type outcome() :: {ok, ok} | {error, error()}.
 
--define(PROGRAM, topos_program).
 -define(DEFAULT_NODE, <<"node@127.0.0.1">>).
 %% How long a node of the same run may take to listen, in milliseconds.
 -define(CONTACT_TIMEOUT, 15000).
@@ -42,7 +42,7 @@
 init([], Ev) ->
     {ok, #distributed{evidence = Ev}};
 init(#distributed{}, Config) ->
-    outcome(topos_program_node:start(configuration(Config, fun os:getenv/1), ?PROGRAM)).
+    outcome(topos_program_node:start(configuration(Config, fun os:getenv/1))).
 
 %% @doc A program that ends says good-bye to its cluster, which also waits for what it sent last.
 -spec terminate(term(), instance()) -> ok.
@@ -94,6 +94,27 @@ members(#distributed{}) -> value(topos_partisan:nodes()).
 statuses(#distributed{}) ->
     [maps:with([node, status, incarnation], Member) || Member <- value(topos_partisan:members())].
 
+-spec current_topology(instance()) -> full_mesh | {peer_to_peer | client_server, map()}.
+current_topology(#distributed{}) ->
+    case value(topos_topology:current()) of
+        #{type := full_mesh} ->
+            full_mesh;
+        #{type := hyparview} = Settings ->
+            {peer_to_peer, maps:with([active_view, passive_view, active_walk, passive_walk, shuffle_period], Settings)};
+        #{type := client_server, hubs := Hubs, hubs_of_a_client := Count} ->
+            {client_server, #{hubs => [atom_to_binary(Hub) || Hub <- Hubs], hubs_of_a_client => Count}}
+    end.
+
+-spec neighbours(instance()) -> [node()].
+neighbours(#distributed{}) -> value(topos_topology:neighbours()).
+
+-spec route(instance(), node()) -> {ok, [node()]} | {error, error()}.
+route(#distributed{}, Node) ->
+    case topos_topology:route(Node) of
+        {ok, _} = Route -> Route;
+        {error, _} = Error -> outcome(Error)
+    end.
+
 -spec send(instance(), node(), term()) -> outcome().
 send(#distributed{}, Node, Message) -> outcome(topos_program_node:send(Node, Message)).
 
@@ -103,34 +124,26 @@ broadcast(#distributed{} = Instance, Nodes, Message) ->
 
 -spec recv(instance()) -> term().
 recv(#distributed{}) ->
-    ok = owned(recv),
-    receive
-        {?PROGRAM, _Sender, Message} -> Message
-    end.
+    {some, {message, _Sender, Message}} = taken(topos_program_node:take(messages, infinity)),
+    Message.
 
 -spec recv_within(instance(), integer()) -> {some, term()} | none.
 recv_within(#distributed{}, Timeout) ->
-    ok = owned(recv_within),
-    receive
-        {?PROGRAM, _Sender, Message} -> {some, Message}
-    after wait(Timeout) -> none
+    case taken(topos_program_node:take(messages, wait(Timeout))) of
+        {some, {message, _Sender, Message}} -> {some, Message};
+        none -> none
     end.
 
 -spec next_event(instance()) -> tuple().
 next_event(#distributed{}) ->
-    ok = owned(next_event),
-    receive
-        {?PROGRAM, Sender, Message} -> {message, Sender, Message};
-        {topos_program_event, Event} -> event(Event)
-    end.
+    {some, Item} = taken(topos_program_node:take(all, infinity)),
+    item(Item).
 
 -spec next_event_within(instance(), integer()) -> {some, tuple()} | none.
 next_event_within(#distributed{}, Timeout) ->
-    ok = owned(next_event_within),
-    receive
-        {?PROGRAM, Sender, Message} -> {some, {message, Sender, Message}};
-        {topos_program_event, Event} -> {some, event(Event)}
-    after wait(Timeout) -> none
+    case taken(topos_program_node:take(all, wait(Timeout))) of
+        {some, Item} -> {some, item(Item)};
+        none -> none
     end.
 
 -spec monitor(instance(), node()) -> reference().
@@ -160,7 +173,7 @@ configuration(Config, Env) ->
         {listen, case Env("TOPOS_LISTEN") of false -> none; Listen -> string:lexemes(Listen, ",") end},
         {fault_detection, detection(Detection)},
         {channels, #{data => #{parallelism => Channels, compression => Compression}}},
-        {topology, Topology},
+        {topology, topology(Topology)},
         {compression, Compression}
     ],
     maps:from_list([Entry || {_, Value} = Entry <- Given, Value =/= none]).
@@ -182,6 +195,11 @@ text(Chars) -> unicode:characters_to_binary(Chars).
 detection(swim_detection) -> none;
 detection({echo_detection, #{interval := Interval, suspect_after := Suspect, down_after := Down}}) ->
     #{echo_interval => Interval, suspect_after => Suspect, down_after => Down}.
+
+-spec topology(full_mesh | {peer_to_peer | client_server, map()}) -> full_mesh | map().
+topology(full_mesh) -> full_mesh;
+topology({peer_to_peer, Settings}) -> Settings#{type => hyparview};
+topology({client_server, Settings}) -> Settings#{type => client_server}.
 
 %% Under `topos run' nodes listen where there is room: the runner knows where.
 -spec peer(binary()) -> {ok, topos_engine:peer()} | {error, topos_error:t()}.
@@ -223,14 +241,13 @@ value({error, Error}) -> erlang:error(Error);
 value({ok, Value}) -> Value;
 value(Value) -> Value.
 
--spec owned(atom()) -> ok.
-owned(Operation) ->
-    Self = erlang:self(),
-    case whereis(?PROGRAM) of
-        Self -> ok;
-        undefined -> erlang:error(topos_error:new(not_started, #{}));
-        Owner -> erlang:error(topos_error:new(not_owner, #{operation => Operation, owner => Owner}))
-    end.
+-spec taken({some, Item} | none | {error, topos_error:t()}) -> {some, Item} | none when Item :: topos_program_queue:item().
+taken({error, Error}) -> erlang:error(Error);
+taken(Answer) -> Answer.
+
+-spec item(topos_program_queue:item()) -> tuple().
+item({message, Sender, Message}) -> {message, Sender, Message};
+item({event, Event}) -> event(Event).
 
 -spec event(topos_program_node:event()) -> tuple().
 event({up, Node, _Incarnation}) -> {node_up, Node};

@@ -39,7 +39,6 @@
     channel_isolation      %% each channel has sockets of its own
     | lane_isolation       %% each lane has a socket of its own
     | tls
-    | compression
     | addresses            %% a peer is reached by address, not by name
     | fault_injection.
 %% Why a node could not be connected to. `rejected': it answered, and one side refused the other.
@@ -58,12 +57,9 @@
 -callback connect(peer()) -> ok.
 %% Closes every connection to the node in both directions as far as this side can, and stops asking for it.
 -callback disconnect(node()) -> ok.
-%% Carries `Frame' on the lane of the channel, in order with what was sent before on the same lane.
+%% Carries `Frame' on the lane of the channel, in order with what was sent before on the same lane. Never blocks. An engine
+%% that writes to a socket leaves `{inet_reply, _, _}' in the mailbox of the caller, which is to drop it.
 -callback send(node(), channel(), lane(), Dest :: atom(), Frame :: iodata()) ->
-    ok | {error, not_connected | no_such_channel | overloaded}.
-%% As `send/5', for a process that sends all frames of a lane and ignores messages it does not know: the engine may write in
-%% the calling process, and the socket's reply then comes to that. The iodata is not copied where it can be helped.
--callback write(node(), channel(), lane(), Dest :: atom(), Frame :: iodata()) ->
     ok | {error, not_connected | no_such_channel | overloaded}.
 %% Why the last attempt to connect to a node failed; `none' while there was none, or after it succeeded. The engine goes
 %% on trying. (Asked for, not told: a peer that is away for a day would be an event a second.)

@@ -24,8 +24,9 @@
 %% socket without a `down' is said in `topos_engine:reconfigure/1'; the link's sequence numbers keep the order.
 %%
 %% == What is not asked of Partisan ==
-%% Frames go straight to the connection process (`topos_partisan_api:forward/3'). A connection with 1000 frames in its
-%% queue answers `overloaded': there is no other back-pressure, and beyond some thousands its throughput collapses.
+%% Frames are written to the sockets of Partisan's connections (`topos_partisan_socket'); with TLS they go to the connection
+%% process (`topos_partisan_api:forward/3'). One with 1000 frames in its queue answers `overloaded': there is no other
+%% back-pressure, and beyond some thousands its throughput collapses.
 -module(topos_engine_partisan).
 
 -behaviour(topos_engine).
@@ -34,7 +35,7 @@
 -include("topos_frame.hrl").
 -include_lib("kernel/include/logger.hrl").
 
--export([start_link/2, capabilities/0, addresses/0, connect/1, disconnect/1, send/5, write/5, failure/1, connections/0, reconfigure/1]).
+-export([start_link/2, capabilities/0, addresses/0, connect/1, disconnect/1, send/5, failure/1, connections/0, reconfigure/1]).
 -export([inbound/2]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
@@ -47,8 +48,6 @@
 %% While a peer is being dialled, or the manager is missing; and otherwise, to find what was missed.
 -define(FAST_TICK, 20).
 -define(SLOW_TICK, 500).
--define(MIN_BACKOFF, 25).
--define(MAX_BACKOFF, 1_000).
 %% A peer that was up for less begins with the back-off it had.
 -define(STABLE_AFTER, 1_000).
 -define(MAX_RESTARTS, 5).
@@ -80,6 +79,7 @@
     sink :: pid(),
     epoch :: non_neg_integer(),
     tls :: undefined | map(),
+    key :: topos_partisan_proof:key(),
     channels :: map(),
     settings :: [{atom(), term()}],
     sup :: undefined | pid(),
@@ -93,8 +93,9 @@
     peers = #{} :: #{node() => #peer{}},
     %% Specifications the manager may still have in its view or on its list of pending peers.
     removed = [] :: [topos_partisan_api:spec()],
-    refs = #{} :: #{reference() => {prober | inspector | lane | inbound, node()}},
-    inbound = #{} :: #{pid() => {node(), reference()}}
+    refs = #{} :: #{reference() => {prober | inspector | lane, node()} | {inbound, binary()}},
+    %% By their names in bytes: nobody vouches for them, and they become no atoms.
+    inbound = #{} :: #{pid() => {binary(), reference()}}
 }).
 
 %% @doc Checks all that can be checked, then starts Partisan under a process of its own.
@@ -103,7 +104,7 @@ start_link(Config, Sink) -> start_link(Config, Sink, 3).
 
 -spec capabilities() -> #{topos_engine:capability() := boolean()}.
 capabilities() ->
-    #{channel_isolation => true, lane_isolation => true, tls => true, compression => true, addresses => true, fault_injection => false}.
+    #{channel_isolation => true, lane_isolation => true, tls => true, addresses => true, fault_injection => false}.
 
 -spec addresses() -> [topos_engine:address()].
 addresses() -> topos_engine_table:get(?TAB, addresses, []).
@@ -118,45 +119,29 @@ disconnect(Node) -> gen_server:cast(?MODULE, {disconnect, Node}).
     ok | {error, not_connected | no_such_channel | overloaded}.
 send(Node, Channel, Lane, Dest, Frame) ->
     case link_of(Node, Channel) of
-        {ok, {Epoch, Lanes, Sent, _}} ->
+        {ok, {Epoch, Lanes, Sent}} ->
             Index = Lane rem tuple_size(Lanes) + 1,
-            Connection = element(Index, Lanes),
-            case room(Connection, Sent, Index) of
-                ok ->
-                    topos_partisan_api:forward(Connection, Dest, {topos, ?TOPOS_FRAME_VERSION, Epoch, iolist_to_binary(Frame)});
-                {error, _} = Error ->
-                    Error
+            case element(Index, Lanes) of
+                {Port, _} when is_port(Port) -> topos_partisan_socket:send(Port, Dest, Epoch, Frame);
+                {Connection, _} -> through(Connection, Sent, Index, Dest, {topos, ?TOPOS_FRAME_VERSION, Epoch, Frame})
             end;
         {error, _} = Error ->
             Error
     end.
 
-%% @doc Where the connection is a plain socket, the frame goes to it without a copy and without a process between;
-%% a full socket answers `overloaded'. The socket's reply to the caller is not waited for.
--spec write(node(), topos_engine:channel(), topos_engine:lane(), Dest :: atom(), Frame :: iodata()) ->
-    ok | {error, not_connected | no_such_channel | overloaded}.
-write(Node, Channel, Lane, Dest, Frame) ->
-    case link_of(Node, Channel) of
-        {ok, {Epoch, _, _, Sockets}} ->
-            case element(Lane rem tuple_size(Sockets) + 1, Sockets) of
-                none -> send(Node, Channel, Lane, Dest, Frame);
-                Socket -> topos_partisan_api:write(Socket, Dest, {topos, ?TOPOS_FRAME_VERSION, Epoch}, Frame)
-            end;
-        {error, _} = Error ->
-            Error
+-spec through(pid(), atomics:atomics_ref(), pos_integer(), atom(), {topos, byte(), non_neg_integer(), iodata()}) ->
+    ok | {error, not_connected | overloaded}.
+through(Connection, Sent, Index, Dest, {topos, Version, Epoch, Frame}) ->
+    case room(Connection, Sent, Index) of
+        ok -> topos_partisan_api:forward(Connection, Dest, {topos, Version, Epoch, iolist_to_binary(Frame)});
+        {error, _} = Error -> Error
     end.
 
--type link() :: {Epoch :: non_neg_integer(), Connections :: tuple(), Sent :: atomics:atomics_ref(), Sockets :: tuple()}.
-
-%% Epoch, connections, how many frames each was given, and their sockets: `none' where Partisan does more to a frame than
-%% to write it, that is, where it encrypts or compresses.
--spec link_row(non_neg_integer(), topos_engine:channel(), [pid()], map()) -> link().
-link_row(Epoch, Channel, Pids, Channels) ->
-    Sockets = case Channels of
-        #{Channel := #{compression := false}} -> [topos_partisan_api:socket(Pid) || Pid <- Pids];
-        #{} -> [none || _ <- Pids]
-    end,
-    {Epoch, list_to_tuple(Pids), atomics:new(length(Pids), [{signed, false}]), list_to_tuple(Sockets)}.
+%% Epoch; connections, each with what it is written to by; and how many frames each process was given.
+-spec link_row(non_neg_integer(), [pid()]) -> {non_neg_integer(), tuple(), atomics:atomics_ref()}.
+link_row(Epoch, Pids) ->
+    Lanes = [{topos_partisan_socket:of_connection(Pid), Pid} || Pid <- Pids],
+    {Epoch, list_to_tuple(Lanes), atomics:new(length(Pids), [{signed, false}])}.
 
 %% Asking a process for the length of its queue waits until it is not running: a busy connection is asked at every so many
 %% frames only, and at each while it is full.
@@ -190,14 +175,14 @@ connections() ->
 -spec reconfigure(topos_node_spec:channels()) -> ok.
 reconfigure(Channels) -> gen_server:call(?MODULE, {reconfigure, Channels}).
 
-%% @private Called by `topos_partisan_firewall' in the process of an inbound connection, when its peer has said its name.
--spec inbound(pid(), node() | undefined) -> ok.
-inbound(Pid, Node) -> gen_server:cast(?MODULE, {inbound, Pid, Node}).
+%% @private Called by `topos_partisan_inbound' when the peer has said its name.
+-spec inbound(pid(), binary()) -> ok.
+inbound(Pid, Name) -> gen_server:cast(?MODULE, {inbound, Pid, Name}).
 
 %% internal
 
 -spec link_of(node(), topos_engine:channel()) ->
-    {ok, link()} | {error, not_connected | no_such_channel}.
+    {ok, {non_neg_integer(), tuple(), atomics:atomics_ref()}} | {error, not_connected | no_such_channel}.
 link_of(Node, Channel) ->
     case topos_engine_table:link(?TAB, Node, Channel) of
         {error, not_connected} when Channel =/= data -> topos_engine_table:link(?TAB, Node, data);
@@ -205,14 +190,14 @@ link_of(Node, Channel) ->
     end.
 
 -spec start_link(topos_config:t(), pid(), pos_integer()) -> {ok, pid()} | {error, topos_error:t()}.
-start_link(#{listen := Listen} = Config, Sink, Tries) ->
+start_link(Config, Sink, Tries) ->
     case checked(Config) of
         {ok, Addresses} ->
             case gen_server:start_link({local, ?MODULE}, ?MODULE, {Config, Sink, Addresses}, []) of
                 {ok, Pid} -> {ok, Pid};
                 {error, {already_started, _}} -> {error, already_started()};
-                {error, {shutdown, {address_in_use, _}}} when Addresses =/= Listen, Tries > 1 ->
-                    %% Somebody took the free port between our look and Partisan's listening.
+                {error, {shutdown, {address_in_use, _}}} when Tries > 1 ->
+                    %% Somebody took a free port between our look and the listening.
                     start_link(Config, Sink, Tries - 1);
                 {error, {shutdown, Error}} -> {error, Error}
             end;
@@ -244,7 +229,8 @@ already_started() ->
     topos_error:new(already_started, #{node => topos_partisan_api:call(partisan_config, get, [name, undefined])}).
 
 -spec init({topos_config:t(), pid(), [topos_engine:address()]}) -> {ok, #state{}} | {stop, {shutdown, topos_error:t()}}.
-init({#{node := Node, tls := Tls, channels := Channels, limits := #{max_message_bytes := MaxMessage}} = Config, Sink, Addresses}) ->
+init({#{node := Node, tls := Tls, channels := Channels, cookie := Cookie} = Config, Sink, Addresses}) ->
+    #{limits := #{max_message_bytes := MaxMessage}} = Config,
     process_flag(trap_exit, true),
     Settings = topos_partisan_settings:environment(Config, Addresses),
     case topos_partisan_api:start(Settings) of
@@ -257,6 +243,7 @@ init({#{node := Node, tls := Tls, channels := Channels, limits := #{max_message_
                 sink = Sink,
                 epoch = Epoch,
                 tls = Tls,
+                key = topos_partisan_proof:key(Cookie),
                 channels = topos_partisan_settings:channels(Channels),
                 settings = Settings,
                 sup = Sup,
@@ -266,19 +253,13 @@ init({#{node := Node, tls := Tls, channels := Channels, limits := #{max_message_
             case listening(State) of
                 #state{listener = undefined} ->
                     ok = topos_partisan_api:stop(Sup, Saved),
-                    not_started(topos_engine_listen:in_use(hd(Addresses)));
+                    topos_engine_process:not_started(topos_engine_listen:in_use(hd(Addresses)));
                 Listening ->
                     {ok, ticking(find_manager(Listening))}
             end;
         {error, Reason} ->
-            not_started(start_error(Reason, Addresses))
+            topos_engine_process:not_started(start_error(Reason, Addresses))
     end.
-
-%% The caller gets the answer; an exit signal on top would end one that is no supervisor.
--spec not_started(topos_error:t()) -> {stop, {shutdown, topos_error:t()}}.
-not_started(Error) ->
-    true = unlink(parent()),
-    {stop, {shutdown, Error}}.
 
 -spec handle_call(term(), gen_server:from(), #state{}) -> {reply, ok | {error, unknown_call}, #state{}}.
 handle_call({reconfigure, Channels}, _From, #state{settings = Settings, peers = Peers} = State) ->
@@ -308,13 +289,13 @@ handle_cast({connect, Node, Addresses}, #state{peers = Peers} = State) ->
     end;
 handle_cast({disconnect, Node}, State) ->
     {noreply, forget(Node, State)};
-handle_cast({inbound, Pid, Node}, #state{inbound = Inbound, refs = Refs} = State) ->
+handle_cast({inbound, Pid, Name}, #state{inbound = Inbound, refs = Refs} = State) ->
     Ref = monitor(process, Pid),
-    Known = State#state{inbound = Inbound#{Pid => {Node, Ref}}, refs = Refs#{Ref => {inbound, Node}}},
-    case Known#state.peers of
+    Known = State#state{inbound = Inbound#{Pid => {Name, Ref}}, refs = Refs#{Ref => {inbound, Name}}},
+    case [{N, P} || {N, #peer{phase = waiting} = P} <- maps:to_list(Known#state.peers), atom_to_binary(N) =:= Name] of
         %% It is alive: no need to wait.
-        #{Node := #peer{phase = waiting} = Peer} -> {noreply, probe(Node, Peer, Known)};
-        #{} -> {noreply, Known}
+        [{Node, Peer}] -> {noreply, probe(Node, Peer, Known)};
+        [] -> {noreply, Known}
     end.
 
 -spec handle_info(term(), #state{}) -> {noreply, #state{}} | {stop, term(), #state{}}.
@@ -366,12 +347,13 @@ find_manager(State) ->
 
 %% Puts our listeners in the place of Partisan's; their supervisor brings those back when it restarts.
 -spec listening(#state{}) -> #state{}.
-listening(#state{listener = undefined, sup = Sup, tls = Tls, max_packet = MaxPacket} = State) when is_pid(Sup) ->
+listening(#state{listener = undefined, sup = Sup, tls = Tls, key = Key, max_packet = MaxPacket} = State) when is_pid(Sup) ->
     case whereis(partisan_acceptor_socket_pool_sup) of
         undefined ->
             State;
         Pool ->
-            case topos_partisan_listener:replace(addresses(), #{max_packet_bytes => MaxPacket, tls => Tls =/= undefined}) of
+            Options = #{max_packet_bytes => MaxPacket, tls => Tls =/= undefined, key => Key},
+            case topos_partisan_listener:replace(addresses(), Options) of
                 ok ->
                     State#state{listener = monitor(process, Pool)};
                 {error, Reason} ->
@@ -396,7 +378,7 @@ reset(#state{peers = Peers} = State) ->
         State,
         Peers
     ),
-    ok = tell(reset, State),
+    ok = topos_engine_process:tell(State#state.sink, reset),
     Closed.
 
 -spec restart(#state{}) -> {noreply, #state{}} | {stop, term(), #state{}}.
@@ -432,16 +414,17 @@ close_strays(#state{peers = Peers} = State) ->
 %% Peers
 
 -spec probe(node(), #peer{}, #state{}) -> #state{}.
-probe(Node, #peer{addresses = Addresses} = Peer0, #state{tls = Tls, refs = Refs} = State) ->
+probe(Node, #peer{addresses = Addresses} = Peer0, #state{tls = Tls, key = Key, refs = Refs} = State) ->
     Peer = cancel(Peer0),
+    Options = #{tls => Tls, key => Key, timeout => ?PROBE_TIMEOUT},
     Worker = {_, Ref} = topos_engine_worker:start(fun() ->
-        topos_partisan_probe:run(Node, Addresses, Tls, ?PROBE_TIMEOUT)
+        topos_partisan_probe:run(Node, Addresses, Options, {unreachable, no_address})
     end),
     Probing = Peer#peer{phase = probing, worker = Worker},
     set_peer(Node, Probing, State#state{refs = Refs#{Ref => {prober, Node}}}).
 
--spec ended(prober | inspector | lane | inbound, node(), pid(), term(), #state{}) -> #state{}.
-ended(inbound, _Node, Pid, _Reason, #state{inbound = Inbound} = State) ->
+-spec ended(prober | inspector | lane | inbound, node() | binary(), pid(), term(), #state{}) -> #state{}.
+ended(inbound, _Name, Pid, _Reason, #state{inbound = Inbound} = State) ->
     State#state{inbound = maps:remove(Pid, Inbound)};
 ended(Kind, Node, Pid, Reason, #state{peers = Peers} = State) ->
     case {Kind, Peers} of
@@ -484,7 +467,7 @@ failed(Failure, Node, #peer{attempts = Attempts} = Peer, State) ->
 
 -spec wait(node(), #peer{}, #state{}) -> #state{}.
 wait(Node, #peer{attempts = Attempts} = Peer, State) ->
-    Timer = erlang:start_timer(backoff(Attempts), self(), {retry, Node}),
+    Timer = erlang:start_timer(topos_engine_process:backoff(Attempts), self(), {retry, Node}),
     set_peer(Node, Peer#peer{phase = waiting, timer = Timer}, State).
 
 %% Looks which connections of the peers that are being dialled have shaken hands; asking them takes time, so workers do.
@@ -529,11 +512,11 @@ inspected(Crash, Node, Peer, State) ->
     set_peer(Node, Peer, State).
 
 -spec up(node(), #peer{}, #{topos_engine:channel() => [pid()]}, #state{}) -> #state{}.
-up(Node, Peer, Lanes, #state{epoch = Epoch, refs = Refs, channels = Channels} = State) ->
+up(Node, Peer, Lanes, #state{epoch = Epoch, refs = Refs} = State) ->
     Monitors = maps:from_list([{monitor(process, Pid), Pid} || Pid <- lists:append(maps:values(Lanes))]),
-    Links = maps:map(fun(C, Pids) -> link_row(Epoch, C, Pids, Channels) end, maps:remove(undefined, Lanes)),
+    Links = maps:map(fun(_, Pids) -> link_row(Epoch, Pids) end, maps:remove(undefined, Lanes)),
     ok = topos_engine_table:open(?TAB, Node, Links),
-    ok = tell({up, Node}, State),
+    ok = topos_engine_process:tell(State#state.sink, {up, Node}),
     set_peer(
         Node,
         Peer#peer{phase = up, lanes = Monitors, since = now_ms()},
@@ -557,9 +540,9 @@ change(_, _, State) ->
 -spec truncate(node(), #state{}) -> ok.
 truncate(Node, #state{channels = Channels}) ->
     Shorter = maps:map(
-        fun(Channel, {Epoch, Lanes, _, _}) ->
+        fun(Channel, {Epoch, Lanes, _}) ->
             #{Channel := #{parallelism := N}} = Channels,
-            link_row(Epoch, Channel, lists:sublist(tuple_to_list(Lanes), N), Channels)
+            link_row(Epoch, [Pid || {_, Pid} <- lists:sublist(tuple_to_list(Lanes), N)])
         end, topos_engine_table:links(?TAB, Node)),
     topos_engine_table:open(?TAB, Node, Shorter).
 
@@ -608,7 +591,7 @@ adopted({result, Links}, Node, #peer{lanes = Known, changing = growing} = Peer, 
     New = lists:append(maps:values(Lanes)) -- maps:values(Known),
     Monitors = maps:from_list([{monitor(process, Pid), Pid} || Pid <- New]),
     Usable = maps:filter(fun(Channel, Pids) -> Channel =/= undefined andalso Pids =/= [] end, Lanes),
-    ok = topos_engine_table:open(?TAB, Node, maps:map(fun(C, Pids) -> link_row(Epoch, C, Pids, Channels) end, Usable)),
+    ok = topos_engine_table:open(?TAB, Node, maps:map(fun(_, Pids) -> link_row(Epoch, Pids) end, Usable)),
     set_peer(
         Node,
         Peer#peer{lanes = maps:merge(Known, Monitors), changing = case Whole of true -> none; false -> growing end},
@@ -628,7 +611,7 @@ lane_lost(Reason, Node, #peer{since = Since, attempts = Attempts} = Peer, #state
             State;
         true ->
             ok = topos_engine_table:close(?TAB, Node),
-            ok = tell({down, Node, down_reason(Reason)}, State),
+            ok = topos_engine_process:tell(State#state.sink, {down, Node, down_reason(Reason)}),
             {Clean, Next} = drop_lanes(Peer, State),
             case now_ms() - Since >= ?STABLE_AFTER of
                 true -> probe(Node, Clean#peer{attempts = 0}, set_view(removed(Peer, Node, Next)));
@@ -640,11 +623,12 @@ lane_lost(Reason, Node, #peer{since = Since, attempts = Attempts} = Peer, #state
 -spec forget(node(), #state{}) -> #state{}.
 forget(Node, #state{peers = Peers, inbound = Inbound} = State) ->
     ok = topos_engine_table:forget(?TAB, Node),
-    ok = close_later([Pid || {Pid, {Of, _}} <- maps:to_list(Inbound), Of =:= Node]),
+    Name = atom_to_binary(Node),
+    ok = close_later([Pid || {Pid, {Of, _}} <- maps:to_list(Inbound), Of =:= Name]),
     case Peers of
         #{Node := #peer{phase = Phase} = Peer} ->
             ok = topos_engine_table:close(?TAB, Node),
-            ok = case Phase of up -> tell({down, Node, disconnected}, State); _ -> ok end,
+            ok = case Phase of up -> topos_engine_process:tell(State#state.sink, {down, Node, disconnected}); _ -> ok end,
             {_, Next} = drop_lanes(cancel(Peer), State),
             Gone = removed(Peer, Node, Next),
             set_view(Gone#state{peers = maps:remove(Node, Peers)});
@@ -682,11 +666,6 @@ cancel(#peer{timer = Timer} = Peer) ->
 -spec set_peer(node(), #peer{}, #state{}) -> #state{}.
 set_peer(Node, Peer, #state{peers = Peers} = State) -> State#state{peers = Peers#{Node => Peer}}.
 
--spec tell(reset | {up, node()} | {down, node(), term()}, #state{}) -> ok.
-tell(Event, #state{sink = Sink}) ->
-    Sink ! {topos_engine, Event},
-    ok.
-
 %% There is one tick at a time; being called again brings it forward, or puts it off.
 -spec ticking(#state{}) -> #state{}.
 ticking(#state{manager = Manager, peers = Peers, tick = Old} = State) ->
@@ -719,21 +698,8 @@ down_reason(noproc) -> closed;
 down_reason({shutdown, Reason}) -> Reason;
 down_reason(Reason) -> Reason.
 
-%% 25 ms doubled with each attempt, 1 s at most, a quarter more or less so that many do not dial at once.
--spec backoff(non_neg_integer()) -> non_neg_integer().
-backoff(Attempts) ->
-    Base = min(?MAX_BACKOFF, ?MIN_BACKOFF bsl min(Attempts, 10)),
-    Base - Base div 4 + rand:uniform(Base div 2 + 1) - 1.
-
 -spec now_ms() -> integer().
 now_ms() -> erlang:monotonic_time(millisecond).
-
--spec parent() -> pid().
-parent() ->
-    case hd(get('$ancestors')) of
-        Pid when is_pid(Pid) -> Pid;
-        Name -> whereis(Name)
-    end.
 
 -spec start_error(term(), [topos_engine:address()]) -> topos_error:t().
 start_error({shutdown, {failed_to_start_child, partisan_acceptor_socket_pool_sup, Reason}}, Addresses) ->

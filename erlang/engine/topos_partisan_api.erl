@@ -9,7 +9,7 @@
 -module(topos_partisan_api).
 
 -export([supported/0, is_running/0, start/1, stop/2, manager/0]).
--export([own_spec/0, spec/3, set_view/3, connections/0, is_handshaken/2, forward/3, socket/1, write/4, close/1, call/3]).
+-export([own_spec/0, spec/3, set_view/3, connections/0, is_handshaken/2, forward/3, close/1, call/3]).
 -export_type([spec/0, connection/0, saved/0]).
 
 -type spec() :: #{
@@ -30,8 +30,6 @@
 -define(CLIENT_STATE_PEER, 8).
 -define(CLIENT_STATE_PING_TIMER, 10).
 -define(CLOSE_TIMEOUT, 1_000).
-%% Bytes that wait in a socket before it refuses more.
--define(HIGH_WATERMARK, 12_582_912).
 -define(SUSPEND_TIMEOUT, 5_000).
 
 %% @doc Whether the Partisan that Erlang finds is of the release series this was written for.
@@ -52,6 +50,9 @@ supported() ->
 is_running() -> whereis(partisan_sup) =/= undefined.
 
 %% @doc Starts Partisan's supervisor linked to the calling process, with the settings as its whole configuration.
+%%
+%% Partisan always starts a listener of its own, which believes whoever connects. Until `topos_partisan_listener' ends it,
+%% right after the start, it has a free port of the loopback interface that nobody is told.
 -spec start([{atom(), term()}]) -> {ok, pid(), saved()} | {error, term()}.
 start(Settings) ->
     %% The applications Partisan needs, in the order its own resource file gives.
@@ -59,14 +60,9 @@ start(Settings) ->
     case start_needed(Needed) of
         ok ->
             Saved = application:get_all_env(partisan),
-            ok = replace_environment(Settings),
-            ok = topos_partisan_log:install(),
-            case call(partisan_sup, start_link, []) of
-                {ok, Sup} ->
-                    {ok, Sup, Saved};
-                {error, Reason} ->
-                    ok = restore(Saved),
-                    {error, Reason}
+            case topos_engine_listen:reserve([{{127, 0, 0, 1}, 0}]) of
+                {ok, [{Ip, Port}]} -> start(Settings ++ [{listen_addrs, [#{ip => Ip, port => Port}]}], Saved);
+                {error, _} = Error -> Error
             end;
         {error, _} = Error ->
             Error
@@ -152,35 +148,6 @@ is_handshaken(Pid, Timeout) ->
 -spec forward(pid(), atom(), term()) -> ok.
 forward(Connection, Dest, Message) -> gen_server:cast(Connection, {send_message, {forward_message, Dest, Message}}).
 
-%% @doc The plain socket of a connection, prepared for {@link write/4}; `none' if it has none of its own (TLS).
--spec socket(pid()) -> port() | none.
-socket(Connection) ->
-    case process_info(Connection, links) of
-        {links, Links} ->
-            case [Port || Port <- Links, is_port(Port), erlang:port_info(Port, name) =:= {name, "tcp_inet"}] of
-                [Port] -> prepared(Port);
-                _ -> none
-            end;
-        undefined ->
-            none
-    end.
-
-%% @doc Writes to a socket what {@link forward/3} has the connection write: a message that is the tuple `Head' with
-%% the frame as one more element. The bytes are those of Partisan's encoder, but that has to have the frame as one binary,
-%% so large ones would be copied. `erlang:port_command/3' does not wait: the socket sends the caller
-%% `{inet_reply, Socket, Result}', which is to be ignored. A frame that is lost with its socket is sent again by its lane.
--spec write(port(), atom(), tuple(), iodata()) -> ok | {error, not_connected | overloaded}.
-write(Socket, Dest, Head, Frame) ->
-    External = term_to_binary({forward_message, Dest, erlang:append_element(Head, <<>>)}),
-    %% An empty binary is the last in it; its four bytes of length end it.
-    Begin = binary:part(External, 0, byte_size(External) - 4),
-    try erlang:port_command(Socket, [Begin, <<(iolist_size(Frame)):32>> | Frame], [nosuspend]) of
-        true -> ok;
-        false -> {error, overloaded}
-    catch
-        error:badarg -> {error, not_connected}
-    end.
-
 %% @doc Closes connections, inbound or outbound, after what they have queued; ends those that do not close in 1 s each.
 -spec close([pid()]) -> ok.
 close(Pids) -> lists:foreach(fun close_one/1, Pids).
@@ -191,12 +158,16 @@ call(Module, Function, Args) -> apply(Module, Function, Args).
 
 %% internal
 
-%% What waits in a socket are references to what its lane keeps anyway: up to a window of large pieces costs no memory.
--spec prepared(port()) -> port() | none.
-prepared(Socket) ->
-    case inet:setopts(Socket, [{high_watermark, ?HIGH_WATERMARK}, {low_watermark, ?HIGH_WATERMARK div 2}]) of
-        ok -> Socket;
-        {error, _} -> none
+-spec start([{atom(), term()}], saved()) -> {ok, pid(), saved()} | {error, term()}.
+start(Settings, Saved) ->
+    ok = replace_environment(Settings),
+    ok = topos_partisan_log:install(),
+    case call(partisan_sup, start_link, []) of
+        {ok, Sup} ->
+            {ok, Sup, Saved};
+        {error, Reason} ->
+            ok = restore(Saved),
+            {error, Reason}
     end.
 
 -spec start_needed([atom()]) -> ok | {error, term()}.

@@ -9,9 +9,10 @@
 -type tls() :: #{certfile := file:filename(), keyfile := file:filename(), cacertfile := file:filename()}.
 -type file() :: {certfile | keyfile | cacertfile, file:filename()}.
 
-%% @doc Partisan's application environment. The addresses have ports, never 0.
+%% @doc Partisan's application environment but what it listens on, which `topos_partisan_api:start/1' adds. The addresses
+%% have ports, never 0.
 -spec environment(topos_config:t(), [topos_engine:address()]) -> [{atom(), term()}].
-environment(#{node := Node, channels := Channels, tls := Tls}, [{FirstIp, FirstPort} | _] = Addresses) ->
+environment(#{node := Node, channels := Channels, tls := Tls}, [{FirstIp, FirstPort} | _]) ->
     [
         {name, Node},
         {peer_service_manager, topos_partisan_firewall},
@@ -21,8 +22,6 @@ environment(#{node := Node, channels := Channels, tls := Tls}, [{FirstIp, FirstP
         {listen_ip, FirstIp},
         {peer_port, FirstPort},
         {listen_port, FirstPort},
-        {listen_addrs, [#{ip => Ip, port => Port} || {Ip, Port} <- Addresses]},
-        %% For the moment until `topos_partisan_listener' takes over.
         {acceptor_pool_size, 1},
         {channels, maps:remove(undefined, channels(Channels))},
         {parallelism, 1},
@@ -40,7 +39,7 @@ environment(#{node := Node, channels := Channels, tls := Tls}, [{FirstIp, FirstP
         {persist_state, false},
         {peer_discovery, #{enabled => false}},
         {connect_disterl, false},
-        %% Frames hold no pids and no references. Off, the ordinary encoder is used, which is faster and can compress.
+        %% Frames hold no pids and no references. Off, the ordinary encoder is used, which is faster.
         {pid_encoding, false},
         {ref_encoding, false},
         {remote_ref_format, improper_list}
@@ -50,12 +49,12 @@ environment(#{node := Node, channels := Channels, tls := Tls}, [{FirstIp, FirstP
 %% @doc The channels as Partisan gets them: all keys given, and the default channel, on which it opens its first connection.
 %%
 %% Never monotonic: Partisan's monotonic channels drop what they were given and answer ok, pings as well. The link
-%% keeps the newest value of a key before it sends.
+%% keeps the newest value of a key before it sends. Never compressed: the link does that (`topos_compress'), and a compressed
+%% term from a peer is refused, since it may become a thousand times larger.
 -spec channels(topos_node_spec:channels()) -> map().
 channels(Channels) ->
     Default = #{parallelism => 1, monotonic => false, compression => false},
-    Known = maps:keys(Default),
-    maps:put(undefined, Default, maps:map(fun(_, Settings) -> (maps:with(Known, Settings))#{monotonic => false} end, Channels)).
+    maps:put(undefined, Default, maps:map(fun(_, #{parallelism := N}) -> Default#{parallelism := N} end, Channels)).
 
 %% @doc What a client connects with: its own certificate, and the peer's verified against the same authority.
 %%

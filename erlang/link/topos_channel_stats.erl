@@ -14,10 +14,11 @@
 %% `messages_out', `bytes_out': put on the wire, once each. `acknowledged': put into a mailbox of the peer, or refused there.
 %% `retries': batches sent again. `superseded': gave way to a newer message of their key. `expired': waited too long.
 %% `lost': not acknowledged on a channel that sends once. `in_doubt': given up when the peer's life ended.
-%% `undeliverable': refused by the peer. `overloaded': refused here, the queue was full.
+%% `undeliverable': refused by the peer. `overloaded': refused here, the queue was full. `bytes_saved': what compression kept
+%% off the wire, of batches sent again as well.
 -type name() ::
     messages_out | bytes_out | messages_in | bytes_in | acknowledged | retries | superseded | expired | lost | in_doubt
-    | undeliverable | overloaded.
+    | undeliverable | overloaded | bytes_saved.
 -type counts() :: #{name() => non_neg_integer()}.
 
 -define(TABLE, topos_channel_counts).
@@ -78,11 +79,11 @@ empty() -> maps:from_list([{Name, 0} || Name <- names()]).
 -spec names() -> [name(), ...].
 names() ->
     [messages_out, bytes_out, messages_in, bytes_in, acknowledged, retries, superseded, expired, lost, in_doubt,
-     undeliverable, overloaded].
+     undeliverable, overloaded, bytes_saved].
 
 %% internal
 
--spec index(name()) -> 1..12.
+-spec index(name()) -> 1..13.
 index(messages_out) -> 1;
 index(bytes_out) -> 2;
 index(messages_in) -> 3;
@@ -94,4 +95,5 @@ index(expired) -> 8;
 index(lost) -> 9;
 index(in_doubt) -> 10;
 index(undeliverable) -> 11;
-index(overloaded) -> 12.
+index(overloaded) -> 12;
+index(bytes_saved) -> 13.

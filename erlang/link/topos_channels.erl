@@ -99,7 +99,7 @@ set(Old, New) ->
 
 %% What the engine sees of channels.
 -spec layout(topos_node_spec:channels()) -> #{atom() => term()}.
-layout(Channels) -> maps:map(fun(_, Settings) -> maps:with([parallelism, compression], Settings) end, Channels).
+layout(Channels) -> maps:map(fun(_, Settings) -> maps:with([parallelism], Settings) end, Channels).
 
 -spec exists(binary(), map()) -> {error, topos_error:t()}.
 exists(Name, _) -> {error, topos_error:new(channel_exists, #{channel => Name})}.

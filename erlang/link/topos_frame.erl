@@ -8,7 +8,7 @@
 
 -export([encode/2, decode/1, kind_name/1]).
 -export([hello/1, decode_hello/1, addresses/1, hello_ack/1, decode_hello_ack/1, reject/2, decode_reject/1]).
--export([batch/5, decode_batch/1, pieces/1, ack/5, decode_ack/1, record/4, parts/2, destination/1, decode_record/1]).
+-export([batch/5, batch_body/1, decode_batch/1, decode_batch_body/1, pieces/1, ack/5, decode_ack/1, record/4, parts/2, destination/1, decode_record/1]).
 -export([no_token/0]).
 -export_type([t/0, header/0, hello/0, hello_ack/0, nonce/0, token/0, proof/0, lane_id/0, stream/0, failure/0, piece/0]).
 
@@ -55,7 +55,7 @@ encode(#{kind := Kind, source := Source, incarnation := From, destination := To,
 -spec decode(term()) -> {ok, t()} | {error, malformed | {version, byte(), Source :: binary()}}.
 decode(
     <<Version, Kind, N, Source:N/binary, From:64, To:64, Token:?TOPOS_FRAME_TOKEN_BYTES/binary, Payload/binary>>
-) when N > 0, Version =:= ?TOPOS_FRAME_VERSION, Kind >= ?TOPOS_FRAME_HELLO, Kind =< ?TOPOS_FRAME_ACK;
+) when N > 0, Version =:= ?TOPOS_FRAME_VERSION, Kind >= ?TOPOS_FRAME_HELLO, Kind =< ?TOPOS_FRAME_OVERLAY;
        N > 0, Kind =:= ?TOPOS_FRAME_HELLO ->
     {ok, #{
         version => Version, kind => Kind, source => Source, incarnation => From, destination => To, token => Token,
@@ -82,6 +82,8 @@ kind_name(?TOPOS_FRAME_LEAVE) -> leave;
 kind_name(?TOPOS_FRAME_LEAVE_ACK) -> leave_ack;
 kind_name(?TOPOS_FRAME_BATCH) -> batch;
 kind_name(?TOPOS_FRAME_ACK) -> ack;
+kind_name(?TOPOS_FRAME_RELAY) -> relay;
+kind_name(?TOPOS_FRAME_OVERLAY) -> overlay;
 kind_name(_) -> unknown.
 
 %% Handshake
@@ -154,21 +156,45 @@ destination([<<_:32, Kind, N, Destination:N/binary, _/binary>> | _]) -> {Kind, D
 decode_record(<<Kind, N, Destination:N/binary, Message/binary>>) -> {ok, {Kind, Destination, Message}};
 decode_record(_) -> {error, malformed}.
 
--spec batch(lane_id(), stream(), Sequence :: pos_integer(), Flags :: byte(), {Count :: non_neg_integer(), [piece()]}) ->
-    iolist().
-batch(Lane, {Stream, Receiver}, Sequence, Flags, {Count, Pieces}) ->
-    [lane(Lane), <<Stream:64, Receiver:64, Sequence:64, Flags, Count:16>> | Pieces].
+%% @doc A batch of pieces, or of what `topos_compress:pack/2' made of their {@link batch_body/1}.
+-spec batch(
+    lane_id(), stream(), Sequence :: pos_integer(), Flags :: byte(),
+    {Count :: non_neg_integer(), [piece()]} | {packed, topos_compress:packed()}
+) -> iolist().
+batch(Lane, Stream, Sequence, Flags, {packed, Packed}) ->
+    [batch_head(Lane, Stream, Sequence, Flags bor ?TOPOS_BATCH_COMPRESSED) | Packed];
+batch(Lane, Stream, Sequence, Flags, Pieces) ->
+    [batch_head(Lane, Stream, Sequence, Flags) | batch_body(Pieces)].
+
+%% @doc What of a batch may be compressed.
+-spec batch_body({Count :: non_neg_integer(), [piece()]}) -> nonempty_maybe_improper_list(binary(), iodata()).
+batch_body({Count, Pieces}) -> [<<Count:16>> | Pieces].
 
 %% @doc The head of a batch, and its pieces: they are checked to be whole, and taken one by one with a match on
-%% `<<More:1, Size:31, Piece:Size/binary, Rest/binary>>', or all with {@link pieces/1}.
+%% `<<More:1, Size:31, Piece:Size/binary, Rest/binary>>', or all with {@link pieces/1}. With the flag
+%% `?TOPOS_BATCH_COMPRESSED' they are what `topos_compress:unpack/3' takes, and nothing is checked.
 -spec decode_batch(binary()) ->
     {ok, {lane_id(), stream(), Sequence :: non_neg_integer(), Flags :: byte(), Pieces :: binary()}} | {error, malformed}.
-decode_batch(<<N, Channel:N/binary, Lane:16, Stream:64, Receiver:64, Sequence:64, Flags, Count:16, Pieces/binary>>) ->
-    case count(Pieces, 0) of
-        Count -> {ok, {{Channel, Lane}, {Stream, Receiver}, Sequence, Flags, Pieces}};
-        _ -> {error, malformed}
+decode_batch(<<N, Channel:N/binary, Lane:16, Stream:64, Receiver:64, Sequence:64, Flags, Packed/binary>>) when
+    Flags band ?TOPOS_BATCH_COMPRESSED =/= 0
+->
+    {ok, {{Channel, Lane}, {Stream, Receiver}, Sequence, Flags, Packed}};
+decode_batch(<<N, Channel:N/binary, Lane:16, Stream:64, Receiver:64, Sequence:64, Flags, Body/binary>>) ->
+    case decode_batch_body(Body) of
+        {ok, Pieces} -> {ok, {{Channel, Lane}, {Stream, Receiver}, Sequence, Flags, Pieces}};
+        {error, malformed} -> {error, malformed}
     end;
 decode_batch(_) ->
+    {error, malformed}.
+
+%% @doc The pieces of a {@link batch_body/1}, checked to be whole.
+-spec decode_batch_body(binary()) -> {ok, Pieces :: binary()} | {error, malformed}.
+decode_batch_body(<<Count:16, Pieces/binary>>) ->
+    case count(Pieces, 0) of
+        Count -> {ok, Pieces};
+        _ -> {error, malformed}
+    end;
+decode_batch_body(_) ->
     {error, malformed}.
 
 %% @doc The pieces of a batch that {@link decode_batch/1} found whole.
@@ -192,6 +218,10 @@ decode_ack(_) ->
     {error, malformed}.
 
 %% internal
+
+-spec batch_head(lane_id(), stream(), pos_integer(), byte()) -> binary().
+batch_head({Channel, Index}, {Stream, Receiver}, Sequence, Flags) ->
+    <<(byte_size(Channel)), Channel/binary, Index:16, Stream:64, Receiver:64, Sequence:64, Flags>>.
 
 -spec lane(lane_id()) -> binary().
 lane({Channel, Index}) -> <<(byte_size(Channel)), Channel/binary, Index:16>>.

@@ -78,12 +78,13 @@ release_room(Room, Messages, Bytes) ->
     ok = atomics:sub(Room, 1, Messages),
     atomics:sub(Room, 2, Bytes).
 
-%% @doc Whether those who wait for room are to be woken: when a quarter of it is free, so that each finds more than a place.
-%% On a monotonic channel, whose queue may stay almost full, when there is any.
+%% @doc Whether those who wait for room are told that there is some: when a quarter of the queue is free. With less, a sender
+%% that is faster than its peer would wait before each message, and each would cost two switches between processes. A monotonic
+%% channel has one message a key and may stay almost full for good, so there any room is enough.
 -spec has_room(atomics:atomics_ref(), topos_local:channel()) -> boolean().
-has_room(Room, #{monotonic := true, max_queue_messages := MaxMessages, max_queue_bytes := MaxBytes}) ->
+has_room(Room, #{max_queue_messages := MaxMessages, max_queue_bytes := MaxBytes, monotonic := true}) ->
     atomics:get(Room, 1) < MaxMessages andalso atomics:get(Room, 2) < MaxBytes;
-has_room(Room, #{max_queue_messages := MaxMessages, max_queue_bytes := MaxBytes}) ->
+has_room(Room, #{max_queue_messages := MaxMessages, max_queue_bytes := MaxBytes, monotonic := false}) ->
     atomics:get(Room, 1) =< MaxMessages * 3 div 4 andalso atomics:get(Room, 2) =< MaxBytes * 3 div 4.
 
 %% @doc The error for a record that the peer reported as not delivered.
@@ -126,10 +127,17 @@ send(#{max_message_bytes := Max} = Hot, Node, {Kind, Name} = Destination, Messag
                     },
                     on_channel(Hot, Node, Destination, Item, Options);
                 [{_, Status, _, _}] ->
-                    {error, topos_error:new(not_connected, #{node => Node, status => Status})};
+                    {error, not_reached(Node, Status)};
                 [] ->
                     {error, topos_error:new(unknown_node, #{node => Node})}
             end
+    end.
+
+-spec not_reached(node(), topos_peer_core:status()) -> topos_error:t().
+not_reached(Node, Status) ->
+    case topos_local:config(topology) =:= full_mesh orelse topos_relay:route(Node) =/= error of
+        true -> topos_error:new(not_connected, #{node => Node, status => Status});
+        false -> topos_error:new(no_route, #{node => Node, status => Status})
     end.
 
 -spec too_large(pos_integer(), pos_integer()) -> {error, topos_error:t()}.

@@ -4,6 +4,7 @@
 -behaviour(gen_server).
 
 -include("topos_frame.hrl").
+-include_lib("kernel/include/logger.hrl").
 
 -export([start_link/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
@@ -16,7 +17,11 @@
     core :: topos_lane_in:t(),
     %% An acknowledgement that is not urgent, until its timer fires.
     pending = none :: none | topos_lane_in:ack(),
-    timer = undefined :: undefined | reference()
+    timer = undefined :: undefined | reference(),
+    %% From the first compressed batch on.
+    inflater = none :: none | topos_compress:inflater(),
+    %% A batch that cannot be read is told once.
+    warned = false :: boolean()
 }).
 -type state() :: #state{}.
 
@@ -70,15 +75,39 @@ known_channel(Name) ->
 batches(Left, Urgent, {Stream, Sequence, Flags, Pieces}, #state{core = Core} = State) ->
     case topos_lane_in:batch(Stream, Sequence, Core) of
         {deliver, Ready} ->
-            {Failed, Taken} = deliver(Pieces, Ready, State),
-            {Ack, Delivered} = topos_lane_in:delivered(Sequence, Failed, Taken),
-            Soon = Urgent orelse Flags band ?TOPOS_BATCH_URGENT =/= 0 orelse Failed =/= [],
-            more(Left - 1, Soon, State#state{core = Delivered, pending = Ack});
+            case plain(Flags, Pieces, State) of
+                {{ok, Plain}, Next} ->
+                    {Failed, Taken} = deliver(Plain, Ready, Next),
+                    {Ack, Delivered} = topos_lane_in:delivered(Sequence, Failed, Taken),
+                    Soon = Urgent orelse Flags band ?TOPOS_BATCH_URGENT =/= 0 orelse Failed =/= [],
+                    more(Left - 1, Soon, Next#state{core = Delivered, pending = Ack});
+                {{error, Reason}, Next} ->
+                    more(Left - 1, Urgent, malformed(Reason, Next))
+            end;
         {{ack, Ack}, Same} ->
             more(Left - 1, true, State#state{core = Same, pending = Ack});
         {ignore, Same} ->
             more(Left - 1, Urgent, State#state{core = Same})
     end.
+
+%% The pieces of a batch, inflated if they came compressed.
+-spec plain(byte(), binary(), state()) -> {{ok, binary()} | {error, malformed | {too_large, pos_integer()}}, state()}.
+plain(Flags, Pieces, State) when Flags band ?TOPOS_BATCH_COMPRESSED =:= 0 ->
+    {{ok, Pieces}, State};
+plain(Flags, Packed, #state{inflater = none} = State) ->
+    plain(Flags, Packed, State#state{inflater = topos_compress:inflater()});
+plain(_, Packed, #state{inflater = Inflater} = State) ->
+    case topos_compress:unpack(Packed, ?TOPOS_BATCH_MAX_BYTES, Inflater) of
+        {ok, Body} -> {topos_frame:decode_batch_body(Body), State};
+        {error, Reason} -> {{error, Reason}, State}
+    end.
+
+%% No node of ours sends such a batch. Whoever did gets no acknowledgement of it.
+-spec malformed(malformed | {too_large, pos_integer()}, state()) -> state().
+malformed(Reason, #state{node = Node, lane_id = Lane, warned = Warned} = State) ->
+    ok = topos_local:count(malformed_frames),
+    Warned orelse ?LOG_WARNING(#{description => "refused a compressed batch", peer => Node, lane => Lane, reason => Reason}),
+    State#state{warned = true}.
 
 -spec more(non_neg_integer(), boolean(), state()) -> state().
 more(0, _, State) ->
@@ -159,7 +188,7 @@ acknowledge(#state{pending = {Stream, Cumulative, Flags, Failures}, node = Node,
             },
             Payload = topos_frame:ack(State#state.lane_id, Stream, Cumulative, Flags, Failures),
             %% A lost acknowledgement is made good by the next, or by the answer to a batch sent again.
-            _ = Engine:write(Node, control, 0, ?TOPOS_DEST_PROCESS_LANES, topos_frame:encode(Header, Payload)),
+            _ = topos_relay:send(Engine, Node, control, 0, ?TOPOS_DEST_PROCESS_LANES, topos_frame:encode(Header, Payload)),
             ok;
         _ ->
             ok

@@ -20,9 +20,15 @@
     %% A lane of an earlier generation: how many messages were in its room when that was closed.
     retiring = false :: false | non_neg_integer(),
     timer = undefined :: {reference(), integer()} | undefined,
+    %% On a channel with compression: where to count, and the compressor.
+    packer :: packer(),
     waiting = [] :: [reference()]
 }).
 -type state() :: #state{}.
+-type packer() :: none | {topos_channel_stats:row(), topos_compress:deflater()}.
+-type ready() ::
+    topos_lane_out:effect()
+    | {send, topos_frame:stream(), pos_integer(), byte(), {packed, topos_compress:packed()}, {non_neg_integer(), non_neg_integer()}}.
 
 -define(MAX_PIECE, 1_250_000).
 -define(MAX_SHARED_PIECE, 262_144).
@@ -50,7 +56,7 @@ window(#{priority := normal}) -> 8;
 window(#{priority := low}) -> 2.
 
 -spec init({topos_lanes:key(), atomics:atomics_ref(), topos_local:channel()}) -> {ok, state()}.
-init({{Node, Channel, Index} = Key, Room, #{priority := Priority} = Settings}) ->
+init({{Node, Channel, Index} = Key, Room, #{priority := Priority, compression := Compression} = Settings}) ->
     _ = process_flag(message_queue_data, off_heap),
     _ = process_flag(priority, Priority),
     %% Higher than any earlier stream of this VM; the shift leaves numbers for streams that the core begins itself.
@@ -61,6 +67,10 @@ init({{Node, Channel, Index} = Key, Room, #{priority := Priority} = Settings}) -
         room = Room,
         settings = Settings,
         meter = topos_lane_meter:new(Node, Channel),
+        packer = case Compression of
+            true -> {topos_channel_stats:row(Node, Channel), topos_compress:deflater()};
+            false -> none
+        end,
         core = topos_lane_out:new(Stream, options(Settings))
     }}.
 
@@ -171,16 +181,29 @@ fewer(N) -> N - 1.
 -spec carry_out({topos_lane_out:t(), [topos_lane_out:effect()]}, state()) -> state().
 carry_out({Core, Effects}, State) ->
     Meter = topos_lane_meter:effects(Effects, State#state.meter),
-    Next = State#state{core = Core, meter = Meter},
+    {Ready, Packer} = lists:mapfoldl(fun pack/2, State#state.packer, Effects),
+    Next = State#state{core = Core, meter = Meter, packer = Packer},
     ok = topos_lane_meter:publish(Next#state.room, Meter),
-    case effects(Effects, none, Next) of
+    case effects(Ready, none, Next) of
         none -> wake(arm(Next));
         Sequence -> wake(arm(Next#state{core = topos_lane_out:refused(Sequence, now_ms(), Core)}))
     end.
 
+%% Compresses a batch that is to be sent, if that is worth it. (The core keeps it as it was.)
+-spec pack(topos_lane_out:effect(), packer()) -> {ready(), packer()}.
+pack({send, Stream, Sequence, Flags, Pieces, Size} = Effect, {Row, Deflater}) ->
+    case topos_compress:pack(topos_frame:batch_body(Pieces), Deflater) of
+        {{packed, Packed, Saved}, Next} ->
+            ok = topos_channel_stats:add(bytes_saved, Saved, Row),
+            {{send, Stream, Sequence, Flags, {packed, Packed}, Size}, {Row, Next}};
+        {plain, Next} ->
+            {Effect, {Row, Next}}
+    end;
+pack(Effect, Packer) ->
+    {Effect, Packer}.
 
 %% After a batch that the engine has no room for, no other goes out; the answer is its sequence.
--spec effects([topos_lane_out:effect()], none | pos_integer(), state()) -> none | pos_integer().
+-spec effects([ready()], none | pos_integer(), state()) -> none | pos_integer().
 effects([], Refused, _State) ->
     Refused;
 effects([{send, Stream, Sequence, Flags, Pieces, _} | Rest], none, State) ->
@@ -194,7 +217,9 @@ effects([Effect | Rest], Refused, State) ->
     ok = effect(Effect, State),
     effects(Rest, Refused, State).
 
--spec send(topos_frame:stream(), pos_integer(), byte(), {pos_integer(), [topos_frame:piece()]}, state()) -> ok | overloaded.
+-spec send(
+    topos_frame:stream(), pos_integer(), byte(), {pos_integer(), [topos_frame:piece()]} | {packed, topos_compress:packed()}, state()
+) -> ok | overloaded.
 send(Stream, Sequence, Flags, Pieces, #state{key = {Node, Channel, Index}, lane_id = Lane}) ->
     case ets:lookup(topos_peers, Node) of
         [{_, _, Incarnation, Token}] when is_binary(Token) ->
@@ -204,7 +229,7 @@ send(Stream, Sequence, Flags, Pieces, #state{key = {Node, Channel, Index}, lane_
                 destination => Incarnation, token => Token
             },
             Frame = topos_frame:encode(Header, topos_frame:batch(Lane, Stream, Sequence, Flags, Pieces)),
-            case Engine:write(Node, Channel, Index, ?TOPOS_DEST_PROCESS_LANES, Frame) of
+            case topos_relay:send(Engine, Node, Channel, Index, ?TOPOS_DEST_PROCESS_LANES, Frame) of
                 {error, overloaded} -> overloaded;
                 %% Lost, it is sent again when the link comes back or the acknowledgement does not come.
                 _ -> ok

@@ -16,15 +16,18 @@
 %% <li>`topos_lane_receivers' (writer: `topos_lanes'): `{{Node, Incarnation, LaneId}, Pid}'</li>
 %% <li>`topos_requests' (writer: each caller its row): `{Id, Node, Alias}'</li>
 %% <li>`topos_members' (writer: `topos_cluster'): `{Node, Status, topos_membership:entry(), Since}'</li>
+%% <li>`topos_routes' (writer: `topos_overlay'): see `topos_relay'</li>
 %% <li>`topos_services' (writer: whoever serves): `{Name, Module}'</li>
 %% <li>`topos_destinations' (writer: whoever claims): `{Kind, Module}'</li>
 %% </ul>
 -module(topos_local).
 -behaviour(gen_server).
 
+-include_lib("kernel/include/logger.hrl").
+
 -export([start_link/1, is_started/0, stopping/0, config/0, config/1, engine/0, hot/0, self/0, name/0, incarnation/0, live_again/1, set_addresses/1]).
 -export([set_channels/1, channel/1]).
--export([count/1, count/2, counts/0, take/3]).
+-export([count/1, count/2, counts/0, take/3, node_atom/1]).
 -export([init/1, handle_call/3, handle_cast/2, terminate/2]).
 -export_type([given/0, hot/0, channel/0, counter/0]).
 
@@ -35,7 +38,7 @@
 %% Read with every message or batch and seldom written: locks for writers would only cost their readers.
 -define(READ_TABLES, [topos_peers, topos_sessions, topos_lane_senders, topos_lane_receivers]).
 -define(TABLES, [topos_requests, topos_services, topos_destinations, topos_members, topos_channel_counts,
-                 topos_channel_rates, topos_channel_pools]).
+                 topos_channel_rates, topos_channel_pools, topos_routes]).
 
 %% The configuration and the engine's module, in a function because a configuration holds the cookie.
 -type given() :: fun(() -> {topos_config:t(), module()}).
@@ -55,9 +58,10 @@
 %% `overloaded': refused at the queue. `resent': batches sent again. `refused_frames': without a valid token or for
 %% another incarnation. `node_names': atoms made for names of nodes. `peer_atoms':
 %% atoms made for messages of peers. `malformed_frames': not a frame. `late_replies': to requests that had timed out.
+%% `relayed': frames of others that were passed on; `unroutable': that were dropped.
 -type counter() ::
     sent | delivered | undeliverable | in_doubt | overloaded | resent | refused_frames | malformed_frames | late_replies
-    | node_names | peer_atoms.
+    | node_names | peer_atoms | relayed | unroutable.
 
 -spec start_link(given()) -> {ok, pid()} | {error, term()}.
 start_link(Given) -> gen_server:start_link({local, ?MODULE}, ?MODULE, Given, []).
@@ -128,6 +132,24 @@ take(Counter, N, Limit) ->
             false
     end.
 
+%% @doc The atom of a name of a node that proved to know the cookie, or that such a node told of. Four times
+%% `limits.max_members' are made in a node's life.
+-spec node_atom(binary()) -> {ok, node()} | error.
+node_atom(Name) ->
+    try
+        {ok, binary_to_existing_atom(Name)}
+    catch
+        error:badarg ->
+            #{max_members := Max} = config(limits),
+            case take(node_names, 1, 4 * Max) of
+                true ->
+                    new_atom(Name);
+                false ->
+                    ?LOG_WARNING("topos_partisan: no more names of nodes are taken, the limit is four times limits.max_members"),
+                    error
+            end
+    end.
+
 %% @doc All counters since the node was started.
 -spec counts() -> #{counter() => non_neg_integer()}.
 counts() ->
@@ -184,6 +206,15 @@ terminate(_Reason, _Config) ->
 
 %% internal
 
+-spec new_atom(binary()) -> {ok, node()} | error.
+new_atom(Name) ->
+    try
+        {ok, binary_to_atom(Name)}
+    catch
+        %% No UTF-8.
+        error:badarg -> error
+    end.
+
 -spec hot_channels(topos_node_spec:channels(), map(), #{atom() => channel()}) -> #{atom() => channel()}.
 hot_channels(Channels, #{max_queue_messages := Messages, max_queue_bytes := Bytes}, Old) ->
     maps:map(
@@ -217,9 +248,9 @@ set_incarnation(Incarnation, #{node := Node, cluster := Cluster, cookie := Cooki
 -spec counter_names() -> [counter(), ...].
 counter_names() ->
     [sent, delivered, undeliverable, in_doubt, overloaded, resent, refused_frames, malformed_frames, late_replies,
-     node_names, peer_atoms].
+     node_names, peer_atoms, relayed, unroutable].
 
--spec index(counter()) -> 1..11.
+-spec index(counter()) -> 1..13.
 index(sent) -> 1;
 index(delivered) -> 2;
 index(undeliverable) -> 3;
@@ -230,4 +261,6 @@ index(refused_frames) -> 7;
 index(malformed_frames) -> 8;
 index(late_replies) -> 9;
 index(node_names) -> 10;
-index(peer_atoms) -> 11.
+index(peer_atoms) -> 11;
+index(relayed) -> 12;
+index(unroutable) -> 13.

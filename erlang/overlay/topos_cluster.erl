@@ -15,8 +15,6 @@
 -module(topos_cluster).
 -behaviour(gen_server).
 
--include_lib("kernel/include/logger.hrl").
-
 -export([start_link/0, join/2, leave/1, members/0, up/0]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 -export_type([status/0, member/0]).
@@ -153,16 +151,20 @@ dial(Node, From, #{addresses := Addresses, timeout := Timeout}, #state{candidate
                 waiting = [{From, Deadline, Timeout} | Waiting], deadline = max(Deadline, Candidate#candidate.deadline),
                 refused = false
             },
-            ok = case Addresses of [] -> ok; _ -> topos_overlay:joined(Node, Addresses) end,
+            ok = case Addresses of [] -> ok; _ -> topos_overlay:dial(Node, Addresses, Timeout) end,
             State#state{candidates = Candidates#{Node := Longer}};
         _ ->
             candidate(Node, #candidate{addresses = Addresses, deadline = Deadline, waiting = [{From, Deadline, Timeout}]}, State)
     end.
 
 -spec candidate(node(), #candidate{}, state()) -> state().
-candidate(Node, #candidate{addresses = Addresses} = Candidate, #state{candidates = Candidates} = State) ->
+candidate(Node, #candidate{addresses = Addresses, deadline = Deadline} = Candidate, #state{candidates = Candidates} = State) ->
     ok = topos_link:expect(Node, known(atom_to_binary(Node), State)),
-    ok = topos_overlay:joined(Node, Addresses),
+    %% One that a way leads to already needs no link of its own.
+    ok = case topos_relay:is_routed(Node) of
+        true -> topos_overlay:joined(Node, Addresses);
+        false -> topos_overlay:dial(Node, Addresses, max(1, Deadline - now_ms()))
+    end,
     State#state{candidates = Candidates#{Node => Candidate}}.
 
 %% The lowest incarnation with which the node would be welcome: above the one it left with.
@@ -176,7 +178,7 @@ known(Name, #state{members = Members}) ->
 
 -spec await_member(node(), gen_server:from(), map(), state()) -> state().
 await_member(Node, From, #{addresses := Addresses, timeout := Timeout}, #state{joins = Joins} = State) ->
-    ok = case Addresses of [] -> ok; _ -> topos_overlay:joined(Node, Addresses) end,
+    ok = case Addresses of [] -> ok; _ -> topos_overlay:dial(Node, Addresses, Timeout) end,
     State#state{joins = [{Node, From, now_ms() + Timeout, Timeout} | Joins]}.
 
 -spec greeted(node(), topos_incarnation:t(), non_neg_integer(), [topos_engine:address()], state()) -> state().
@@ -184,13 +186,13 @@ greeted(Node, Incarnation, Known, Addresses, #state{left_at = Left, peers = Peer
     Highest = known(atom_to_binary(Node), State),
     case State of
         _ when is_map_key(Node, Candidates) ->
-            ok = topos_overlay:joined(Node, Addresses),
+            ok = topos_overlay:answer(Node, Addresses),
             State;
         _ when Known > 0, Known =< Left ->
             %% It has not heard that this node left. It will, from the others, or when it forgets us.
             State;
         #state{peers = #{Node := #peer{status = Status}}} when Status =/= left ->
-            ok = case Incarnation >= Highest of true -> topos_overlay:joined(Node, Addresses); false -> ok end,
+            ok = case Incarnation >= Highest of true -> topos_overlay:answer(Node, Addresses); false -> ok end,
             State;
         #state{peers = Peers} ->
             Candidate = #candidate{addresses = Addresses, deadline = now_ms() + ?CANDIDATE_TIME, refused = is_full(State)},
@@ -203,28 +205,11 @@ is_full(#state{members = Members, candidates = Candidates}) ->
     Alive = length([1 || #{standing := alive} <- topos_membership:entries(Members)]),
     Alive + map_size(Candidates) >= Max.
 
-%% Names become atoms only here: of nodes that proved to know the cookie, or that such a node told of, and of so many.
--spec node_atom(topos_membership:name()) -> {ok, node()} | error.
-node_atom(Name) ->
-    try
-        {ok, binary_to_existing_atom(Name)}
-    catch
-        error:badarg ->
-            #{max_members := Max} = topos_local:config(limits),
-            case topos_local:take(node_names, 1, 4 * Max) of
-                true ->
-                    {ok, binary_to_atom(Name)};
-                false ->
-                    ?LOG_WARNING("topos_partisan: no more names of nodes are taken, the limit is four times limits.max_members"),
-                    error
-            end
-    end.
-
 %% internal: what the link tells
 
 -spec on_link(term(), state()) -> state().
 on_link({greeted, Name, Incarnation, Known, Addresses}, State) ->
-    case topos_membership:is_node_name(Name) andalso node_atom(Name) of
+    case topos_membership:is_node_name(Name) andalso topos_local:node_atom(Name) of
         {ok, Node} -> greeted(Node, Incarnation, Known, Addresses, State);
         _ -> State
     end;
@@ -387,7 +372,7 @@ learn_entry(#{name := Name, incarnation := Incarnation} = Entry, {#state{members
             Known = topos_membership:find(Name, Members) =/= error,
             case Known orelse not is_full(State) of
                 true ->
-                    case node_atom(Name) of
+                    case topos_local:node_atom(Name) of
                         {ok, Node} -> {apply_entry(Node, Entry, State#state{members = Merged}), [Name | News]};
                         error -> {State, News}
                     end;
@@ -445,6 +430,7 @@ refute(#{incarnation := Theirs, standing := Standing}, #state{own = #{incarnatio
 new_life(Above, #state{node = Node, own = Own, members = Members} = State) ->
     Incarnation = topos_local:live_again(Above),
     ok = topos_link:new_life(),
+    ok = topos_overlay:live_again(Incarnation),
     Fresh = Own#{incarnation := Incarnation, version := 0},
     {_, Merged} = topos_membership:merge_entry(Fresh, Members),
     true = ets:insert(topos_members, {Node, up, Fresh, now_ms()}),
@@ -588,6 +574,7 @@ set_status(Node, Status, #state{peers = Peers, members = Members} = State) ->
     {ok, Entry} = topos_membership:find(atom_to_binary(Node), Members),
     Now = now_ms(),
     true = ets:insert(topos_members, {Node, Status, Entry, Now}),
+    ok = topos_overlay:status(Node, Status),
     State#state{peers = Peers#{Node => #peer{status = Status, since = Now}}}.
 
 -spec store(node(), topos_membership:entry(), state()) -> state().
@@ -600,6 +587,7 @@ store(Node, Entry, State) ->
 resume({Node, left, _, Since}, #state{peers = Peers} = State) ->
     State#state{peers = Peers#{Node => #peer{status = left, since = Since}}};
 resume({Node, Status, #{incarnation := Incarnation, addresses := Addresses}, Since}, #state{peers = Peers} = State) ->
+    ok = topos_overlay:status(Node, Status),
     ok = topos_link:expect(Node, Incarnation),
     ok = topos_overlay:joined(Node, Addresses),
     Known = State#state{peers = Peers#{Node => #peer{status = Status, since = Since}}},

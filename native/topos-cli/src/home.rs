@@ -3,6 +3,7 @@
 use std::{
     env, fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use crate::{args::Places, failure::Error};
@@ -23,6 +24,14 @@ pub(crate) struct Home {
 }
 
 impl Home {
+    /// A VM without a terminal. Names and arguments are UTF-8 whatever the locale says: without a locale, as in many
+    /// containers, Erlang would read them as Latin-1.
+    pub(crate) fn vm(&self) -> Command {
+        let mut command = Command::new(&self.erl);
+        command.args(["-noinput", "+Bd", "+fnu"]);
+        command
+    }
+
     /// Looks where `--home` says, else in the directories above this program, then above the working directory.
     pub(crate) fn find(places: &Places) -> Result<Self, Error> {
         let erl = on_path("erl").ok_or_else(|| {

@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io::{self, Read, Seek, Write},
     os::unix::process::CommandExt,
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Stdio},
 };
 
 use topos_lang::emit::server::{Reply, Request, MAX_FRAME, VERSION};
@@ -25,8 +25,8 @@ pub(crate) struct Server {
 impl Server {
     /// Starts the server of that home and waits until it is ready.
     pub(crate) fn start(home: &Home) -> Result<Self, Error> {
-        let mut command = Command::new(&home.erl);
-        command.args(["-noinput", "+Bd", "-boot", "start_clean", "-s", "topos_effect", "compile_server"]);
+        let mut command = home.vm();
+        command.args(["-boot", "start_clean", "-s", "topos_effect", "compile_server"]);
         command.arg("-pa").args(&home.ebins);
         // A group of its own: a Ctrl-C on the terminal reaches this program, which then closes the pipe.
         let log = tempfile::tempfile().map_err(|why| broken(&format!("there is no room for its log: {why}")))?;

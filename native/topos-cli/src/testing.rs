@@ -4,7 +4,7 @@ use std::{
     collections::hash_map::RandomState,
     fs,
     hash::{BuildHasher, Hasher},
-    process::{Command, Stdio},
+    process::Stdio,
 };
 
 use crate::{
@@ -50,8 +50,9 @@ pub(crate) fn test(args: &Test, style: Style) -> Result<i32, Failure> {
         u32::try_from(RandomState::new().build_hasher().finish() % 1_000_000).unwrap_or_default()
     });
     let color = if style == Style::Coloured { "color" } else { "plain" };
-    let status = Command::new(&home.erl)
-        .args(["-noinput", "+Bd", "-pa"])
+    let status = home
+        .vm()
+        .arg("-pa")
         .arg(&beams)
         .args(&home.ebins)
         .args(["-s", "topos_test_runner", "main", "-extra"])

@@ -93,6 +93,9 @@ codes! {
     UNTYPED_PARAMETER = 221, "parameter without a type",
         "Operations and extern handlers have no body from which a type could be inferred.";
 
+    BAD_IMPL = 222, "unusable `impl`",
+        "`impl T { m : A -> B = .. }` gives the record or shape `T` members: `e.m(x)`. It stands in the module of its type.";
+
     MISSING_EFFECT = 300, "effect that the row does not have",
         "A flow may only do what its row says; no row means that it does nothing but compute. Add the effect to the row \
          after the slash, or handle it with `with`.";
@@ -117,10 +120,20 @@ codes! {
     UNKNOWN_CLAUSE = 309, "clause for an unknown operation",
         "A handler has clauses for the operations of its effect, and besides them `init`, `finally` and `return`.";
     NOT_STATE = 310, "assignment to something that is no state",
-        "`:=` and `atomic` work on `state` variables of the handler or actor around them. Everything else never changes.";
+        "`:=` and `atomic` work on `state` variables of the handler or actor around them: `x := e`, `x.a.b := e`, `x.a[k] := e`. \
+         Everything else never changes.";
     BAD_SUPERVISOR = 311, "unusable supervisor",
         "A supervisor is a record literal: `strategy` (`OneForOne`, `OneForAll` or `RestForOne`), `intensity` restarts within \
-         `period`, and `children`, a list of what starts them, or of records with `id`, `restart` and `start`.";
+         `period`, and `children`, a list of what starts them, or of records with `id`, `restart` and `start`. With `SimpleOneForOne` \
+         it has one `child`, a function that starts each worker, and its `restart`.";
+
+    HANDLER_VALUE = 312, "handler that cannot be a value",
+        "`let h = counter(1)` makes a value of the type `Handler(Counter)`, which says nothing about what runs under it. So a handler \
+         that aborts, or whose `return` clause makes another type, cannot be one: write it into the `with`.";
+
+    NOT_PORTABLE = 313, "effect or state that cannot travel",
+        "What `Topos.Remote.spawn_on` starts runs on another node, with the handlers that are installed there at start: IO, Process, \
+         Time, Random, Distributed, Channel. A handler of a `with`, and its state, stay where they are.";
 
     BAD_TEST = 350, "unusable test",
         "A test or property ends in `()`, and its effects have handlers: those that are installed at start, or a `with` in it.";
@@ -164,7 +177,8 @@ codes! {
     NO_INSTANCE_FOUND = 509, "missing instance",
         "What is called, or the operator, needs an instance of a trait that the type does not have.";
     MISSING_CONSTRAINT = 510, "constraint that the signature does not have",
-        "A type variable of a signature has the instances that its constraints say: `flow max : Ord a => a -> a -> a`.";
+        "A type variable of a signature has the instances that its constraints say: `flow max : Ord a => a -> a -> a`. Those of a \
+         handler or an operation are said where they are bound: `handler h[a : Ord](x : a)`, `operation put[a : Show](x : a)`.";
     AMBIGUOUS_INSTANCE = 511, "ambiguous instance",
         "No value of a known type says which instance is meant. Annotate one: `(empty : Text)`.";
     NOT_DERIVABLE = 512, "trait that cannot be derived",
@@ -178,10 +192,10 @@ codes! {
     NO_SESSION = 904, "sessions are not supported yet", "They are parsed, but not checked or compiled.";
     NO_ACTOR = 905, "actors", "No longer reported: they are compiled now.";
     NO_SUPERVISOR = 906, "supervisors", "No longer reported: they are compiled now.";
-    NO_IMPL = 907, "`impl` is not supported yet", "Declare flows that take the record as their last parameter.";
+    NO_IMPL = 907, "`impl`", "No longer reported: its members are compiled now.";
     NO_TEST = 908, "tests are not supported yet", "They are parsed, but not checked or compiled.";
     NO_PROPERTY = 909, "properties are not supported yet", "They are parsed, but not checked or compiled.";
-    NO_TRY = 910, "`try` is not supported yet", "Return a `Result` and match on it.";
+    NO_TRY = 910, "`try` is not supported in the prelude", "Its arms catch the type `Failure` of the prelude.";
     NO_ASSIGN = 911, "assignment with `:=`", "No longer reported: state variables are compiled now.";
     NO_FOR = 912, "`for` is not supported in the prelude", "It is made with a flow of the prelude.";
     NO_RETURN = 913, "`return` that nothing can take",
@@ -189,8 +203,9 @@ codes! {
          argument of a function may run later, in another process, or never: write `fn() -> ..` to return from the block itself.";
     NO_LOOP = 914, "`loop` is not supported in the prelude", "It is made with a flow of the prelude.";
     NO_ATOMIC = 915, "`atomic`", "No longer reported: it is compiled now.";
-    NO_CONSTRAINT = 916, "trait constraints are not supported here yet",
-        "Flows and instances take constraints; externs, effects, operations and declared types do not. Constrain the flows.";
+    NO_CONSTRAINT = 916, "constraint of a type that has no values of its own",
+        "The constraint of a record or a shape, `type Box a : Ord a => { value : a }`, is looked at where a value is made. Another \
+         name of a type, and an opaque type, make none: constrain the flows that use it.";
     NO_DERIVING = 917, "`deriving` is not supported yet",
         "No longer reported: Eq, Ord, Show and Serializable are derived.";
     NO_INDEX = 918, "indexing is not supported in the prelude", "It is made with a flow of the prelude.";

@@ -94,7 +94,7 @@ struct Hub {
 /// - What one client says to another is passed on by hubs: [`crate::Router`] does it, over this view.
 ///
 /// An event costs `O(hubs)` on a client, and `O(view)` on a hub when it changes the view.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ClientServer {
     params: ClientServerParams,
     backoff: Backoff,
@@ -216,7 +216,7 @@ impl ClientServer {
             Event::Received { from, message: crate::Message::ClientServer(message) } => {
                 self.client_received(&from, &message);
             }
-            Event::LinkUp(_) | Event::Received { .. } | Event::Tick => {}
+            Event::LinkUp(_) | Event::Received { .. } | Event::Met(_) | Event::Tick => {}
         }
         let late = |hub: &Hub| matches!(hub.link, Link::Asked { deadline } if deadline <= self.now);
         let late: Vec<NodeId> = self.hubs.iter().filter(|(_, hub)| late(hub)).map(|(node, _)| node.clone()).collect();
@@ -325,6 +325,10 @@ impl Overlay for ClientServer {
 
     fn relays(&self) -> bool {
         self.params.role == Role::Hub
+    }
+
+    fn copy(&self) -> Box<dyn Overlay> {
+        Box::new(self.clone())
     }
 }
 

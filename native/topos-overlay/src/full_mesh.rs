@@ -66,7 +66,7 @@ struct Peer {
 ///   be on its way, until it is said to have left.
 ///
 /// An event costs `O(log members)`, and `O(members)` when it changes the view.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct FullMesh {
     own: NodeId,
     backoff: Backoff,
@@ -223,7 +223,7 @@ impl Overlay for FullMesh {
             Event::LinkDown(node) => self.link_down(&node),
             Event::Tick => self.tick_at = None,
             // A mesh has nothing to say: who is a member, and whose link is up, is all it needs.
-            Event::Received { .. } => {}
+            Event::Received { .. } | Event::Met(_) => {}
         }
         self.advance(&mut actions);
         Ok(actions)
@@ -231,6 +231,10 @@ impl Overlay for FullMesh {
 
     fn view(&self) -> Vec<NodeId> {
         self.members.keys().cloned().collect()
+    }
+
+    fn copy(&self) -> Box<dyn Overlay> {
+        Box::new(self.clone())
     }
 }
 

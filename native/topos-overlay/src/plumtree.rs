@@ -105,14 +105,14 @@ pub enum Action {
     },
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Seen {
     payload: Option<Payload>,
     hops: u32,
     at: Millis,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Missing {
     announcers: VecDeque<(NodeId, u32)>,
     deadline: Millis,
@@ -130,7 +130,7 @@ const ANNOUNCERS: usize = 8;
 /// - A broadcast is delivered at most once, as long as no copy comes after `max_seen` others; its origin delivers nothing.
 /// - It reaches all nodes that stay connected by neighbours that live; that, and no more, is what an unacknowledged broadcast
 ///   promises.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Plumtree {
     params: PlumtreeParams,
     now: Millis,
@@ -173,6 +173,13 @@ impl Plumtree {
             missing: BTreeMap::new(),
             actions: Vec::new(),
         })
+    }
+
+    /// The node begins a new life, with a greater incarnation.
+    pub fn live_again(&mut self, epoch: u64) {
+        if epoch > self.params.epoch {
+            (self.params.epoch, self.number) = (epoch, 0);
+        }
     }
 
     /// The overlay has a new neighbour. It is a child of the tree until it says otherwise.

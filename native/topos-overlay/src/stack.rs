@@ -85,6 +85,21 @@ pub struct Stack {
     actions: Vec<StackAction>,
 }
 
+impl Clone for Stack {
+    fn clone(&self) -> Self {
+        Self {
+            overlay: self.overlay.copy(),
+            tree: self.tree.clone(),
+            router: self.router.clone(),
+            view: self.view.clone(),
+            now: self.now,
+            overlay_tick: self.overlay_tick,
+            tick_at: self.tick_at,
+            actions: self.actions.clone(),
+        }
+    }
+}
+
 impl std::fmt::Debug for Stack {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Stack").field("view", &self.view).finish_non_exhaustive()

@@ -1,6 +1,7 @@
 //! From bytes: building a term that matches a schema.
 
 use crate::fault::{excerpt, quoted, Fault};
+use crate::flat::{self, Extent};
 use crate::format::{self, AtomName, Reader};
 use crate::scan;
 use crate::schema::{Id, Node, Record, Schema};
@@ -30,8 +31,17 @@ pub fn decode<B: Build>(
     limits: Limits,
 ) -> Result<(B::Term, u64), Fault> {
     let reader = Reader::new(bytes)?;
-    let mut decoder =
-        Decoder { schema, build, reader, limits, work: 0, new_atoms: 0, frames: Vec::new(), values: Vec::new() };
+    let mut decoder = Decoder {
+        schema,
+        build,
+        reader,
+        limits,
+        work: 0,
+        new_atoms: 0,
+        plain: true,
+        frames: Vec::new(),
+        values: Vec::new(),
+    };
     let mut step = Step::Descend(schema.root);
     loop {
         step = match step {
@@ -81,6 +91,8 @@ struct Decoder<'s, 'b, B: Build> {
     limits: Limits,
     work: u64,
     new_atoms: usize,
+    /// Whether plain values are still given to the VM.
+    plain: bool,
     frames: Vec<Frame<'s, B::Atom>>,
     values: Vec<B::Term>,
 }
@@ -147,6 +159,9 @@ impl<'s, 'b, B: Build> Decoder<'s, 'b, B> {
                     return Err(self.mismatch(id, start));
                 }
                 let size = self.reader.count(2)?;
+                if let Some(map) = self.flat(start, id, size)? {
+                    return Ok(Step::Value(map));
+                }
                 self.open(FrameKind::Map(*key, *value), size * 2)?;
                 if size == 0 {
                     return self.close();
@@ -179,6 +194,9 @@ impl<'s, 'b, B: Build> Decoder<'s, 'b, B> {
             format::NIL => Ok(Step::Value(self.build.list(&[]))),
             format::LIST => {
                 let length = self.reader.count(1)?;
+                if let Some(list) = self.flat(start, id, length)? {
+                    return Ok(Step::Value(list));
+                }
                 self.open(FrameKind::List(element), length)?;
                 if length == 0 {
                     return self.close();
@@ -188,6 +206,9 @@ impl<'s, 'b, B: Build> Decoder<'s, 'b, B> {
             // How `term_to_binary/1` writes a list of small integers.
             format::STRING => {
                 let length = self.reader.u16()?;
+                if let Some(list) = self.flat(start, id, length)? {
+                    return Ok(Step::Value(list));
+                }
                 let bytes = self.reader.take(length)?;
                 self.spend(length)?;
                 self.open(FrameKind::List(element), length)?;
@@ -208,6 +229,29 @@ impl<'s, 'b, B: Build> Decoder<'s, 'b, B> {
                 Ok(Step::Value(list))
             }
             _ => Err(self.mismatch(id, start)),
+        }
+    }
+
+    /// A list or a map of `count` parts that the VM may read by itself, and does.
+    #[inline]
+    fn flat(&mut self, start: Reader<'b>, id: Id, count: usize) -> Result<Option<B::Term>, Fault> {
+        let height = self.schema.height(id);
+        if height == 0 || count < flat::LEAST || !self.plain || self.frames.len() + height - 1 > self.limits.depth {
+            return Ok(None);
+        }
+        // Once: what did not succeed is not tried again for the parts.
+        self.plain = false;
+        let left = self.limits.work.saturating_sub(self.work);
+        let Some(Extent { length, work }) = flat::extent(self.schema, id, start.rest(), left) else { return Ok(None) };
+        let mut after = start;
+        match self.build.flat(after.take(length)?) {
+            Some(value) => {
+                self.work += work;
+                self.reader = after;
+                self.plain = true;
+                Ok(Some(value))
+            }
+            None => Ok(None),
         }
     }
 
@@ -435,7 +479,7 @@ impl<'s, 'b, B: Build> Decoder<'s, 'b, B> {
         }
         let length = self.reader.u32()?;
         let bytes = self.reader.take(length)?;
-        if std::str::from_utf8(bytes).is_err() {
+        if !flat::is_text(bytes) {
             return Err(self.mismatch(id, start));
         }
         self.spend(length / 64)?;

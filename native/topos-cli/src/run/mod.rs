@@ -90,8 +90,7 @@ struct Launcher<'a> {
 impl Launch for Launcher<'_> {
     fn command(&self, node: &str) -> Command {
         let plan = self.plan;
-        let mut command = Command::new(&plan.home.erl);
-        command.args(["-noinput", "+Bd"]);
+        let mut command = Command::from(plan.home.vm());
         // Several VMs share the machine: schedulers without work sleep at once.
         command.args(["+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none"]);
         command.arg("-pa").arg(plan.beams).args(&plan.home.ebins);

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use super::actor::{ACTOR, SUPERVISOR};
 use super::env::{CtorRef, HandledBy, Lookup};
 use super::interface::TypeBody;
+use super::report::{INDEX, PUT_AT};
+use super::traits::Constraint;
 use super::tree::{Expr, ExprKind, Literal, With};
 use super::{suggest, unsupported, Checker, Want, Why};
 use crate::codes;
@@ -62,7 +64,14 @@ impl Checker<'_> {
                 Some(head) => head,
                 None => return self.construct(path, args, last_first, want, span),
             },
-            ast::ExprKind::Var { qualifier, name } => self.variable(qualifier, name, function.span),
+            ast::ExprKind::Var { qualifier, name } => match self.declared_handler(qualifier, name) {
+                Some(index) => {
+                    let value = self.handler_value(index, args, &what, span);
+                    self.subsume(value.ty, want, span);
+                    return value;
+                }
+                None => self.variable(qualifier, name, function.span),
+            },
             ast::ExprKind::Field { record, field } => {
                 let ty = self.fresh();
                 let receiver = self.expr(record, &Want::plain(ty));
@@ -81,6 +90,17 @@ impl Checker<'_> {
             }
         };
         self.apply_head(head, &what, args, last_first, want, span)
+    }
+
+    /// The handler of a name, where no variable or flow has it.
+    fn declared_handler(&self, qualifier: &[ast::Ident], name: &ast::Ident) -> Option<usize> {
+        if qualifier.is_empty() && self.env.local(&name.name).is_some() {
+            return None;
+        }
+        match (self.env.lookup(|n| &n.handlers, qualifier, &name.name), self.env.lookup_value(qualifier, &name.name)) {
+            (Lookup::Found(index), value) if !matches!(value, Lookup::Found(_)) => Some(index),
+            _ => None,
+        }
     }
 
     /// `e.m` as the head of a call (rule 7): a field of `e`, or the companion function and `e`, its last argument.
@@ -129,6 +149,9 @@ impl Checker<'_> {
     }
 
     fn no_companion(&mut self, type_name: &str, ty: Ty, field: &ast::Ident) {
+        if self.unsupported_names.contains(&field.name) {
+            return; // The `impl` that has it was refused.
+        }
         let module = super::env::companion_module(type_name);
         let shown = self.store.show(ty);
         let known = self.env.has_module(&module) || *module == *self.env.module;
@@ -146,8 +169,8 @@ impl Checker<'_> {
             )
             .help(format!("add `import {module}`, if there is such a module"))
         };
-        let near =
-            if known { suggest::nearest(&field.name, self.env.exported(&module)).map(str::to_owned) } else { None };
+        let members = if known { self.members_of(type_name) } else { Vec::new() };
+        let near = suggest::nearest(&field.name, members.iter().map(String::as_str));
         self.report(match near {
             Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
             None => diagnostic,
@@ -186,8 +209,9 @@ impl Checker<'_> {
         let ty = self.fresh();
         let collection = self.expr(collection, &Want::plain(ty));
         let ty = self.fresh();
+        let what = format!("`{INDEX}`");
         let element =
-            self.apply_head(head, "`m[k]`", vec![Arg::Ast(index), Arg::Done(collection)], true, &Want::plain(ty), span);
+            self.apply_head(head, &what, vec![Arg::Ast(index), Arg::Done(collection)], true, &Want::plain(ty), span);
         self.solve_dependent();
         self.subsume(element.ty, want, span);
         element
@@ -257,7 +281,11 @@ impl Checker<'_> {
         for row in rows {
             self.require(row, span, what);
         }
-        let args = self.arguments(args, &params, what);
+        let args = if self.decides_by_last(&head, what) {
+            self.arguments_by_last(args, &params, what)
+        } else {
+            self.travelling(self.travels(&head), |c| c.arguments(args, &params, what))
+        };
         self.subsume(result, want, span);
         Expr { kind: ExprKind::App { function: Box::new(head), args, last_first }, ty: result, span }
     }
@@ -283,6 +311,23 @@ impl Checker<'_> {
             typed[i] = Some(self.expr(ast, &want));
         }
         typed.into_iter().flatten().collect()
+    }
+
+    /// Whether the type of the collection, the last argument, decides those of the others: `m[k]`, `m[k] := e`.
+    fn decides_by_last(&self, head: &Expr, what: &str) -> bool {
+        let name = what.trim_matches('`');
+        (name == INDEX || name == PUT_AT) && matches!(head.kind, ExprKind::Overloaded { .. })
+    }
+
+    /// As [`Checker::arguments`]: the last one first, so that messages about the others say what the collection wants.
+    fn arguments_by_last(&mut self, mut args: Vec<Arg<'_>>, params: &[Ty], what: &str) -> Vec<Expr> {
+        let (Some(last), Some((ty, others))) = (args.pop(), params.split_last()) else { return Vec::new() };
+        let last = self.arguments(vec![last], std::slice::from_ref(ty), what);
+        self.settle_fields(u32::MAX);
+        self.solve_dependent();
+        let mut typed = self.arguments(args, others, what);
+        typed.extend(last);
+        typed
     }
 
     fn too_many(&mut self, what: &str, head: &Expr, taken: usize, given: usize, span: Span) {
@@ -350,6 +395,9 @@ impl Checker<'_> {
                 None
             }
         };
+        if let Some((_, _, ty)) = &typed {
+            self.want_made(*ty, span);
+        }
         let Some((name, fields, ty)) = typed else {
             for arg in args {
                 if let Arg::Ast(ast) = arg {
@@ -405,7 +453,8 @@ impl Checker<'_> {
             }
             return self.wrong(want, span);
         };
-        let Some((effect_args, params, result, row)) = self.operation_type(&effect, &operation.name) else {
+        let Some((effect_args, params, result, row, constraints)) = self.operation_type(&effect, &operation.name)
+        else {
             return self.wrong(want, span);
         };
         let what = format!("`perform {}.{}`", short(&effect), operation.name);
@@ -425,10 +474,11 @@ impl Checker<'_> {
         let entry = self.store.extend(effect.clone(), effect_args, empty);
         self.require(entry, span, &what);
         self.require(row, span, &what);
+        let dicts = self.want_instances(constraints, span, &what);
         let args = args.iter().map(Arg::Ast).collect();
         let args = self.arguments(args, &params, &format!("`{}.{}`", short(&effect), operation.name));
         self.subsume(result, want, span);
-        let kind = ExprKind::Perform { effect, operation: operation.name.as_str().into(), args };
+        let kind = ExprKind::Perform { effect, operation: operation.name.as_str().into(), args, dicts };
         Expr { kind, ty: result, span }
     }
 
@@ -499,9 +549,13 @@ impl Checker<'_> {
         None
     }
 
-    /// The effect's arguments, and an operation's parameters, result and row, instantiated together.
-    #[allow(clippy::type_complexity)]
-    pub(super) fn operation_type(&mut self, effect: &Name, operation: &str) -> Option<(Vec<Ty>, Vec<Ty>, Ty, Ty)> {
+    /// The effect's arguments, and an operation's parameters, result, row and constraints, instantiated together.
+    #[allow(clippy::type_complexity, reason = "the parts of one type")]
+    pub(super) fn operation_type(
+        &mut self,
+        effect: &Name,
+        operation: &str,
+    ) -> Option<(Vec<Ty>, Vec<Ty>, Ty, Ty, Vec<Constraint>)> {
         let info = self.env.effects.get(effect)?;
         let index = info.operations.iter().position(|op| &*op.name == operation)?;
         let (effect_params, op) = (info.params[index].clone(), info.operations[index].clone());
@@ -514,7 +568,12 @@ impl Checker<'_> {
         let params = op.params.iter().map(|t| copy(self, *t)).collect();
         let result = copy(self, op.result);
         let row = copy(self, op.row);
-        Some((effect_args, params, result, row))
+        let mut constraints = Vec::new();
+        for Constraint { of, args } in op.constraints {
+            let args = args.iter().map(|t| copy(self, *t)).collect();
+            constraints.push(Constraint { of, args });
+        }
+        Some((effect_args, params, result, row, constraints))
     }
 
     /// `with h1, h2 { body }`: the first is the outermost.
@@ -525,34 +584,28 @@ impl Checker<'_> {
             _ => (first, &[][..]),
         };
         let lookup = match &head.kind {
+            ast::ExprKind::Var { qualifier, name } if qualifier.is_empty() && self.env.local(&name.name).is_some() => {
+                None
+            }
             ast::ExprKind::Var { qualifier, name } => {
                 Some((self.env.lookup(|n| &n.handlers, qualifier, &name.name), qualifier, name))
             }
             _ => None,
         };
-        let info = match lookup {
-            Some((Lookup::Found(id), _, _)) => self.env.handlers[id].clone(),
+        let (index, info) = match lookup {
+            Some((Lookup::Found(id), _, _)) => (id, self.env.handlers[id].clone()),
+            Some((_, qualifier, name)) if matches!(self.env.lookup_value(qualifier, &name.name), Lookup::Found(_)) => {
+                return self.with_value(first, rest, body, want, span);
+            }
             Some((other, qualifier, name)) => {
                 if self.unsupported_names.contains(&name.name) {
                     // Its declaration has been reported.
-                } else if qualifier.is_empty() && self.env.local(&name.name).is_some() {
-                    self.report(Diagnostic::new(
-                        codes::NOT_A_HANDLER,
-                        format!("`{}` is a variable, not a handler", name.name),
-                        head.span,
-                    ));
                 } else {
                     self.unresolved_name("handler", codes::UNKNOWN_NAME, &other, qualifier, name);
                 }
                 return self.wrong(want, span);
             }
-            None => {
-                self.report(
-                    Diagnostic::new(codes::NOT_A_HANDLER, "this is not a handler", first.span)
-                        .help("write `with handler(args) { .. }`"),
-                );
-                return self.wrong(want, span);
-            }
+            None => return self.with_value(first, rest, body, want, span),
         };
         let mut memo = HashMap::new();
         let level = self.level;
@@ -562,6 +615,11 @@ impl Checker<'_> {
         let params: Vec<Ty> = info.params.iter().map(|t| copy(self, *t)).collect();
         let effect_args: Vec<Ty> = info.effect_args.iter().map(|t| copy(self, *t)).collect();
         let row = copy(self, info.row);
+        let mut constraints = Vec::new();
+        for Constraint { of, args } in &info.constraints {
+            let args = args.iter().map(|t| copy(self, *t)).collect();
+            constraints.push(Constraint { of: of.clone(), args });
+        }
         let what = Self::callee_name(head);
         if params.len() != args.len() {
             let s = if params.len() == 1 { "" } else { "s" };
@@ -573,6 +631,10 @@ impl Checker<'_> {
             return self.wrong(want, span);
         }
         self.require(row, first.span, &what);
+        if matches!(info.by, HandledBy::Extern(_)) {
+            self.want_bounds(&info.effect, &effect_args, first.span, &what);
+        }
+        let dicts = self.want_instances(constraints, first.span, &what);
         let args = self.arguments(args.iter().map(Arg::Ast).collect(), &params, &what);
         let inner = self.store.extend(info.effect.clone(), effect_args, self.ambient);
         let (by, inner_want) = match info.by {
@@ -580,7 +642,7 @@ impl Checker<'_> {
             HandledBy::Topos { module, name, body, answer } => {
                 let (body, answer) = (copy(self, body), copy(self, answer));
                 self.subsume(answer, want, span);
-                (With::Topos { module, name, row: self.ambient }, Want::plain(body))
+                (With::Topos { index, module, name, row: self.ambient, dicts }, Want::plain(body))
             }
         };
         let body = self.under(inner, self.ambient_of.clone(), |c| c.with(rest, body, &inner_want, span));

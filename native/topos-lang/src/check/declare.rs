@@ -76,7 +76,6 @@ impl<'a> Checker<'a> {
                         effects.push((decl, effect));
                     }
                 }
-                ast::DeclKind::Impl(i) => self.report(unsupported::impl_(i.name.span)),
                 ast::DeclKind::Session(s) => self.report(unsupported::session(s.name.span)),
                 ast::DeclKind::Protocol(p) => self.report(unsupported::protocol(p.name.span)),
                 ast::DeclKind::Flow(_)
@@ -89,7 +88,8 @@ impl<'a> Checker<'a> {
                 // Flows by now.
                 | ast::DeclKind::Test(_)
                 | ast::DeclKind::Property(_)
-                // Replaced by what they mean.
+                // Replaced by what they mean; left only where that was refused.
+                | ast::DeclKind::Impl(_)
                 | ast::DeclKind::Actor(_)
                 | ast::DeclKind::Supervisor(_)
                 | ast::DeclKind::Error => {}
@@ -125,7 +125,7 @@ impl<'a> Checker<'a> {
         self.unsupported_names.extend(names.into_iter().map(|n| n.name.clone()));
     }
 
-    fn full(&self, name: &str) -> Name {
+    pub(super) fn full(&self, name: &str) -> Name {
         format!("{}.{name}", self.env.module).into()
     }
 
@@ -148,9 +148,6 @@ impl<'a> Checker<'a> {
             let span = first.span;
             self.defined_twice("type", &ty.name, span);
             return false;
-        }
-        for constraint in &ty.context {
-            self.report(unsupported::constraint(constraint.span));
         }
         if decl.private.is_some() {
             self.private.insert(ty.name.name.clone());
@@ -200,12 +197,12 @@ impl<'a> Checker<'a> {
             _ => TypeBody::Opaque,
         };
         self.env.own.types.insert(ty.name.name.clone(), full.clone());
-        self.env.types.insert(full, TypeInfo { params, body, span: Some(ty.name.span) });
+        self.env.types.insert(full, TypeInfo { params, body, constraints: Vec::new(), span: Some(ty.name.span) });
         true
     }
 
     /// The parameters of a declared type as scoped type variables.
-    fn param_vars(&self, full: &Name, ty: &ast::TypeDecl) -> Vec<(String, Ty)> {
+    pub(super) fn param_vars(&self, full: &Name, ty: &ast::TypeDecl) -> Vec<(String, Ty)> {
         let params = self.env.types.get(full).map_or(&[][..], |info| &info.params);
         ty.params.iter().map(|p| p.name.clone()).zip(params.iter().copied()).collect()
     }
@@ -276,7 +273,13 @@ impl<'a> Checker<'a> {
         }
         let arity = effect.params.len() + shared_binders(effect).len();
         self.env.own.effects.insert(effect.name.name.clone(), full.clone());
-        let info = EffectInfo { arity, params: Vec::new(), operations: Vec::new(), span: Some(effect.name.span) };
+        let info = EffectInfo {
+            arity,
+            params: Vec::new(),
+            operations: Vec::new(),
+            bounds: Vec::new(),
+            span: Some(effect.name.span),
+        };
         self.env.effects.insert(full, info);
         true
     }
@@ -286,10 +289,6 @@ impl<'a> Checker<'a> {
         let shared = shared_binders(effect);
         let names: Vec<&str> =
             effect.params.iter().map(|p| p.name.name.as_str()).chain(shared.iter().copied()).collect();
-        let bounds = effect.params.iter().chain(effect.operations.iter().flat_map(|op| &op.type_params));
-        for bound in bounds.flat_map(|p| &p.bounds) {
-            self.report(unsupported::constraint(bound.span));
-        }
         let mut params: Vec<Vec<Ty>> = Vec::new();
         let mut operations: Vec<OperationInfo> = Vec::new();
         for op in &effect.operations {
@@ -299,7 +298,11 @@ impl<'a> Checker<'a> {
             }
             let own: Vec<Ty> = names.iter().map(|n| self.store.generic(Kind::Type, Some((*n).into()))).collect();
             let vars: Vec<(String, Ty)> = names.iter().map(|n| (*n).to_owned()).zip(own.iter().copied()).collect();
-            let info = self.with_vars(VarMode::Generic, vars, |c| c.operation(op));
+            let (info, vars) = self.with_vars(VarMode::Generic, vars, |c| {
+                let info = c.operation(op);
+                (info, std::mem::take(&mut c.type_vars))
+            });
+            self.operation_vars.insert((full.clone(), op.name.name.clone()), vars);
             params.push(own);
             operations.push(info);
         }
@@ -326,7 +329,7 @@ impl<'a> Checker<'a> {
             }
             None => (self.store.unit(), self.store.empty()),
         };
-        OperationInfo { name: op.name.name.as_str().into(), params, result, row }
+        OperationInfo { name: op.name.name.as_str().into(), params, result, row, constraints: Vec::new() }
     }
 
     /// A parameter of an operation or an extern handler, which must say its type.
@@ -373,6 +376,7 @@ impl<'a> Checker<'a> {
             effect_args,
             params,
             row,
+            constraints: Vec::new(),
             by: HandledBy::Extern(handler.target.value.as_str().into()),
         };
         self.env.own.handlers.insert(handler.name.name.clone(), self.env.handlers.len());
@@ -381,7 +385,7 @@ impl<'a> Checker<'a> {
 }
 
 /// Binders that every operation has (rule 5), in the order of the first one.
-fn shared_binders(effect: &ast::EffectDecl) -> Vec<&str> {
+pub(super) fn shared_binders(effect: &ast::EffectDecl) -> Vec<&str> {
     let Some((first, rest)) = effect.operations.split_first() else { return Vec::new() };
     first
         .type_params

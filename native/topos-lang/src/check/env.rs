@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::interface::{HandledByExport, Imports, Interface, RecordFieldInfo, TypeBody, TypeExport};
+use super::impls;
+use super::interface::{ConstraintExport, HandledByExport, Imports, Interface, RecordFieldInfo, TypeBody, TypeExport};
 use super::traits::{self, Constraint, InstanceInfo, InstanceKey, MemberInfo, TraitInfo};
 use super::tree::FlowId;
 use crate::core::Local;
@@ -19,6 +20,8 @@ pub(super) struct TypeInfo {
     /// Quantified variables.
     pub(super) params: Vec<Ty>,
     pub(super) body: TypeBody<Ty>,
+    /// What must hold where a value of it is made.
+    pub(super) constraints: Vec<Constraint>,
     pub(super) span: Option<Span>,
 }
 
@@ -35,6 +38,8 @@ pub(super) struct OperationInfo {
     pub(super) params: Vec<Ty>,
     pub(super) result: Ty,
     pub(super) row: Ty,
+    /// Its own constraints: the clause is given a dictionary for each by who performs it.
+    pub(super) constraints: Vec<Constraint>,
 }
 
 #[derive(Clone, Debug)]
@@ -44,6 +49,8 @@ pub(super) struct EffectInfo {
     /// For each operation, the effect's parameters as that operation's types mention them.
     pub(super) params: Vec<Vec<Ty>>,
     pub(super) operations: Vec<OperationInfo>,
+    /// What its parameters must be: a trait, and the index of the parameter. Its handlers see to that.
+    pub(super) bounds: Vec<(Name, usize)>,
     pub(super) span: Option<Span>,
 }
 
@@ -69,6 +76,8 @@ pub(super) struct HandlerInfo {
     pub(super) effect_args: Vec<Ty>,
     pub(super) params: Vec<Ty>,
     pub(super) row: Ty,
+    /// Its dictionaries, which it takes before its parameters.
+    pub(super) constraints: Vec<Constraint>,
     pub(super) by: HandledBy,
 }
 
@@ -227,10 +236,12 @@ impl Env {
                     params: op.params.iter().map(|t| store.import_tree(t, &vars)).collect(),
                     result: store.import_tree(&op.result, &vars),
                     row: store.import_tree(&op.row, &vars),
+                    constraints: import_constraints(store, &vars, &op.constraints),
                 });
                 params.push(vars.into_iter().take(export.params).collect());
             }
-            let info = EffectInfo { arity: export.params, params, operations, span: None };
+            let bounds = export.bounds.clone();
+            let info = EffectInfo { arity: export.params, params, operations, bounds, span: None };
             self.effects.insert(full.clone(), info);
             if export.visible {
                 names.effects.insert(export.name.to_string(), full);
@@ -241,14 +252,7 @@ impl Env {
             let id = self.flows.len();
             by_name.insert(&export.name, id);
             let vars = store.import_vars(&export.scheme.vars);
-            let constraints = export
-                .constraints
-                .iter()
-                .map(|(of, args)| Constraint {
-                    of: of.clone(),
-                    args: args.iter().map(|t| store.import_tree(t, &vars)).collect(),
-                })
-                .collect();
+            let constraints = import_constraints(store, &vars, &export.constraints);
             self.flows.push(FlowInfo {
                 module: Some(module.clone()),
                 name: export.name.clone(),
@@ -272,6 +276,7 @@ impl Env {
                 effect_args: export.effect_args.iter().map(|t| store.import_tree(t, &vars)).collect(),
                 params: export.params.iter().map(|t| store.import_tree(t, &vars)).collect(),
                 row: store.import_tree(&export.row, &vars),
+                constraints: import_constraints(store, &vars, &export.constraints),
                 by: match &export.by {
                     HandledByExport::Extern(target) => HandledBy::Extern(target.clone()),
                     HandledByExport::Topos { body, answer } => HandledBy::Topos {
@@ -298,14 +303,6 @@ impl Env {
         store: &mut Store,
         names: &mut Names,
     ) {
-        let constraints = |store: &mut Store, vars: &[Ty], all: &[(Name, Vec<crate::types::Tree>)]| {
-            all.iter()
-                .map(|(of, args)| Constraint {
-                    of: of.clone(),
-                    args: args.iter().map(|t| store.import_tree(t, vars)).collect(),
-                })
-                .collect::<Vec<_>>()
-        };
         for export in &interface.traits {
             let full: Name = format!("{module}.{}", export.name).into();
             let vars = store.import_vars(&export.vars);
@@ -316,7 +313,7 @@ impl Env {
                 let default = by_name.get(traits::default_name(&full, member).as_str()).copied();
                 members.push(MemberInfo { name: member.clone(), flow, default });
             }
-            let supers = constraints(store, &vars, &export.supers);
+            let supers = import_constraints(store, &vars, &export.supers);
             let kinds = export.vars.iter().map(|(kind, _)| *kind).collect();
             self.traits.insert(full.clone(), TraitInfo { params: vars, kinds, supers, members, span: None });
             if export.visible {
@@ -334,7 +331,7 @@ impl Env {
             let info = InstanceInfo {
                 module: Some(module.clone()),
                 args: export.args.iter().map(|t| store.import_tree(t, &vars)).collect(),
-                context: constraints(store, &vars, &export.context),
+                context: import_constraints(store, &vars, &export.context),
                 members,
                 structural: export.structural,
                 span: None,
@@ -375,8 +372,9 @@ impl Env {
                 }
             }
         }
+        let constraints = import_constraints(store, &vars, &export.constraints);
         let params = vars.into_iter().take(export.params).collect();
-        self.types.insert(full, TypeInfo { params, body, span: None });
+        self.types.insert(full, TypeInfo { params, body, constraints, span: None });
     }
 
     /// What a name means in a namespace. The module's own names hide imported ones, and these hide the prelude's.
@@ -494,7 +492,8 @@ impl Env {
     /// A flow or config by its path: of a module, or of the module of a type.
     pub(super) fn lookup_value(&self, qualifier: &[Ident], name: &str) -> Lookup<FlowId> {
         let direct = self.lookup(|n| &n.values, qualifier, name);
-        if let (Lookup::NoModule(_), Some((last, rest))) = (&direct, qualifier.split_last()) {
+        let is_type = matches!(direct, Lookup::NoModule(_) | Lookup::NotExported(_));
+        if let (true, Some((last, rest))) = (is_type, qualifier.split_last()) {
             if let Lookup::Found(ty) = self.lookup_type(rest, &last.name) {
                 if let Some(id) = self.companion(&ty, name) {
                     return Lookup::Found(id);
@@ -504,9 +503,10 @@ impl Env {
         direct
     }
 
-    /// The flow `name` of the module of a type (rule 7).
+    /// The member of a type, or the flow `name` of its module (rule 7).
     pub(super) fn companion(&self, ty: &str, name: &str) -> Option<FlowId> {
-        self.flow_of(&companion_module(ty), name)
+        let module = companion_module(ty);
+        self.flow_of(&module, &impls::member(short(ty), name)).or_else(|| self.flow_of(&module, name))
     }
 
     /// A flow of a module.
@@ -575,6 +575,15 @@ impl Env {
     pub(super) fn local(&self, name: &str) -> Option<&LocalInfo> {
         self.locals.iter().rev().find(|(n, _)| n == name).map(|(_, info)| info)
     }
+}
+
+fn import_constraints(store: &mut Store, vars: &[Ty], all: &[ConstraintExport]) -> Vec<Constraint> {
+    all.iter()
+        .map(|(of, args)| Constraint {
+            of: of.clone(),
+            args: args.iter().map(|t| store.import_tree(t, vars)).collect(),
+        })
+        .collect()
 }
 
 /// The module that holds the companion functions of a type.

@@ -18,7 +18,11 @@ impl Checker<'_> {
     /// Whether other modules may name something.
     pub(super) fn is_visible(&self, name: &str) -> bool {
         let name = name.strip_prefix(ACTOR).or_else(|| name.strip_prefix(SUPERVISOR)).unwrap_or(name);
-        !self.private.contains(name) && self.export_list.as_ref().is_none_or(|list| list.contains(name))
+        // A member of an `impl` is as visible as its type.
+        let of = name.split_once('.').map_or(name, |(of, _)| of);
+        !self.private.contains(name)
+            && !self.private.contains(of)
+            && self.export_list.as_ref().is_none_or(|list| list.contains(of))
     }
 
     /// Reads the `export` lists; names that are not declared are reported.
@@ -70,6 +74,8 @@ impl Checker<'_> {
                 TypeBody::Shape(ctors) => ctors.iter().flat_map(|(_, fields)| fields.iter().copied()).collect(),
                 TypeBody::Record(fields) => fields.iter().map(|f| f.ty).collect(),
             };
+            let constrained = info.constraints.iter().flat_map(|c| c.args.iter().copied());
+            let tys: Vec<Ty> = tys.into_iter().chain(constrained).collect();
             let Some((vars, trees)) = self.store.export_all(&tys, &info.params) else {
                 self.too_large(&name, at);
                 continue;
@@ -90,7 +96,9 @@ impl Checker<'_> {
                 ),
             };
             let visible = self.is_visible(&name);
-            interface.types.push(TypeExport { name: name.into(), visible, vars, params: info.params.len(), body });
+            let constraints = Self::constraint_exports(&info.constraints, &mut trees);
+            let params = info.params.len();
+            interface.types.push(TypeExport { name: name.into(), visible, vars, params, body, constraints });
         }
         self.export_effects(&mut interface);
         self.export_flows(&mut interface);
@@ -100,6 +108,10 @@ impl Checker<'_> {
     }
 
     fn too_large(&mut self, name: &str, span: Option<Span>) {
+        // What is made of a type that is too large, or wrong, is no second mistake, and an interface with one is of no use.
+        if !self.diagnostics.is_empty() {
+            return;
+        }
         self.report(
             Diagnostic::new(
                 codes::TYPE_TOO_LARGE,
@@ -119,15 +131,20 @@ impl Checker<'_> {
             for (op, params) in info.operations.iter().zip(&info.params) {
                 let mut tys = op.params.clone();
                 tys.extend([op.result, op.row]);
-                let Some((vars, mut trees)) = self.store.export_all(&tys, params) else {
+                tys.extend(op.constraints.iter().flat_map(|c| c.args.iter().copied()));
+                let Some((vars, trees)) = self.store.export_all(&tys, params) else {
                     self.too_large(&op.name, info.span);
                     continue;
                 };
-                let (Some(row), Some(result)) = (trees.pop(), trees.pop()) else { continue };
-                operations.push(OperationExport { name: op.name.clone(), vars, params: trees, result, row });
+                let mut trees = trees.into_iter();
+                let params = trees.by_ref().take(op.params.len()).collect();
+                let (Some(result), Some(row)) = (trees.next(), trees.next()) else { continue };
+                let constraints = Self::constraint_exports(&op.constraints, &mut trees);
+                operations.push(OperationExport { name: op.name.clone(), vars, params, result, row, constraints });
             }
             let visible = self.is_visible(&name);
-            interface.effects.push(EffectExport { name: name.into(), visible, params: info.arity, operations });
+            let (params, bounds) = (info.arity, info.bounds);
+            interface.effects.push(EffectExport { name: name.into(), visible, params, bounds, operations });
         }
     }
 
@@ -176,10 +193,13 @@ impl Checker<'_> {
                 tys.extend([*body, *answer]);
             }
             tys.push(info.row);
+            let known = tys.len();
+            tys.extend(info.constraints.iter().flat_map(|c| c.args.iter().copied()));
             let Some((vars, mut trees)) = self.store.export_all(&tys, &[]) else {
                 self.too_large(short(&name), None);
                 continue;
             };
+            let constraints = Self::constraint_exports(&info.constraints, &mut trees.split_off(known).into_iter());
             let Some(row) = trees.pop() else { continue };
             let mut params = trees.split_off(args);
             let by = match info.by {
@@ -197,6 +217,7 @@ impl Checker<'_> {
                 effect_args: trees,
                 params,
                 row,
+                constraints,
                 by,
             });
         }

@@ -73,7 +73,7 @@ impl<'a> Checker<'a> {
     pub(super) fn add_flow(&mut self, name: &ast::Ident, info: FlowInfo, private: bool) -> Option<FlowId> {
         if let Some(first) = self.env.own.values.get(&name.name) {
             let span = self.env.flows[*first].span;
-            self.defined_twice("flow", name, span);
+            self.defined_twice(if name.name.contains('.') { "member" } else { "flow" }, name, span);
             return None;
         }
         let id = self.env.flows.len();
@@ -197,13 +197,10 @@ impl<'a> Checker<'a> {
     }
 
     fn extern_flow(&mut self, flow: &'a ast::ExternFlowDecl, decl: &ast::Decl) -> Option<Body> {
-        if let Some(constraint) = flow.signature.context.first() {
-            self.report(super::unsupported::constraint(constraint.span));
-        }
-        let (ty, arity) = self.with_vars(VarMode::Generic, [], |c| {
+        let (ty, arity, constraints) = self.with_vars(VarMode::Generic, [], |c| {
             let parts = c.signature(&flow.signature);
             let params: Vec<Ty> = parts.domains.iter().map(|(_, ty, _)| *ty).collect();
-            (c.store.function(&params, parts.row, parts.result), params.len())
+            (c.store.function(&params, parts.row, parts.result), params.len(), parts.constraints)
         });
         self.store.generalise(ty, 0);
         let span = flow.name.span;
@@ -213,7 +210,7 @@ impl<'a> Checker<'a> {
             arity,
             ty,
             config: false,
-            constraints: Vec::new(),
+            constraints,
             method: None,
             span: Some(span),
         };
@@ -349,10 +346,14 @@ impl<'a> Checker<'a> {
     fn component(&mut self, groups: &mut [Group<'a>], component: &[usize]) -> Vec<Body> {
         self.level += 1;
         self.givens.clear();
+        let mut declared: HashMap<usize, Vec<Constraint>> = HashMap::new();
         for index in component {
             let id = groups[*index].id;
             if let Source::Handler(handler, at) = groups[*index].source {
-                groups[*index].vars = self.open_handler(at, handler);
+                let (vars, constraints) = self.open_handler(at, handler);
+                groups[*index].vars = vars;
+                declared.insert(at, constraints);
+                self.in_handler = true;
                 continue;
             }
             if self.store.is_error(self.env.flows[id].ty) {
@@ -374,9 +375,23 @@ impl<'a> Checker<'a> {
             bodies.extend(self.body(group, ty, vars));
         }
         self.settle(0);
-        let types: Vec<Ty> = component.iter().map(|i| self.env.flows[groups[*i].id].ty).collect();
-        let config = component.iter().any(|i| self.env.flows[groups[*i].id].config);
-        let constraints = self.solve_inferred(&types, config);
+        let mut types: Vec<Ty> = component.iter().map(|i| self.env.flows[groups[*i].id].ty).collect();
+        let mut config = false;
+        for index in component {
+            match groups[*index].source {
+                Source::Handler(_, at) => types.extend(self.handler_types(at)),
+                _ => config |= self.env.flows[groups[*index].id].config,
+            }
+        }
+        let wanted = self.solve_inferred(&types, config);
+        self.in_handler = false;
+        for index in component {
+            if let Source::Handler(_, at) = groups[*index].source {
+                let declared = declared.remove(&at).unwrap_or_default();
+                self.undeclared_constraints(&wanted, &declared, &groups[*index].vars);
+            }
+        }
+        let constraints: Vec<Constraint> = wanted.into_iter().map(|want| want.constraint).collect();
         self.level -= 1;
         for index in component {
             let group = &groups[*index];
@@ -388,7 +403,7 @@ impl<'a> Checker<'a> {
             self.env.flows[group.id].constraints = constraints.clone();
             self.store.close_spine(ty);
             if let Source::Handler(_, at) = group.source {
-                self.close_handler(at);
+                self.close_handler(at, &constraints);
             }
             self.rigid_names(group);
         }
@@ -733,6 +748,11 @@ fn is_clause(flow: &ast::FlowDecl) -> bool {
 fn components(groups: &[Group<'_>], values: &HashMap<String, FlowId>) -> Vec<Vec<usize>> {
     let by_id: HashMap<FlowId, usize> =
         groups.iter().enumerate().filter(|(_, g)| !g.signed).map(|(i, g)| (g.id, i)).collect();
+    // `e.m(..)` may call the member `m` of any `impl`.
+    let members: Vec<(&str, usize)> = by_id
+        .values()
+        .filter_map(|index| groups[*index].name.name.split_once('.').map(|(_, name)| (name, *index)))
+        .collect();
     let edges: Vec<Vec<usize>> = groups
         .iter()
         .map(|group| {
@@ -753,6 +773,7 @@ fn components(groups: &[Group<'_>], values: &HashMap<String, FlowId>) -> Vec<Vec
                 .filter_map(|n| values.get(n))
                 .filter_map(|id| by_id.get(id))
                 .copied()
+                .chain(members.iter().filter(|(name, _)| names.contains(*name)).map(|(_, index)| *index))
                 .collect();
             out.sort_unstable();
             out

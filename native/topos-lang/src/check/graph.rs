@@ -17,7 +17,7 @@ pub(super) fn handler<'a>(handler: &'a ast::HandlerDecl, out: &mut HashSet<&'a s
     handler.clauses.iter().for_each(|c| block(&c.body, out));
 }
 
-fn block<'a>(b: &'a ast::Block, out: &mut HashSet<&'a str>) {
+pub(super) fn block<'a>(b: &'a ast::Block, out: &mut HashSet<&'a str>) {
     for stmt in &b.stmts {
         match &stmt.kind {
             StmtKind::Let { value, .. } | StmtKind::Bind { value, .. } | StmtKind::Define { value, .. } => {
@@ -98,10 +98,23 @@ pub(super) fn expr<'a>(e: &'a ast::Expr, out: &mut HashSet<&'a str>) {
             handlers.iter().for_each(|e| expr(e, out));
             block(body, out);
         }
+        ExprKind::Receive { arms: a, after } => {
+            arms(a, out);
+            if let Some(after) = after {
+                expr(&after.0, out);
+                block(&after.1, out);
+            }
+        }
+        ExprKind::Ask { process, make, timeout, .. } => {
+            expr(process, out);
+            expr(make, out);
+            timeout.iter().for_each(|e| expr(e, out));
+        }
         ExprKind::Try { body, clauses } => {
             expr(body, out);
-            if let ast::TryClauses::Arms(a) = clauses {
-                arms(a, out);
+            match clauses {
+                ast::TryClauses::Arms(a) => arms(a, out),
+                ast::TryClauses::Handler(clauses) => clauses.iter().for_each(|c| block(&c.body, out)),
             }
         }
         ExprKind::LetIn { value, body, .. } => {

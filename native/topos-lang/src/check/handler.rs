@@ -9,16 +9,20 @@ use std::collections::{HashMap, HashSet};
 
 use super::call::Arg;
 use super::env::{FlowInfo, HandledBy, HandlerInfo, LocalInfo};
+use super::traits::Constraint;
 use super::tree::{Expr, ExprKind, FlowId, Pattern};
 use super::{AmbientOf, Checker, VarMode, Want, Why};
 use crate::codes;
 use crate::core::{self, Local};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::syntax::ast;
-use crate::types::{short, Kind, Name, Node, Ty};
+use crate::types::{builtin, short, Kind, Name, Node, Ty};
 
 /// A handler takes part in the call graph as a value of this name before its own; no flow can have it.
 pub(super) const PREFIX: &str = "handler ";
+
+/// The type variables of the head of a handler.
+pub(super) type HeadVars = HashMap<String, Ty>;
 
 /// The handler whose clauses are checked.
 #[derive(Clone, Debug)]
@@ -27,23 +31,34 @@ pub(super) struct Handling {
     effect_args: Vec<Ty>,
     /// The type of the value of the `with`.
     answer: Ty,
+    /// How many variables are in scope around it.
+    outside: usize,
+}
+
+impl Handling {
+    pub(super) fn new(effect: Name, effect_args: Vec<Ty>, answer: Ty, outside: usize) -> Self {
+        Self { effect, effect_args, answer, outside }
+    }
 }
 
 /// A handler whose parts have been checked.
 pub(super) struct HandlerBody {
-    name: String,
-    effect: Name,
-    params: Vec<Local>,
-    states: Vec<(Local, Expr)>,
-    clauses: Vec<ClauseBody>,
-    init: Option<Expr>,
-    finally: Option<Expr>,
-    returns: Option<(Pattern, Expr)>,
-    span: Span,
+    pub(super) index: usize,
+    pub(super) name: String,
+    pub(super) effect: Name,
+    pub(super) params: Vec<Local>,
+    pub(super) states: Vec<(Local, Expr)>,
+    pub(super) clauses: Vec<ClauseBody>,
+    pub(super) init: Option<Expr>,
+    pub(super) finally: Option<Expr>,
+    pub(super) returns: Option<(Pattern, Expr)>,
+    pub(super) span: Span,
 }
 
-struct ClauseBody {
+pub(super) struct ClauseBody {
     operation: Name,
+    /// The dictionaries of the operation's own constraints.
+    dicts: Vec<Local>,
     params: Vec<Pattern>,
     body: Expr,
     span: Span,
@@ -59,9 +74,6 @@ impl<'a> Checker<'a> {
         }
         if decl.private.is_some() {
             self.private.insert(name.name.clone());
-        }
-        for bound in handler.type_params.iter().flat_map(|p| &p.bounds) {
-            self.report(super::unsupported::constraint(bound.span));
         }
         let (params, entry, row, vars) = self.with_vars(VarMode::Generic, [], |c| {
             let params: Vec<Ty> = handler.params.iter().flatten().map(|p| c.declared_param(p)).collect();
@@ -79,7 +91,7 @@ impl<'a> Checker<'a> {
         }
         let error = self.store.error();
         let by = HandledBy::Topos { module: None, name: name.name.as_str().into(), body: error, answer: error };
-        let info = HandlerInfo { effect, effect_args, params, row, by };
+        let info = HandlerInfo { effect, effect_args, params, row, constraints: Vec::new(), by };
         self.handler_vars.insert(name.name.clone(), vars);
         self.env.own.handlers.insert(name.name.clone(), self.env.handlers.len());
         self.env.handlers.push(info);
@@ -110,8 +122,9 @@ impl<'a> Checker<'a> {
         Some((id, index))
     }
 
-    /// Gives a handler types that its clauses may still decide, and answers its type variables.
-    pub(super) fn open_handler(&mut self, index: usize, handler: &ast::HandlerDecl) -> HashMap<String, Ty> {
+    /// Gives a handler types that its clauses may still decide, and answers its type variables and the constraints that its
+    /// head says.
+    pub(super) fn open_handler(&mut self, index: usize, handler: &ast::HandlerDecl) -> (HeadVars, Vec<Constraint>) {
         let info = self.env.handlers[index].clone();
         let level = self.level;
         let mut memo = HashMap::new();
@@ -126,16 +139,24 @@ impl<'a> Checker<'a> {
         let row = copy(self, info.row);
         let scope = self.handler_vars.get(&handler.name.name).cloned().unwrap_or_default();
         let vars = scope.into_iter().map(|(name, ty)| (name, copy(self, ty))).collect();
+        let declared: Vec<Constraint> = info
+            .constraints
+            .iter()
+            .map(|c| Constraint { of: c.of.clone(), args: c.args.iter().map(|t| copy(self, *t)).collect() })
+            .collect();
         let body = self.fresh();
         let returns = handler.clauses.iter().any(|c| matches!(c.head, ast::ClauseHead::Return(_)));
         let answer = if returns { self.fresh() } else { body };
         let by = HandledBy::Topos { module: None, name: handler.name.name.as_str().into(), body, answer };
-        self.env.handlers[index] = HandlerInfo { effect: info.effect, effect_args, params, row, by };
-        vars
+        // All of its constraints are known when its clauses have been checked.
+        let constraints = Vec::new();
+        self.env.handlers[index] = HandlerInfo { effect: info.effect, effect_args, params, row, constraints, by };
+        self.want_of_handler(index, &declared, handler.effect.span);
+        (vars, declared)
     }
 
-    /// Quantifies what the clauses left open.
-    pub(super) fn close_handler(&mut self, index: usize) {
+    /// All types of a handler.
+    pub(super) fn handler_types(&self, index: usize) -> Vec<Ty> {
         let info = self.env.handlers[index].clone();
         let mut types = info.params;
         types.extend(info.effect_args);
@@ -143,33 +164,33 @@ impl<'a> Checker<'a> {
         if let HandledBy::Topos { body, answer, .. } = info.by {
             types.extend([body, answer]);
         }
-        for ty in types {
+        types
+    }
+
+    /// Quantifies what the clauses left open.
+    pub(super) fn close_handler(&mut self, index: usize, constraints: &[Constraint]) {
+        for ty in self.handler_types(index) {
             self.store.generalise(ty, self.level);
         }
+        self.env.handlers[index].constraints = constraints.to_vec();
     }
 
     /// Checks the parts of a handler.
     pub(super) fn handler_body(&mut self, index: usize, handler: &ast::HandlerDecl) -> Option<HandlerBody> {
         let info = self.env.handlers[index].clone();
         let HandledBy::Topos { body, answer, .. } = info.by else { return None };
-        let of = AmbientOf::Flow(handler.name.name.clone(), handler.row.as_ref().map(|r| r.span));
-        self.handling = Some(Handling { effect: info.effect.clone(), effect_args: info.effect_args.clone(), answer });
+        let name = &handler.name.name;
+        let described = if name.contains(' ') { name.clone() } else { format!("{PREFIX}{name}") };
+        let of = AmbientOf::Flow(described, handler.row.as_ref().map(|r| r.span));
+        self.handling = Some(Handling::new(info.effect.clone(), info.effect_args.clone(), answer, 0));
         self.flow_row = Some((info.row, of.clone()));
         let checked = self.under(info.row, of, |c| {
             c.scoped(|c| {
                 let params = c.handler_params(handler, &info.params);
                 let states = c.handler_states(&handler.states);
-                let mut parts = HandlerBody {
-                    name: handler.name.name.clone(),
-                    effect: info.effect.clone(),
-                    params,
-                    states,
-                    clauses: Vec::new(),
-                    init: None,
-                    finally: None,
-                    returns: None,
-                    span: handler.name.span,
-                };
+                let effect = info.effect.clone();
+                let mut parts = HandlerBody::new(index, handler.name.name.clone(), effect, handler.name.span);
+                (parts.params, parts.states) = (params, states);
                 c.handler_clauses(handler, &info, body, &mut parts);
                 parts
             })
@@ -226,7 +247,7 @@ impl<'a> Checker<'a> {
         typed
     }
 
-    fn handler_clauses(
+    pub(super) fn handler_clauses(
         &mut self,
         handler: &ast::HandlerDecl,
         info: &HandlerInfo,
@@ -239,6 +260,7 @@ impl<'a> Checker<'a> {
             .get(&info.effect)
             .map_or_else(Vec::new, |e| e.operations.iter().map(|op| op.name.clone()).collect());
         let mut seen: HashSet<&str> = HashSet::new();
+        let mut meant: HashSet<String> = HashSet::new();
         for clause in &handler.clauses {
             let (name, params) = match &clause.head {
                 ast::ClauseHead::Return(pattern) => {
@@ -286,14 +308,21 @@ impl<'a> Checker<'a> {
                     );
                     let near = super::suggest::nearest(&name.name, operations.iter().map(|n| &**n));
                     self.report(match near {
-                        Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+                        Some(near) => {
+                            // The clause that was meant is not missing too.
+                            meant.insert(near.to_owned());
+                            diagnostic.help(format!("did you mean `{near}`?"))
+                        }
                         None => diagnostic,
                     });
                 }
             }
         }
-        let missing: Vec<String> =
-            operations.iter().filter(|op| !seen.contains(&***op)).map(|op| format!("`{op}`")).collect();
+        let missing: Vec<String> = operations
+            .iter()
+            .filter(|op| !seen.contains(&***op) && !meant.contains(&***op))
+            .map(|op| format!("`{op}`"))
+            .collect();
         if !missing.is_empty() {
             let s = if missing.len() == 1 { "" } else { "s" };
             self.report(
@@ -321,7 +350,7 @@ impl<'a> Checker<'a> {
     ) -> Option<ClauseBody> {
         self.level += 1;
         let level = self.level;
-        let typed = self.clause_type(info, &name.name, level).and_then(|(types, result, op_row)| {
+        let typed = self.clause_type(info, &name.name, level).and_then(|(types, result, op_row, constraints)| {
             if types.len() != params.len() {
                 self.clause_arity(name, types.len(), params.len());
                 return None;
@@ -339,10 +368,12 @@ impl<'a> Checker<'a> {
             Some(self.under(ambient, of, |c| {
                 c.scoped(|c| {
                     c.distinct(params.iter());
-                    let patterns = params.iter().zip(&types).map(|(p, ty)| c.pattern(p, &Want::plain(*ty))).collect();
-                    let body = c.leavable(&clause.body, &Want::plain(result));
+                    let (dicts, (params, body)) = c.given_in_clause(constraints, |c| {
+                        let typed = params.iter().zip(&types).map(|(p, ty)| c.pattern(p, &Want::plain(*ty))).collect();
+                        (typed, c.leavable(&clause.body, &Want::plain(result)))
+                    });
                     let operation = name.name.as_str().into();
-                    ClauseBody { operation, params: patterns, body, span: clause.span }
+                    ClauseBody { operation, dicts, params, body, span: clause.span }
                 })
             }))
         });
@@ -352,7 +383,13 @@ impl<'a> Checker<'a> {
     }
 
     /// The parameters, the result and the row of an operation as its clause sees them: its own variables are rigid.
-    fn clause_type(&mut self, info: &HandlerInfo, operation: &str, level: u32) -> Option<(Vec<Ty>, Ty, Ty)> {
+    #[allow(clippy::type_complexity, reason = "the parts of one type")]
+    fn clause_type(
+        &mut self,
+        info: &HandlerInfo,
+        operation: &str,
+        level: u32,
+    ) -> Option<(Vec<Ty>, Ty, Ty, Vec<Constraint>)> {
         let effect = self.env.effects.get(&info.effect)?;
         let index = effect.operations.iter().position(|op| &*op.name == operation)?;
         let (effect_params, op) = (effect.params[index].clone(), effect.operations[index].clone());
@@ -361,7 +398,12 @@ impl<'a> Checker<'a> {
         let params = op.params.iter().map(|t| self.store.skolemise_with(*t, &mut memo, level)).collect();
         let result = self.store.skolemise_with(op.result, &mut memo, level);
         let row = self.store.skolemise_with(op.row, &mut memo, level);
-        Some((params, result, row))
+        let mut constraints = Vec::new();
+        for Constraint { of, args } in op.constraints {
+            let args = args.iter().map(|t| self.store.skolemise_with(*t, &mut memo, level)).collect();
+            constraints.push(Constraint { of, args });
+        }
+        Some((params, result, row, constraints))
     }
 
     fn clause_arity(&mut self, name: &ast::Ident, expected: usize, given: usize) {
@@ -391,7 +433,8 @@ impl<'a> Checker<'a> {
             return None;
         }
         let handling = self.handling.clone()?;
-        let (effect_args, params, result, row) = self.operation_type(&handling.effect, &operation.name)?;
+        self.stays_here("a clause of this handler", handling.outside, span);
+        let (effect_args, params, result, row, constraints) = self.operation_type(&handling.effect, &operation.name)?;
         if params.len() != args.len() {
             // The error of any other `perform` says what is wrong.
             return None;
@@ -402,10 +445,15 @@ impl<'a> Checker<'a> {
             }
         }
         let what = format!("`perform {}`", operation.name);
+        let dicts = self.want_instances(constraints, span, &what);
         self.require(row, span, &what);
         let args = self.arguments(args.iter().map(Arg::Ast).collect(), &params, &format!("`{}`", operation.name));
         self.subsume(result, want, span);
-        Some(Expr { kind: ExprKind::Sibling { operation: operation.name.as_str().into(), args }, ty: result, span })
+        Some(Expr {
+            kind: ExprKind::Sibling { operation: operation.name.as_str().into(), args, dicts },
+            ty: result,
+            span,
+        })
     }
 
     /// `abort e` in a clause. `None` where `abort` is an ordinary name.
@@ -415,6 +463,7 @@ impl<'a> Checker<'a> {
             return None;
         }
         let handling = self.handling.clone()?;
+        self.stays_here("the way out of a `with`", handling.outside, span);
         let value = match args {
             [] => {
                 let ty = self.store.unit();
@@ -456,7 +505,7 @@ impl<'a> Checker<'a> {
 
     /// Whether something under this row could run in another process: some operation takes a function that may have
     /// effects, or a value of any type, or the row is not known to its end.
-    fn can_spawn(&mut self, row: Ty) -> bool {
+    pub(super) fn can_spawn(&mut self, row: Ty) -> bool {
         let row = self.store.row(row);
         if !matches!(self.store.node(row.tail), Node::Empty) {
             return true;
@@ -479,6 +528,7 @@ impl<'a> Checker<'a> {
         let (mut rows, mut open) = (Vec::new(), false);
         self.store.walk(ty, |_, node| match node {
             Node::Arrow { row, .. } => rows.push(*row),
+            Node::Con(name, args) if &**name == builtin::HANDLER => rows.extend(args.get(1)),
             Node::Var { kind: Kind::Type, .. } | Node::Skolem { kind: Kind::Type, .. } => open = true,
             _ => {}
         });
@@ -493,7 +543,7 @@ impl<'a> Checker<'a> {
         by: super::tree::With,
         args: Vec<Expr>,
         body: Expr,
-        check: bool,
+        (span, check): (Span, bool),
     ) -> core::ExprKind {
         let effect = effect.to_string();
         match by {
@@ -504,17 +554,37 @@ impl<'a> Checker<'a> {
                 body: self.boxed(body, check),
             },
             // The state of an actor is its process's own, whatever its arms start.
-            super::tree::With::Topos { module, name, row } => core::ExprKind::With {
+            super::tree::With::Value { handler, row } => core::ExprKind::WithValue {
+                shared: self.can_spawn(row),
+                effect,
+                handler: self.boxed(*handler, check),
+                body: self.boxed(body, check),
+            },
+            super::tree::With::Topos { index, module, name, row, dicts } => core::ExprKind::With {
+                args: {
+                    let mut all = self.handler_dictionaries(index, &dicts, span);
+                    all.extend(self.all(args, check));
+                    all
+                },
                 shared: !name.starts_with(super::actor::ACTOR) && self.can_spawn(row),
                 effect,
                 handler: core::HandlerRef { module: module.map(|m| m.to_string()), name: name.to_string() },
-                args: self.all(args, check),
                 body: self.boxed(body, check),
             },
         }
     }
 
     pub(super) fn core_handler(&mut self, parts: HandlerBody, clean: bool) -> core::Handler {
+        let constraints = self.env.handlers[parts.index].constraints.len();
+        self.dict_locals = (0..constraints).map(|_| self.new_local("dictionary")).collect();
+        let dictionaries = self.dict_locals.clone();
+        let mut handler = self.core_parts(parts, clean);
+        handler.params.splice(0..0, dictionaries);
+        handler
+    }
+
+    /// The parts of a handler, without dictionaries.
+    pub(super) fn core_parts(&mut self, parts: HandlerBody, clean: bool) -> core::Handler {
         let states = parts
             .states
             .into_iter()
@@ -524,6 +594,7 @@ impl<'a> Checker<'a> {
         for clause in parts.clauses {
             let body = self.core(clause.body, clean);
             let (params, body) = self.params(clause.params, body, clean);
+            let params = clause.dicts.into_iter().chain(params).collect();
             clauses.push(core::Clause { operation: clause.operation.to_string(), params, body, span: clause.span });
         }
         let init = parts.init.map(|e| self.core(e, clean));
@@ -534,7 +605,7 @@ impl<'a> Checker<'a> {
             params.pop().map(|param| (param, body))
         });
         core::Handler {
-            exported: self.is_visible(&parts.name),
+            exported: self.is_visible(&parts.name) && !parts.name.starts_with(super::try_::PREFIX),
             name: parts.name,
             effect: parts.effect.to_string(),
             params: parts.params,

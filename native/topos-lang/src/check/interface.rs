@@ -87,6 +87,9 @@ impl Interface {
         for operation in self.effects.iter().flat_map(|effect| &effect.operations) {
             trees.extend(operation.params.iter().chain([&operation.result, &operation.row]));
         }
+        for bound in self.effects.iter().flat_map(|effect| &effect.bounds) {
+            names.insert(&bound.0);
+        }
         trees.extend(self.flows.iter().map(|flow| &flow.scheme.body));
         for handler in &self.handlers {
             names.insert(&handler.effect);
@@ -100,6 +103,11 @@ impl Interface {
         let supers = self.traits.iter().flat_map(|of| &of.supers);
         let constraints = self.flows.iter().flat_map(|flow| &flow.constraints);
         let contexts = self.instances.iter().flat_map(|instance| &instance.context);
+        let operations = self.effects.iter().flat_map(|effect| &effect.operations);
+        let operations = operations.flat_map(|operation| &operation.constraints);
+        let handlers = self.handlers.iter().flat_map(|handler| &handler.constraints);
+        let types = self.types.iter().flat_map(|ty| &ty.constraints);
+        let constraints = constraints.chain(operations).chain(handlers).chain(types);
         for (of, args) in supers.chain(constraints).chain(contexts) {
             names.insert(of);
             trees.extend(args);
@@ -144,6 +152,8 @@ pub struct TypeExport {
     pub params: usize,
     /// What it is.
     pub body: TypeBody<Tree>,
+    /// What must hold where a value of it is made, over `vars`.
+    pub constraints: Vec<ConstraintExport>,
 }
 
 /// What a type is, over trees in an interface and over store types in the checker.
@@ -184,6 +194,8 @@ pub struct EffectExport {
     pub visible: bool,
     /// How many parameters it has.
     pub params: usize,
+    /// What its parameters must be: a trait, and the index of the parameter. Each handler of it must have seen to that.
+    pub bounds: Vec<(Name, usize)>,
     /// Its operations, in order.
     pub operations: Vec<OperationExport>,
 }
@@ -201,6 +213,8 @@ pub struct OperationExport {
     pub result: Tree,
     /// What performing it does besides.
     pub row: Tree,
+    /// Its own constraints: it takes a dictionary for each before its parameters.
+    pub constraints: Vec<ConstraintExport>,
 }
 
 /// A flow, an extern flow or a config.
@@ -237,6 +251,8 @@ pub struct HandlerExport {
     pub params: Vec<Tree>,
     /// What installing it and its clauses do.
     pub row: Tree,
+    /// Its constraints, over `vars`: it takes a dictionary for each before its parameters.
+    pub constraints: Vec<ConstraintExport>,
     /// What answers its operations.
     pub by: HandledByExport,
     /// Whether importing modules may name it.

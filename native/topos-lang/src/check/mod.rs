@@ -21,11 +21,15 @@ mod export;
 mod flows;
 mod graph;
 mod handler;
+mod handler_value;
+mod impls;
 mod infer;
 mod interface;
+mod message;
 mod modules;
 mod pattern;
 mod record;
+mod remote;
 mod report;
 mod suggest;
 mod testing;
@@ -33,6 +37,7 @@ mod testing;
 mod tests;
 mod traits;
 mod tree;
+mod try_;
 mod unsupported;
 
 use std::{
@@ -122,9 +127,15 @@ fn check_here(
 ) -> Result<(core::Module, Interface), Vec<Diagnostic>> {
     let name: Name = module.name.as_ref().map_or_else(|| options.default_name.to_owned(), ast::Path::dotted).into();
     let module = &*testing::as_flows(module);
+    let members = impls::expand(module);
+    let (module, mut reported) = match &members {
+        Some((expanded, diagnostics)) => (expanded, diagnostics.clone()),
+        None => (module, Vec::new()),
+    };
     let derived = traits::derived(module);
     let mut expanded = actor::expand(module);
     let mut checker = Checker::new(name.clone(), imports);
+    checker.diagnostics.append(&mut reported);
     checker.imports(module);
     if !checker.needs_process(module) {
         expanded = None;
@@ -138,6 +149,7 @@ fn check_here(
     };
     checker.declarations(module);
     checker.traits(module, &derived);
+    checker.binders(module);
     let bodies = checker.flows(module);
     if let Some(roots) = options.root_effects {
         checker.main(roots, module.span);
@@ -240,7 +252,9 @@ struct Checker<'a> {
     /// The handler whose clauses are checked.
     handling: Option<handler::Handling>,
     /// Type variables of the heads of handlers, by the handlers' names.
-    handler_vars: HashMap<String, HashMap<String, Ty>>,
+    handler_vars: HashMap<String, handler::HeadVars>,
+    /// Type variables of operations, by effect and operation.
+    operation_vars: HashMap<(Name, String), HashMap<String, Ty>>,
     /// Bodies of `for` and `loop`: a `return` in one leaves what is around the loop.
     loop_bodies: HashSet<Span>,
     /// What a `return` leaves, the innermost last.
@@ -257,6 +271,12 @@ struct Checker<'a> {
     number_patterns: Vec<(Ty, Span)>,
     trait_groups: Vec<flows::Group<'a>>,
     givens: Vec<traits::Constraint>,
+    /// What the clause under check is given by who performs its operation.
+    local_givens: Vec<(traits::Constraint, core::Local)>,
+    /// Whether a handler is under check, or a flow that is checked together with one.
+    in_handler: bool,
+    /// How the module wrote the name of a trait first: `Ord`, or `Orderable`.
+    trait_names: HashMap<Name, String>,
     instance_builds: Vec<traits::InstanceBuild<'a>>,
     /// The locals that hold the dictionaries of the flow that is being elaborated.
     dict_locals: Vec<core::Local>,
@@ -265,6 +285,12 @@ struct Checker<'a> {
     aliases_open: Vec<Name>,
     /// Whether a flow takes evidence, once it is known.
     evidence: HashMap<tree::FlowId, bool>,
+    /// Handlers without names, from `try`.
+    lifted: Vec<core::Handler>,
+    /// How many variables were in scope where arguments begin that travel to another node.
+    remote: Option<usize>,
+    /// Whether the clauses of a `try` are under check.
+    in_try: bool,
     private: HashSet<String>,
     export_list: Option<HashSet<String>>,
     /// Names of declarations that this version does not compile: using them is not a second mistake.
@@ -288,6 +314,7 @@ impl<'a> Checker<'a> {
             next_local: 0,
             handling: None,
             handler_vars: HashMap::new(),
+            operation_vars: HashMap::new(),
             loop_bodies: HashSet::new(),
             leaves: Vec::new(),
             tail: false,
@@ -300,12 +327,18 @@ impl<'a> Checker<'a> {
             number_patterns: Vec::new(),
             trait_groups: Vec::new(),
             givens: Vec::new(),
+            local_givens: Vec::new(),
+            in_handler: false,
+            trait_names: HashMap::new(),
             instance_builds: Vec::new(),
             dict_locals: Vec::new(),
             brought: Vec::new(),
             aliases: HashMap::new(),
             aliases_open: Vec::new(),
             evidence,
+            lifted: Vec::new(),
+            remote: None,
+            in_try: false,
             private: HashSet::new(),
             export_list: None,
             unsupported_names: HashSet::new(),

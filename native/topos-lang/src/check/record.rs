@@ -122,6 +122,7 @@ impl Checker<'_> {
                 .help("a field without a default in the type is given in each literal"),
             );
         }
+        self.want_made(want.ty, span);
         Expr { kind: ExprKind::Record(typed), ty: want.ty, span }
     }
 

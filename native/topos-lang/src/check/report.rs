@@ -9,6 +9,20 @@ use crate::diagnostic::{Code, Diagnostic, Span};
 use crate::syntax::ast;
 use crate::types::{short, Kind, Node, Printer, Ty, UnifyError};
 
+/// How a use of an index is called.
+pub(super) const INDEX: &str = "m[k]";
+/// How an assignment of an element is called.
+pub(super) const PUT_AT: &str = "m[k] := e";
+
+/// What the flow of a name was in the program: actors, tests and the like are flows of names that nobody can write.
+fn describe(flow: &str) -> String {
+    match flow.split_once(' ') {
+        Some((what, name)) => format!("the {what} `{name}`"),
+        None if flow.contains('.') => format!("the member `{flow}`"),
+        None => format!("the flow `{flow}`"),
+    }
+}
+
 impl Checker<'_> {
     pub(super) fn twice(&mut self, what: &str, code: Code, name: &ast::Ident) {
         self.report(Diagnostic::new(code, format!("the {what} `{}` is given twice", name.name), name.span));
@@ -112,6 +126,7 @@ impl Checker<'_> {
     /// Makes an expression's type the one that is wanted; reports it if it cannot be.
     pub(super) fn subsume(&mut self, actual: Ty, want: &Want, span: Span) {
         if self.coerce(actual, want.ty) {
+            self.want_made(want.ty, span);
             return;
         }
         if let Err(error) = self.store.unify(want.ty, actual) {
@@ -147,7 +162,25 @@ impl Checker<'_> {
             Why::Signature(at) => diagnostic = diagnostic.label(*at, "expected because of this"),
             Why::Argument(name, n) => {
                 if diagnostic.help.is_none() {
-                    diagnostic = diagnostic.help(format!("argument {n} of `{name}` has the type `{expected}`"));
+                    diagnostic = diagnostic.help(match (name.as_str(), n) {
+                        ("!", 1) | ("?", 1) => format!("`{name}` stands behind a process, a value of the type `Pid m`"),
+                        ("!", 2) => format!("this process takes messages of the type `{expected}`"),
+                        ("?", 2) => {
+                            "behind `?` stands what makes the message of the place for the answer: `Get`, where \
+                                     `Get(Reply Int)` is one of the messages"
+                                .to_owned()
+                        }
+                        ("?", 3) => "`after` takes a Duration: `counter ? Get after 1s`".to_owned(),
+                        ("Process.start_pool", 4) => {
+                            "a worker is started by a function with one argument: `child = Worker`, where \
+                                                      the actor Worker has one parameter"
+                                .to_owned()
+                        }
+                        ("for", 2) => "`for` goes through a list".to_owned(),
+                        (INDEX | PUT_AT, 1) => format!("this collection is indexed by `{expected}`"),
+                        (PUT_AT, 2) => format!("the elements of this collection have the type `{expected}`"),
+                        _ => format!("argument {n} of `{name}` has the type `{expected}`"),
+                    });
                 }
             }
             Why::Demand(text) => {
@@ -247,9 +280,17 @@ impl Checker<'_> {
             return Diagnostic::new(codes::MISMATCH, message, span)
                 .primary(format!("expected `{expected}`, found `{found}`"));
         };
+        let of = format!("Handler({effect}");
+        if expected.starts_with(&of) || found.starts_with(&of) {
+            return Diagnostic::new(codes::MISMATCH, format!("expected `{expected}`, found `{found}`"), span);
+        }
+        if let Some(diagnostic) = self.not_portable(effect, span, "this function") {
+            return diagnostic;
+        }
+        let what = if found.starts_with("Handler(") { "handler" } else { "function" };
         let mut diagnostic = Diagnostic::new(
             codes::MISSING_EFFECT,
-            format!("this function has the effect `{effect}`, which is not allowed here"),
+            format!("this {what} has the effect `{effect}`, which is not allowed here"),
             span,
         )
         .primary(format!("expected `{expected}`, found `{found}`"));
@@ -326,7 +367,7 @@ impl Checker<'_> {
                 let allowed = self.store.show(row);
                 let diagnostic = Diagnostic::new(
                     codes::MISSING_EFFECT,
-                    format!("the flow `{name}` may not have the effect `{effect}`"),
+                    format!("{} may not have the effect `{effect}`", describe(name)),
                     span,
                 )
                 .primary(format!("{what} brings `{effect}`"));
@@ -343,19 +384,21 @@ impl Checker<'_> {
                 };
                 diagnostic.help(format!("add it to the row: `/ {{{}{tail}}}`", names.join(", ")))
             }
-            AmbientOf::Lambda(at) => Diagnostic::new(
-                codes::MISSING_EFFECT,
-                format!("the effect `{effect}` is not allowed in this function"),
-                span,
-            )
-            .primary(format!("{what} brings `{effect}`"))
-            .label(*at, format!("this may do `{ambient}` only")),
+            AmbientOf::Lambda(at) => self.not_portable(effect, span, what).unwrap_or_else(|| {
+                Diagnostic::new(
+                    codes::MISSING_EFFECT,
+                    format!("the effect `{effect}` is not allowed in this function"),
+                    span,
+                )
+                .primary(format!("{what} brings `{effect}`"))
+                .label(*at, format!("this may do `{ambient}` only"))
+            }),
         }
     }
 
     fn ambient_name(&self) -> String {
         match &self.ambient_of {
-            AmbientOf::Flow(name, _) => format!("the flow `{name}`"),
+            AmbientOf::Flow(name, _) => describe(name),
             AmbientOf::Lambda(_) => "this function".to_owned(),
             AmbientOf::Guard => "a guard".to_owned(),
             AmbientOf::Config(what) => (*what).to_owned(),
@@ -391,7 +434,10 @@ impl Checker<'_> {
                             deferred.span,
                         )
                         .primary(format!("does `{name}`, where `{row}` is allowed"))
-                        .help(format!("end the row of the flow with `| {name}`")),
+                        .help(match self.store.node(parts.tail) {
+                            Node::Empty => format!("nothing but `{row}` can be done here, and `{name}` may be more"),
+                            _ => format!("end the row of the flow with `| {name}`"),
+                        }),
                     );
                 }
             }
@@ -402,6 +448,9 @@ impl Checker<'_> {
     pub(super) fn callee_name(function: &ast::Expr) -> String {
         match &function.kind {
             ast::ExprKind::Var { qualifier, name } if qualifier.is_empty() => format!("`{}`", name.name),
+            ast::ExprKind::Var { qualifier, name } if name.name == "put_at" && dotted(qualifier) == super::PRELUDE => {
+                format!("`{PUT_AT}`")
+            }
             ast::ExprKind::Var { qualifier, name } => format!("`{}.{}`", dotted(qualifier), name.name),
             ast::ExprKind::Constructor(path) => format!("`{}`", path.dotted()),
             ast::ExprKind::Field { field, .. } => format!("`.{}`", field.name),

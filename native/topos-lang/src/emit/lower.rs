@@ -148,8 +148,8 @@ impl<'a> Lowering<'a> {
     fn function(&mut self, flow: &Flow, at: At, params: Vec<Expr>, evidence: bool) -> Vec<Form> {
         let body = match &flow.body {
             FlowBody::Expr(e) => self.body(e),
-            FlowBody::Extern { module, function, returns } => {
-                let args = flow.params.iter().map(|p| at.var(&self.names.of(p))).collect();
+            FlowBody::Extern { module, function, args, returns } => {
+                let args = args.iter().map(|p| at.var(&self.names.of(p))).collect();
                 let variable = self.names.fresh("Result");
                 let what = format!("extern {}.{} = \"{module}:{function}\"", self.module.name, flow.name);
                 self.check_atom(module, flow.span);

@@ -173,7 +173,8 @@ pub(crate) fn flow_ev(name: &str, params: &[&str], body: Expr) -> Flow {
 }
 
 pub(crate) fn external(name: &str, params: &[&str], module: &str, function: &str, returns: Descriptor) -> Flow {
-    let body = FlowBody::Extern { module: module.into(), function: function.into(), returns };
+    let args = params.iter().map(|p| local(p)).collect();
+    let body = FlowBody::Extern { module: module.into(), function: function.into(), args, returns };
     Flow { body, ..flow(name, params, unit()) }
 }
 

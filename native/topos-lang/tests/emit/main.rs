@@ -5,9 +5,7 @@
 
 mod beam;
 mod build;
-mod docs;
 mod golden;
 mod programs;
 mod run;
-mod soundness;
 mod traits;

@@ -15,7 +15,7 @@ pub(super) enum Verdict {
     NoRoom,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Source {
     epoch: u64,
     /// Every number below it is settled.
@@ -24,7 +24,7 @@ struct Source {
     heard: Millis,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Inbox {
     max_sources: usize,
     /// A source that was silent for so long has no copy under way.

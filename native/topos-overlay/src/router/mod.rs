@@ -100,7 +100,7 @@ pub enum Refusal {
     },
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Outgoing {
     payload: Payload,
     /// Zero while it waits for a route.
@@ -118,7 +118,7 @@ struct Outgoing {
 /// - Order is not kept: lanes above do that.
 ///
 /// A question costs each node one message a link. A node whose neighbour is the target asks nobody else.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Router {
     params: RouterParams,
     relays: bool,

@@ -10,7 +10,7 @@ fn flow(source: &str, name: &str) -> String {
     let evidence = if flow.evidence { "!" } else { "" };
     let body = match &flow.body {
         FlowBody::Expr(e) => expr(e),
-        FlowBody::Extern { module, function, returns } => format!("{module}:{function} returns {returns:?}"),
+        FlowBody::Extern { module, function, returns, .. } => format!("{module}:{function} returns {returns:?}"),
     };
     format!("{name}{evidence}({}) = {body}", params.join(", "))
 }

@@ -78,7 +78,6 @@ rejected! {
     not_derivable = "shape T = T deriving [Num]\nshape U = U(Int -> Int) deriving [Eq]\nshape V = V(Int -> Int) deriving [Serializable]";
     derived_part_without_an_instance = "shape T = T\nshape U = U(T) deriving [Ord]";
     kinds = "flow f : Mapper f => (x : f) -> Int = 1\ninstance Mapper Int where\n  map f x = x\nflow g : (x : f a) -> (y : f a b) -> Int = 1";
-    constraint_of_an_extern = "extern flow f : Ord a => (x : a) -> Int = \"m:f\"";
     index_of_another_key = "flow f : (m : Map Text Int) -> Maybe Int = m[1]\nflow g : (x : Int) -> Int = x[1]";
     constraint_in_an_incomplete_signature = "flow f(x : a, y) : Ord a => a = x";
     literal_out_of_range = "flow f : Duration = 99999999999999999999";

@@ -23,7 +23,10 @@ impl Checker<'_> {
             }
         }
         match lookup {
-            Lookup::Found(name) => Some(name),
+            Lookup::Found(name) => {
+                self.trait_names.entry(name.clone()).or_insert_with(|| last.name.clone());
+                Some(name)
+            }
             other => {
                 self.unresolved("trait", codes::UNKNOWN_TRAIT, &other, path);
                 None
@@ -159,7 +162,7 @@ impl Checker<'_> {
     }
 
     /// As [`crate::types::Store::instantiate`], for several types that share variables.
-    pub(super) fn instantiate_shared(&mut self, ty: Ty, memo: &mut HashMap<Ty, Ty>) -> Ty {
+    pub(in crate::check) fn instantiate_shared(&mut self, ty: Ty, memo: &mut HashMap<Ty, Ty>) -> Ty {
         let level = self.level;
         self.store.instantiate_with(ty, memo, &mut |store, kind, name| match name {
             Some(name) => store.named_var(kind, level, name),
@@ -179,13 +182,24 @@ impl Checker<'_> {
 
     /// The trait's own name in messages, with its arguments: `Ord [a]`.
     pub(in crate::check) fn show_constraint(&self, constraint: &Constraint) -> String {
-        let mut shown = short(&constraint.of).to_owned();
+        let mut shown = self.trait_shown(&constraint.of);
         for arg in &constraint.args {
             let arg = self.store.show(*arg);
             let closed = !arg.contains(' ') || arg.starts_with(['[', '(', '{']) && !arg.contains("->");
             shown.push_str(&if closed { format!(" {arg}") } else { format!(" ({arg})") });
         }
         shown
+    }
+
+    /// A trait as the program calls it: by the name that the module wrote, else by the one that signatures of the
+    /// prelude have.
+    pub(in crate::check) fn trait_shown(&self, of: &str) -> String {
+        match (self.trait_names.get(of), of) {
+            (Some(written), _) => written.clone(),
+            (None, super::COMPARABLE) => "Eq".to_owned(),
+            (None, super::ORDERABLE) => "Ord".to_owned(),
+            _ => short(of).to_owned(),
+        }
     }
 
     /// Whether a type is built in and has operators of its own.

@@ -33,6 +33,7 @@ impl Checker<'_> {
                 Some(local) => core::ExprKind::Local(local.clone()),
                 None => core::ExprKind::Fail("a dictionary is missing".to_owned()),
             },
+            Dict::Local(local) => core::ExprKind::Local(local),
             Dict::Super(base, field) => core::ExprKind::Field { record: Box::new(self.dictionary(base, span)), field },
             Dict::Instance(key, context) => {
                 let module = self.env.instances.get(&key).and_then(|i| i.module.as_ref().map(|m| m.to_string()));
@@ -49,7 +50,7 @@ impl Checker<'_> {
         at(kind, span)
     }
 
-    fn dictionaries(&mut self, ids: &[DictId], span: Span) -> Vec<core::Expr> {
+    pub(in crate::check) fn dictionaries(&mut self, ids: &[DictId], span: Span) -> Vec<core::Expr> {
         ids.iter().map(|id| self.dictionary(*id, span)).collect()
     }
 

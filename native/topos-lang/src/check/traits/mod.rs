@@ -8,6 +8,7 @@
 //!
 //! A trait with several parameters has one instance for a type constructor of the first, which decides the others.
 
+mod binder;
 mod constraint;
 mod declare;
 mod derive;
@@ -20,6 +21,7 @@ pub(super) use instance::InstanceBuild;
 pub(super) use solve::overload;
 
 use super::tree::FlowId;
+use crate::core::Local;
 use crate::diagnostic::Span;
 use crate::types::{builtin, Kind, Name, Ty};
 
@@ -35,6 +37,8 @@ pub(super) const NUM: &str = "Topos.Prelude.Num";
 pub(super) const COMBINER: &str = "Topos.Prelude.Combiner";
 /// `m[k]`.
 pub(super) const INDEX: &str = "Topos.Prelude.Index";
+/// `m[k] := e`.
+pub(super) const INDEX_PUT: &str = "Topos.Prelude.IndexPut";
 
 /// What may cross nodes.
 pub(super) const SERIALIZABLE: &str = "Topos.Prelude.Serializable";
@@ -69,6 +73,8 @@ pub(super) enum Dict {
     Pending,
     /// The n-th one that the flow is given.
     Given(usize),
+    /// The variable that holds it: one that a clause is given by who performs its operation.
+    Local(Local),
     /// A superclass of another: the field of its record.
     Super(DictId, String),
     /// An instance with the dictionaries of its context.
@@ -98,6 +104,8 @@ pub(super) enum Origin {
     Call,
     /// A number literal: its type is Int if nothing else decides it. A flow is not generic over its literals.
     Literal,
+    /// A value of a type with a constraint: nothing takes its dictionary.
+    Made,
     /// An f-string, which shows every value: without an instance as the BEAM sees it.
     Shown,
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Constraint, Dict, DictId, Origin, Wanted, COMBINER, COMPARABLE, INDEX, NUM, ORDERABLE, SHOW};
+use super::{Constraint, Dict, DictId, Origin, Wanted, COMBINER, COMPARABLE, INDEX, INDEX_PUT, NUM, ORDERABLE, SHOW};
 use crate::check::interface::TypeBody;
 use crate::check::Checker;
 use crate::codes;
@@ -71,6 +71,11 @@ impl Checker<'_> {
         }
     }
 
+    /// Solves what can be solved now.
+    pub(super) fn solve_now(&mut self) {
+        self.solve(false);
+    }
+
     /// Solves constraints whose first type decides others: `m[k]`.
     pub(in crate::check) fn solve_dependent(&mut self) {
         let dependent = |w: &Wanted| w.constraint.args.len() > 1;
@@ -97,16 +102,16 @@ impl Checker<'_> {
         self.defaults(&nothing);
         self.solve(true);
         for want in std::mem::take(&mut self.wanted) {
-            if want.origin == Origin::Shown {
-                self.dicts[want.dict] = Dict::Native(want.constraint.of.clone());
-            } else {
-                self.ambiguous(&want);
+            match want.origin {
+                Origin::Shown => self.dicts[want.dict] = Dict::Native(want.constraint.of.clone()),
+                Origin::Made => {}
+                Origin::Call | Origin::Literal => self.ambiguous(&want),
             }
         }
     }
 
     /// Solves the constraints of flows without signatures. Those on variables of their types become theirs.
-    pub(in crate::check) fn solve_inferred(&mut self, types: &[Ty], config: bool) -> Vec<Constraint> {
+    pub(in crate::check) fn solve_inferred(&mut self, types: &[Ty], config: bool) -> Vec<Wanted> {
         let level = self.level;
         self.solve(false);
         self.decide_number_patterns();
@@ -124,7 +129,7 @@ impl Checker<'_> {
         self.solve(true);
         self.defaults(&keep);
         self.solve(true);
-        let mut found: Vec<Constraint> = Vec::new();
+        let mut found: Vec<Wanted> = Vec::new();
         let mut mine: Vec<(DictId, usize)> = Vec::new();
         for want in std::mem::take(&mut self.wanted) {
             if want.origin == Origin::Shown {
@@ -133,18 +138,20 @@ impl Checker<'_> {
             }
             let first = want.constraint.args.first().map(|t| self.store.root(*t));
             if !first.is_some_and(|t| self.head_variable(t).is_some_and(|v| keep.contains(&v))) {
-                self.ambiguous(&want);
+                if want.origin != Origin::Made {
+                    self.ambiguous(&want);
+                }
                 continue;
             }
-            let at = found.iter().position(|c| self.same(c, &want.constraint));
-            let at = at.unwrap_or_else(|| {
-                found.push(want.constraint.clone());
-                found.len() - 1
-            });
+            let at = found.iter().position(|c| self.same(&c.constraint, &want.constraint));
+            let at = at.unwrap_or(found.len());
             mine.push((want.dict, at));
+            if at == found.len() {
+                found.push(want);
+            }
         }
         // A constraint that is the superclass of another is not needed.
-        let givens = found.clone();
+        let givens: Vec<Constraint> = found.iter().map(|want| want.constraint.clone()).collect();
         let mut implied: HashMap<usize, DictId> = HashMap::new();
         for (at, constraint) in givens.iter().enumerate() {
             for (other, given) in givens.iter().enumerate() {
@@ -159,10 +166,10 @@ impl Checker<'_> {
         }
         let mut index = HashMap::new();
         let mut kept = Vec::new();
-        for (at, constraint) in found.into_iter().enumerate() {
+        for (at, want) in found.into_iter().enumerate() {
             if !implied.contains_key(&at) {
                 index.insert(at, kept.len());
-                kept.push(constraint);
+                kept.push(want);
             }
         }
         // Both the dictionaries of the uses and the bases of superclasses were numbered before some were left out.
@@ -402,6 +409,9 @@ impl Checker<'_> {
             }
             Node::Record(_) => return Native::Part(ty),
             Node::Con(name, args) => {
+                if &*name == builtin::HANDLER {
+                    return Native::Function;
+                }
                 if Self::is_scalar(&name) {
                     return Native::Yes;
                 }
@@ -448,10 +458,10 @@ impl Checker<'_> {
     }
 
     fn solve_by_given(&mut self, want: &Wanted) {
-        for (index, given) in self.givens.clone().iter().enumerate() {
+        for (given, dict) in self.all_givens() {
             let base = self.dicts.len();
-            self.dicts.push(Dict::Given(index));
-            if let Some(found) = self.through_supers(base, given, &want.constraint, 0) {
+            self.dicts.push(dict);
+            if let Some(found) = self.through_supers(base, &given, &want.constraint, 0) {
                 let dict = self.dicts[found].clone();
                 self.dicts[want.dict] = dict;
                 return;
@@ -462,15 +472,21 @@ impl Checker<'_> {
             return;
         }
         let missing = self.show_constraint(&want.constraint);
-        self.report(
+        let diagnostic =
             Diagnostic::new(codes::MISSING_CONSTRAINT, format!("the signature does not say `{missing}`"), want.span)
-                .primary(format!("{} needs it", want.what))
-                .help(format!("begin the type with the constraint: `{missing} => ..`")),
-        );
+                .primary(format!("{} needs it", want.what));
+        // In a handler it is a variable of an operation, or one that belongs to nobody's head.
+        self.report(if self.in_handler {
+            let of = self.trait_shown(&want.constraint.of);
+            let var = want.constraint.args.first().map_or_else(String::new, |t| self.store.show(*t));
+            diagnostic.help(format!("constrain it where the operation is declared: `operation op[{var} : {of}](..)`"))
+        } else {
+            diagnostic.help(format!("begin the type with the constraint: `{missing} => ..`"))
+        });
     }
 
     /// The dictionary of `wanted` inside of the dictionary `base` of `given`.
-    fn through_supers(
+    pub(super) fn through_supers(
         &mut self,
         base: DictId,
         given: &Constraint,
@@ -539,12 +555,24 @@ impl Checker<'_> {
         let missing = self.show_constraint(&want.constraint);
         let name = short(&want.constraint.of).to_owned();
         let declared = want.constraint.args.first().and_then(|t| self.head(*t)).filter(|h| h.contains('.'));
+        let shown = want.constraint.args.first().map(|t| self.store.show(*t)).unwrap_or_default();
+        let indexed = match &*want.constraint.of {
+            INDEX => Some((format!("`{shown}` cannot be indexed"), "`m[k]` works on maps and lists")),
+            INDEX_PUT => {
+                Some((format!("elements of `{shown}` cannot be assigned"), "`m[k] := e` works on maps and lists"))
+            }
+            _ => None,
+        };
+        if let Some((message, help)) = indexed {
+            let diagnostic = Diagnostic::new(codes::NO_INSTANCE_FOUND, message, want.span);
+            self.report(diagnostic.help(format!("{help}, and on types with an instance of `{name}`")));
+            return;
+        }
         let help = match (&*want.constraint.of, declared) {
             (COMPARABLE | ORDERABLE, Some(head)) => {
                 let alias = if name == "Comparable" { "Eq" } else { "Ord" };
                 format!("end the declaration of `{}` with `deriving [{alias}]`, or write an instance", short(&head))
             }
-            (INDEX, _) => "`m[k]` works on maps and lists, and on types with an instance of `Index`".to_owned(),
             (_, Some(head)) => format!("write `instance {name} {} where ..`", short(&head)),
             _ => match native {
                 Some(Native::Part(part)) => format!("`{}` has no order of its own", self.store.show(part)),
