@@ -65,9 +65,10 @@ skip(Line, Why) ->
 -spec summary(#{json := boolean(), machine := map()}, [row()]) -> ok.
 summary(#{json := true, machine := Machine}, Rows) ->
     io:format("~ts~n", [json(Machine#{ratios => [maps:without([unit | none_of(R)], R#{met => met(R)}) || R <- Rows]})]);
-summary(#{json := false}, Rows) ->
+summary(#{json := false, machine := #{cores := Cores, otp := Otp, loopback_rtt_us := Rtt, sockets := Sockets}}, Rows) ->
     ok = io:setopts(standard_io, [{encoding, unicode}]),
-    io:format("~nratios~n"),
+    io:format("~nratios: ~b core(s), Erlang/OTP ~s, loopback round trip ~b µs~n", [Cores, Otp, Rtt]),
+    io:format("TCP connections of a pair:~ts~n", [lists:join(",", [io_lib:format(" ~ts ~b", [K, V]) || {K, V} <- lists:sort(maps:to_list(Sockets))])]),
     lists:foreach(fun print/1, Rows).
 
 -spec median([number(), ...]) -> number().

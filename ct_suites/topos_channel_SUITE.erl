@@ -196,6 +196,7 @@ at_most_once_never_twice(Config) ->
     {comment, lists:flatten(io_lib:format("~b received, ~b counted as lost", [length(Numbers), Lost]))}.
 
 expired_is_told(Config) ->
+    Mark = in(a, Config, topos_ct_events, mark, []),
     ok = channel(create, [soon, #{expiry => 200, priority => low}], Config),
     ok = in(a, Config, topos_partisan, send, [b(Config), sink(Config), first, #{channel => soon, key => k, ack => true}]),
     1 = in(b, Config, topos_ct_channel, suspend_receivers, [<<"soon">>]),
@@ -208,6 +209,7 @@ expired_is_told(Config) ->
     1 = in(b, Config, topos_ct_channel, resume_receivers, [<<"soon">>]),
     await_received(3, Config),
     {ok, [#{expired := 1}]} = channel(stats, [soon], Config),
+    {ok, _} = in(a, Config, topos_ct_events, await, [{expired, b(Config)}, Mark, 10_000]),
     ok = channel(close, [soon], Config).
 
 %% The receiver hangs, then the connections die: of 100,000 updates of 1,000 keys nearly all give way, the last of each key comes.
@@ -352,6 +354,8 @@ adaptive_lanes_grow_and_shrink(Config) ->
     Start = erlang:monotonic_time(millisecond),
     ok = await_lanes(elastic, 4, 10_000, Config),
     Grown = ?NODE:elapsed(Start),
+    %% The process that decides may fail: what it began with is not forgotten.
+    true = in(a, Config, erlang, exit, [in(a, Config, erlang, whereis, [topos_channel_pool]), kill]),
     _ = in(b, Config, topos_ct_channel, resume_receivers, [<<"elastic">>]),
     receive streamed -> ok; {'DOWN', Ref, process, _, Why} when Why =/= normal -> error(Why) end,
     await_received(1 + 4 * 5_000, Config),

@@ -7,7 +7,7 @@
 -export([start/0, stop/0, log/0, log/1, mark/0, await/3, await_all/3, calls/0]).
 -export_type([kind/0, entry/0]).
 
--type kind() :: up | down | left | suspect | recovered | in_doubt | undeliverable.
+-type kind() :: up | down | left | suspect | recovered | in_doubt | undeliverable | expired.
 %% System time of arrival in milliseconds, as all VMs of a host share it.
 -type entry() :: {Time :: integer(), {kind(), node()}}.
 

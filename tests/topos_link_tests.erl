@@ -15,6 +15,7 @@
 %% Of the tests in which nobody is to be taken for dead because the machine was busy for a moment.
 -define(PATIENT, #{echo_interval => 50, suspect_after => 10_000, down_after => 30_000}).
 -define(WATCHFUL, #{echo_interval => 50, suspect_after => 500, down_after => 1_500}).
+-define(MAX_CALLS, 4).
 
 link_test_() ->
     [{setup, fun() -> start(detection(Name)) end, fun stop/1, {timeout, 20, {atom_to_list(Name), fun() -> Test(), ok end}}}
@@ -40,6 +41,7 @@ link_test_() ->
              {join_of_nobody_ends_in_time, fun join_of_nobody_ends_in_time/0},
              {own_greeting_is_ignored, fun own_greeting_is_ignored/0},
              {requests_are_answered_or_fail, fun requests_are_answered_or_fail/0},
+             {pending_calls_are_bounded, fun pending_calls_are_bounded/0},
              {sends_during_a_stop_are_answered, fun sends_during_a_stop_are_answered/0},
              {second_start_is_refused, fun second_start_is_refused/0},
              {a_lane_that_cannot_be_started_in_time_is_overloaded, fun a_lane_that_cannot_be_started_in_time_is_overloaded/0}
@@ -59,7 +61,9 @@ config(Detection) ->
     {ok, Config} = topos_config:parse(#{
         node => ?OWN, cluster => <<"c">>, cookie => <<"cookie">>, engine => otp,
         fault_detection => Detection,
-        limits => #{max_queue_messages => 100, max_message_bytes => 100000, max_new_atoms => 3}
+        limits => #{
+            max_queue_messages => 100, max_message_bytes => 100000, max_new_atoms => 3, max_pending_calls => ?MAX_CALLS
+        }
     }),
     Config.
 
@@ -322,6 +326,27 @@ requests_are_answered_or_fail() ->
     ?assertEqual(0, ets:info(topos_requests, size)),
     ?assertEqual(nothing, receive Late -> Late after 50 -> nothing end).
 
+%% As many as the limit wait for an answer; one more is refused at once, and there is room when they are answered.
+pending_calls_are_bounded() ->
+    ok = topos_request:serve(topos_link_tests, ?MODULE),
+    Self = self(),
+    Callers = [
+        spawn_monitor(fun() -> exit({answer, topos_request:call(?OWN, topos_link_tests, {wait, Self}, ?WAIT)}) end)
+     || _ <- lists:seq(1, ?MAX_CALLS)
+    ],
+    Servers = [receive {waiting, Pid} -> Pid after ?WAIT -> none end || _ <- Callers],
+    ?assertNot(lists:member(none, Servers)),
+    ?assertMatch({error, {overloaded, _}}, topos_request:call(?OWN, topos_link_tests, {double, 1})),
+    [Pid ! go || Pid <- Servers],
+    [receive {'DOWN', Ref, process, Pid, Exit} -> ?assertEqual({answer, {ok, gone}}, Exit) end || {Pid, Ref} <- Callers],
+    ?assertEqual({ok, {?OWN, 2}}, topos_request:call(?OWN, topos_link_tests, {double, 1})),
+    %% The server's own bound: others may ask more than it takes.
+    [{serving, Count, ?MAX_CALLS}] = ets:lookup(topos_services, serving),
+    ok = counters:add(Count, 1, ?MAX_CALLS),
+    ?assertMatch({error, {overloaded, _}}, topos_request:call(?OWN, topos_link_tests, {double, 1}, ?WAIT)),
+    ok = counters:sub(Count, 1, ?MAX_CALLS).
+
+handle_request(_, {wait, Test}) -> Test ! {waiting, self()}, receive go -> {ok, gone} end;
 handle_request(From, {double, N}) -> {ok, {From, 2 * N}};
 handle_request(_, crash) -> error(on_purpose);
 handle_request(_, hang) -> receive never -> {ok, never} end.

@@ -61,6 +61,8 @@
     | {left, node()}
     %% So many messages to the node were accepted but never confirmed; each may or may not have been delivered.
     | {in_doubt, node(), Count :: pos_integer()}
+    %% Waited longer to be sent than the channel's `expiry', and were dropped.
+    | {expired, node(), Channel :: atom(), Count :: pos_integer()}
     %% A message of this node could not be delivered on the peer.
     | {undeliverable, node(), topos_error:t()}.
 -type node_function() :: fun((node()) -> any()).

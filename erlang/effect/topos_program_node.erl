@@ -247,7 +247,9 @@ dismiss(#state{queue = Queue, owner = Owner}) ->
         topos_program_queue:waiters(Queue)
     ).
 
+%% What expired on a channel is no event of the language: programs find it in the statistics of the channel.
 -spec tell(event(), #state{}) -> #state{}.
+tell({expired, _, _, _}, State) -> State;
 tell(Event, State) -> came({event, Event}, State).
 
 -spec happened(topos_partisan:event(), #state{}) -> #state{}.

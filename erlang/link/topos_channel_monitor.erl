@@ -7,6 +7,7 @@
 %% ```
 %% [topos, channel, sample]      counts, rates and queue; metadata #{node, channel}
 %% [topos, channel, blocked]     #{waiting, blocked_for}; metadata #{node, channel, lane}
+%% [topos, channel, expired]     #{count}; metadata #{node, channel}
 %% [topos, channel, unblocked]   #{}; the same metadata
 %% '''
 -module(topos_channel_monitor).
@@ -14,7 +15,7 @@
 
 -include_lib("kernel/include/logger.hrl").
 
--export([start_link/0, rates/2, lanes/0, blocked/0]).
+-export([start_link/0, rates/2, lanes/0, blocked/0, expired/3]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 -export_type([rates/0, lane/0]).
 
@@ -45,6 +46,10 @@
 
 -spec start_link() -> {ok, pid()} | {error, term()}.
 start_link() -> gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).
+
+%% @doc So many messages waited longer than their channel allows; in the lane's process, which does not wait for this.
+-spec expired(node(), topos_engine:channel(), pos_integer()) -> ok.
+expired(Node, Channel, Count) -> gen_server:cast(?MODULE, {expired, Node, Channel, Count}).
 
 %% @doc The rates of a peer's channel over the last two seconds.
 -spec rates(node(), topos_channel_stats:channel()) -> rates().
@@ -79,7 +84,11 @@ init([]) ->
 handle_call(_, _From, State) -> {reply, ok, State}.
 
 -spec handle_cast(term(), state()) -> {noreply, state()}.
-handle_cast(_, State) -> {noreply, State}.
+handle_cast({expired, Node, Channel, Count}, State) ->
+    ok = tell(expired, #{count => Count}, #{node => Node, channel => Channel}, State),
+    {noreply, State};
+handle_cast(_, State) ->
+    {noreply, State}.
 
 -spec handle_info(term(), state()) -> {noreply, state()}.
 handle_info(sample, State) ->
@@ -161,6 +170,6 @@ watch(#state{blocked = Known} = State) ->
 metadata({Node, Channel, Lane}) -> #{node => Node, channel => Channel, lane => Lane}.
 
 %% telemetry is no dependency of this application: it is called where it is.
--spec tell(sample | blocked | unblocked, map(), map(), state()) -> ok.
+-spec tell(sample | blocked | unblocked | expired, map(), map(), state()) -> ok.
 tell(_, _, _, #state{telemetry = false}) -> ok;
 tell(Event, Measurements, Metadata, _) -> apply(telemetry, execute, [[topos, channel, Event], Measurements, Metadata]).

@@ -12,6 +12,7 @@
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 -define(INTERVAL, 200).
+-define(TABLE, topos_channel_pools).
 
 %% With the `max_parallelism' each was made for.
 -type pool() :: {pos_integer(), topos_channel_pool_core:t()}.
@@ -22,10 +23,15 @@ start_link() -> gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).
 
 %% gen_server
 
+%% What an earlier process of this node knew: the lanes that a channel has now do not tell how many it has at least.
 -spec init([]) -> {ok, pools()}.
 init([]) ->
     _ = erlang:send_after(?INTERVAL, self(), look),
-    {ok, #{}}.
+    Channels = topos_local:config(channels),
+    {ok, maps:from_list([
+        {Channel, {Max, topos_channel_pool_core:resumed(Lanes, Pool)}}
+     || {Channel, Max, Pool} <- ets:tab2list(?TABLE), #{Channel := #{parallelism := Lanes}} <- [Channels]
+    ])}.
 
 -spec handle_call(term(), gen_server:from(), pools()) -> {reply, ok, pools()}.
 handle_call(_, _From, Pools) -> {reply, ok, Pools}.
@@ -38,6 +44,7 @@ handle_info(look, Pools) ->
     _ = erlang:send_after(?INTERVAL, self(), look),
     Adaptive = maps:filter(fun(_, #{max_parallelism := Max}) -> Max > 0 end, topos_local:config(channels)),
     Lanes = case map_size(Adaptive) of 0 -> []; _ -> topos_channel_monitor:lanes() end,
+    _ = [ets:delete(?TABLE, Channel) || Channel <- maps:keys(Pools), not is_map_key(Channel, Adaptive)],
     {noreply, maps:map(fun(Channel, Settings) -> look(Channel, Settings, Lanes, Pools) end, Adaptive)};
 handle_info(_, Pools) ->
     {noreply, Pools}.
@@ -55,6 +62,7 @@ look(Channel, #{parallelism := Lanes, max_parallelism := Max}, All, Pools) ->
         false -> topos_channel_pool_core:new(Lanes, Max, #{})
     end,
     {Decision, Next} = topos_channel_pool_core:sample(waiting(Channel, All), Current),
+    true = ets:insert(?TABLE, {Channel, Max, Next}),
     ok = carry_out(Decision, Channel),
     {Max, Next}.
 

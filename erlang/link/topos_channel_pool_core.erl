@@ -6,7 +6,7 @@
 %% does not make the number of lanes waver (hysteresis).
 -module(topos_channel_pool_core).
 
--export([new/3, sample/2, lanes/1, least/1]).
+-export([new/3, resumed/2, sample/2, lanes/1, least/1]).
 -export_type([t/0, options/0, decision/0]).
 
 -type options() :: #{
@@ -39,6 +39,10 @@ lanes(#pool{lanes = Lanes}) -> Lanes.
 %% @doc The number of lanes it shrinks to.
 -spec least(t()) -> pos_integer().
 least(#pool{min = Min}) -> Min.
+
+%% @doc The same pool where it was interrupted, with so many lanes as there are now.
+-spec resumed(pos_integer(), t()) -> t().
+resumed(Lanes, #pool{min = Min} = Pool) -> Pool#pool{min = min(Min, Lanes), lanes = Lanes, busy = 0, idle = 0, rest = 0}.
 
 %% @doc Takes the number of messages that wait, over all lanes.
 -spec sample(non_neg_integer(), t()) -> {decision(), t()}.

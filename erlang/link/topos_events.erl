@@ -7,13 +7,14 @@
 
 -include_lib("kernel/include/logger.hrl").
 
--export([start_link/0, on/3, subscribe/1, cancel/1, publish/1, transition/2, in_doubt/2, undeliverable/2]).
+-export([start_link/0, on/3, subscribe/1, cancel/1, publish/1, transition/2, in_doubt/2, undeliverable/2, expired/3]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 -export_type([event/0]).
 
 -type event() ::
     {up, node(), topos_incarnation:t()} | {suspect, node()} | {recovered, node()} | {down, node(), term()} | {left, node()}
-    | {in_doubt, node(), pos_integer()} | {undeliverable, node(), topos_error:t()}.
+    | {in_doubt, node(), pos_integer()} | {undeliverable, node(), topos_error:t()}
+    | {expired, node(), topos_engine:channel(), pos_integer()}.
 -type edge() :: up | down.
 -type subscription() ::
     {call, edge(), node() | any, Worker :: pid(), Flag :: atomics:atomics_ref()}
@@ -53,6 +54,10 @@ in_doubt(Node, Count) -> publish({in_doubt, Node, Count}).
 
 -spec undeliverable(node(), topos_error:t()) -> ok.
 undeliverable(Node, Error) -> publish({undeliverable, Node, Error}).
+
+%% @doc So many messages waited longer in a lane than their channel allows, and were dropped.
+-spec expired(node(), topos_engine:channel(), pos_integer()) -> ok.
+expired(Node, Channel, Count) -> publish({expired, Node, Channel, Count}).
 
 %% gen_server
 

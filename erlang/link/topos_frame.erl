@@ -44,6 +44,8 @@
 %% A record that was not delivered: sequence of its batch, index in it from 0, reason (`topos_frame.hrl').
 -type failure() :: {Sequence :: pos_integer(), Index :: non_neg_integer(), Reason :: byte()}.
 
+-define(HEAD_BYTES, 16).
+
 -spec encode(header(), iodata()) -> iolist().
 encode(#{kind := Kind, source := Source, incarnation := From, destination := To, token := Token}, Payload) ->
     [<<?TOPOS_FRAME_VERSION, Kind, (byte_size(Source)), Source/binary, From:64, To:64, Token/binary>>, Payload].
@@ -132,6 +134,10 @@ decode_reject(_) -> {error, malformed}.
 %% @doc One record as the only piece of itself: where a message of `Size' bytes goes, and the message in external term format.
 %% Nothing large is copied.
 -spec record(byte(), binary(), iodata(), Size :: non_neg_integer()) -> piece().
+record(Kind, Destination, [Begin | Rest], Size) when is_binary(Begin), byte_size(Begin) =< ?HEAD_BYTES ->
+    %% One small binary less to pass on.
+    N = byte_size(Destination),
+    [<<0:1, (2 + N + Size):31, Kind, N, Destination/binary, Begin/binary>> | Rest];
 record(Kind, Destination, Message, Size) ->
     N = byte_size(Destination),
     [<<0:1, (2 + N + Size):31, Kind, N, Destination/binary>> | Message].

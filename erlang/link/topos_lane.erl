@@ -18,9 +18,11 @@
     channel => atom(), key => term(), wait => non_neg_integer(), ack => boolean(), timeout => pos_integer(),
     failures => reference()
 }.
+-type deadline() :: none | {after_ms, pos_integer()} | integer().
 %% The room of a lane that takes no more: no sender can ever fill it, and every caller sees that. What callers that were
 %% refused give back, and what the lane still finishes, takes it below this value, but never to a half of it.
 -define(CLOSED, (1 bsl 60)).
+-define(COPIED_BYTES, 1_024).
 -define(IS_CLOSED(Messages), (Messages >= ?CLOSED div 2)).
 
 %% @doc Sends to a destination on a node, this one included. For guarantees and errors see `topos_partisan:send/4'.
@@ -156,8 +158,15 @@ encode(Message) when is_binary(Message) ->
     Size = byte_size(Message),
     {6 + Size, [<<131, 109, Size:32>>, Message]};
 encode(Message) ->
-    Encoded = term_to_iovec(Message),
-    {iolist_size(Encoded), Encoded}.
+    %% One copy of a small term costs less than taking it apart.
+    case erlang:external_size(Message) of
+        Small when Small =< ?COPIED_BYTES ->
+            Encoded = term_to_binary(Message),
+            {byte_size(Encoded), Encoded};
+        _ ->
+            Encoded = term_to_iovec(Message),
+            {iolist_size(Encoded), Encoded}
+    end.
 
 -spec on_channel(topos_local:hot(), node(), destination(), #topos_item{}, options()) -> ok | {error, topos_error:t()}.
 on_channel(#{channels := Channels}, Node, {_, Name}, Item, Options) ->
@@ -175,16 +184,21 @@ on_channel(#{channels := Channels}, Node, {_, Name}, Item, Options) ->
             {error, topos_error:new(no_such_channel, #{channel => Channel, known => lists:sort(maps:keys(Channels))})}
     end.
 
--spec deadline(options()) -> integer() | none.
-deadline(#{wait := Wait}) when Wait > 0 -> now_ms() + Wait;
+%% The clock is read by those that have to wait: most do not.
+-spec deadline(options()) -> deadline().
+deadline(#{wait := Wait}) when Wait > 0 -> {after_ms, Wait};
 deadline(_) -> none.
+
+-spec until({after_ms, pos_integer()} | integer()) -> integer().
+until({after_ms, Wait}) -> now_ms() + Wait;
+until(At) -> At.
 
 -spec index(key | pair | none, term(), binary(), pos_integer()) -> topos_engine:lane().
 index(key, Key, Name, Lanes) -> erlang:phash2({Key, Name}, Lanes);
 index(pair, _, Name, Lanes) -> erlang:phash2({self(), Name}, Lanes);
 index(none, _, _, Lanes) -> erlang:phash2(erlang:unique_integer(), Lanes).
 
--spec in_lane(topos_local:channel(), topos_lanes:key(), #topos_item{}, integer() | none, options()) ->
+-spec in_lane(topos_local:channel(), topos_lanes:key(), #topos_item{}, deadline(), options()) ->
     ok | {error, topos_error:t()}.
 in_lane(#{generation := Generation} = Settings, {Node, Channel, _} = Key, #topos_item{bytes = Bytes} = Item, Deadline, Options) ->
     case topos_lanes:sender(Key, Generation) of
@@ -203,9 +217,10 @@ in_lane(#{generation := Generation} = Settings, {Node, Channel, _} = Key, #topos
                     end;
                 closed ->
                     changed(Generation, Node, Channel, Item, Deadline, Options);
-                full when is_integer(Deadline) ->
-                    case await_room(Pid, Deadline) of
-                        room -> in_lane(Settings, Key, Item, Deadline, Options);
+                full when Deadline =/= none ->
+                    At = until(Deadline),
+                    case await_room(Pid, At) of
+                        room -> in_lane(Settings, Key, Item, At, Options);
                         %% There may be a little room.
                         timeout -> in_lane(Settings, Key, Item, none, Options)
                     end;
@@ -220,13 +235,13 @@ in_lane(#{generation := Generation} = Settings, {Node, Channel, _} = Key, #topos
 
 %% The lane takes no more: because its channel was changed, then the message goes by the new settings; or because the peer
 %% is gone.
--spec changed(integer(), node(), atom(), #topos_item{}, integer() | none, options()) -> ok | {error, topos_error:t()}.
+-spec changed(integer(), node(), atom(), #topos_item{}, deadline(), options()) -> ok | {error, topos_error:t()}.
 changed(Generation, Node, Channel, #topos_item{piece = Piece} = Item, Deadline, Options) ->
     case topos_local:channel(Channel) of
         {ok, #{generation := Generation}} ->
             {error, topos_error:new(not_connected, #{node => Node, status => down})};
         _ ->
-            Left = case Deadline of none -> Options; _ -> Options#{wait => max(0, Deadline - now_ms())} end,
+            Left = case is_integer(Deadline) of true -> Options#{wait => max(0, Deadline - now_ms())}; false -> Options end,
             on_channel(topos_local:hot(), Node, topos_frame:destination(Piece), Item#topos_item{key = undefined}, Left)
     end.
 

@@ -19,7 +19,7 @@
 %% item a key.
 %%
 %% A lane that is not `reliable' (at most once) sends nothing twice: where another lane would send again, this one gives
-%% up what was not acknowledged and begins a new stream. With an `expiry', an item that waited longer in the queue is
+%% up what the transport took and nobody acknowledged, and begins a new stream with what the transport refused. With an `expiry', an item that waited longer in the queue is
 %% dropped; once in a batch it is not.
 %%
 %% Effects, in order:
@@ -60,6 +60,8 @@
     rto => pos_integer(), max_rto => pos_integer(), pause => pos_integer(), max_pause => pos_integer(),
     reliable => boolean(), expiry => pos_integer() | infinity
 }.
+%% Larger items are not copied.
+-define(PACKED_BYTES, 1024).
 -type newest() :: #{Key :: term() => item()}.
 -record(batch, {
     sequence :: pos_integer(),
@@ -111,8 +113,8 @@ new(Stream, Options) ->
     #lane{stream = Stream, options = All, backoff = Rto, pause = Pause}.
 
 -spec enqueue([item()], integer(), t()) -> {t(), [effect()]}.
-enqueue(Items, Now, #lane{queue = Queue, newest = Newest, options = #{expiry := Expiry}} = Lane) ->
-    {Longer, Known, Replaced} = queue_items(Items, expires(Expiry, Now), Queue, Newest, []),
+enqueue(Items, Now, #lane{queue = Queue, newest = Newest, options = #{expiry := Expiry} = Options} = Lane) ->
+    {Longer, Known, Replaced} = queue_items(packed(Items, Options), expires(Expiry, Now), Queue, Newest, []),
     pump(Now, Lane#lane{queue = Longer, newest = Known}, dropped(superseded, lists:reverse(Replaced))).
 
 %% @doc The link carries frames (again): what is unacknowledged goes out once more, then what is queued.
@@ -122,7 +124,7 @@ opened(Now, Lane) ->
     pump(Now, (rearm(Now, Recovered))#lane{open = true, repaired = none, refused = none}, Effects).
 
 -spec closed(t()) -> t().
-closed(Lane) -> Lane#lane{open = false, deadline = infinity, refused = none}.
+closed(Lane) -> Lane#lane{open = false, deadline = infinity}.
 
 %% @doc The transport did not take this batch, and nothing after it was offered.
 -spec refused(pos_integer(), integer(), t()) -> t().
@@ -161,15 +163,15 @@ give_up(Lane) ->
 
 %% @doc Items waiting for credit, one that is partly sent among them.
 -spec queued(t()) -> non_neg_integer().
-queued(#lane{queue = Queue, rest = none}) -> queue:len(Queue);
-queued(#lane{queue = Queue}) -> queue:len(Queue) + 1.
+queued(#lane{queue = Queue, newest = Newest, rest = Rest}) ->
+    queue:fold(fun(Entry, Sum) -> weight(waiting(Entry, Newest)) + Sum end, length(begun(Rest)), Queue).
 
 %% @doc Batches sent and not acknowledged.
 -spec unacknowledged(t()) -> non_neg_integer().
 unacknowledged(#lane{unacknowledged = N}) -> N.
 
 -spec is_idle(t()) -> boolean().
-is_idle(Lane) -> queued(Lane) =:= 0 andalso unacknowledged(Lane) =:= 0.
+is_idle(#lane{queue = Queue, rest = Rest} = Lane) -> queue:is_empty(Queue) andalso Rest =:= none andalso unacknowledged(Lane) =:= 0.
 
 %% @doc The time at which `tick/2' has something to do.
 -spec next_timeout(t()) -> integer() | infinity.
@@ -185,7 +187,7 @@ next_timeout(#lane{queue = Queue} = Lane) ->
 %% internal
 
 -spec next_sending(t()) -> integer() | infinity.
-next_sending(#lane{refused = {_, At}}) -> At;
+next_sending(#lane{open = true, refused = {_, At}}) -> At;
 next_sending(#lane{deadline = Deadline}) -> Deadline.
 
 -spec queue_items([item()], integer() | infinity, queue:queue(entry()), newest(), [item()]) ->
@@ -201,6 +203,52 @@ queue_items([#topos_item{key = Key} = Item | Rest], Expires, Queue, Newest, Repl
     end;
 queue_items([], _, Queue, Newest, Replaced) ->
     {Queue, Newest, Replaced}.
+
+%% Small items that nobody waits for are put together as they come, so that a long queue is a few binaries: as terms, each
+%% garbage collection of the lane would copy them all. A pack is an item of several pieces, no more than fit a batch.
+-spec packed([item()], options()) -> [item()].
+packed(Items, #{expiry := infinity, max_batch := Max, max_batch_bytes := MaxBytes}) -> pack(Items, Max, MaxBytes);
+packed(Items, _) -> Items.
+
+-spec pack([item()], pos_integer(), pos_integer()) -> [item()].
+pack([#topos_item{key = undefined, notify = undefined, bytes = Bytes} = Item | Rest], Max, MaxBytes) when
+    Bytes =< ?PACKED_BYTES, Bytes =< MaxBytes
+->
+    case run(Rest, 1, Max, MaxBytes - Bytes, [Item#topos_item.piece]) of
+        {1, _, _, Others} -> [Item | pack(Others, Max, MaxBytes)];
+        {Count, Left, Pieces, Others} ->
+            Pack = #topos_item{
+                piece = [iolist_to_binary(lists:reverse(Pieces))], bytes = MaxBytes - Left, notify = {packed, Count}
+            },
+            [Pack | pack(Others, Max, MaxBytes)]
+    end;
+pack([Item | Rest], Max, MaxBytes) ->
+    [Item | pack(Rest, Max, MaxBytes)];
+pack([], _, _) ->
+    [].
+
+-spec run([item()], pos_integer(), pos_integer(), integer(), [topos_frame:piece()]) ->
+    {pos_integer(), integer(), [topos_frame:piece()], [item()]}.
+run([#topos_item{key = undefined, notify = undefined, bytes = Bytes, piece = Piece} | Rest], Count, Max, Left, Pieces) when
+    Count < Max, Bytes =< ?PACKED_BYTES, Bytes =< Left
+->
+    run(Rest, Count + 1, Max, Left - Bytes, [Piece | Pieces]);
+run(Rest, Count, _, Left, Pieces) ->
+    {Count, Left, Pieces, Rest}.
+
+-spec unpacked(item()) -> [item()].
+unpacked(#topos_item{piece = [Pieces], notify = {packed, _}}) ->
+    [#topos_item{piece = [<<0:1, Size:31, Record/binary>>], bytes = Size} || <<0:1, Size:31, Record:Size/binary>> <= Pieces];
+unpacked(Item) ->
+    [Item].
+
+%% How many messages an item is, and several.
+-spec weight(item()) -> pos_integer().
+weight(#topos_item{notify = {packed, Count}}) -> Count;
+weight(_) -> 1.
+
+-spec weights([item()]) -> non_neg_integer().
+weights(Items) -> lists:foldl(fun(Item, Sum) -> weight(Item) + Sum end, 0, Items).
 
 -spec waiting(entry(), newest()) -> item().
 waiting({key, _, Key}, Newest) -> map_get(Key, Newest);
@@ -239,7 +287,7 @@ expire(Now, #lane{queue = Queue, newest = Newest} = Lane, Expired) ->
     end.
 
 -spec retransmit(integer(), t()) -> {t(), [effect()]}.
-retransmit(Now, #lane{refused = {Sequence, At}} = Lane) when Now >= At ->
+retransmit(Now, #lane{open = true, refused = {Sequence, At}} = Lane) when Now >= At ->
     {rearm(Now, Lane#lane{refused = none}), resend(Sequence, Lane)};
 retransmit(Now, #lane{open = true, refused = none, deadline = Deadline, backoff = Backoff, options = #{max_rto := Max}} = Lane) when
     is_integer(Deadline), Now >= Deadline
@@ -255,11 +303,31 @@ recover(#lane{options = #{reliable := true}} = Lane) ->
     {Lane, resend(Lane)};
 recover(#lane{unacknowledged = 0} = Lane) ->
     {Lane, []};
-recover(Lane) ->
-    case unacknowledged_items(Lane) of
-        [] -> {fresh_stream(Lane), []};
-        Items -> {fresh_stream(Lane), told(in_doubt, Items) ++ [{dropped, lost, length(Items)} | release(Items)]}
+recover(#lane{sent = Sent, refused = Refused} = Lane) ->
+    From = case Refused of none -> infinity; {Sequence, _} -> Sequence end,
+    %% An atom is greater than any integer.
+    {Offered, Never} = lists:partition(fun(#batch{sequence = S}) -> S < From end, queue:to_list(Sent)),
+    case Offered =/= [] andalso is_begun(lists:last(Offered)) of
+        %% What was refused is more of a record that is lost.
+        true -> lost(unacknowledged_items(Lane), fresh_stream(Lane));
+        false when Never =:= [] -> lost(unacknowledged_items(Lane), fresh_stream(Lane));
+        false ->
+            Renumbered = [B#batch{sequence = N} || {N, B} <- lists:zip(lists:seq(1, length(Never)), Never)],
+            Fresh = (fresh_stream(Lane))#lane{
+                rest = Lane#lane.rest, sent = queue:from_list(Renumbered), unacknowledged = length(Never), next = length(Never) + 1
+            },
+            {Left, Effects} = lost(items(Offered), Fresh),
+            {Left, Effects ++ resend(Left)}
     end.
+
+-spec lost([item()], t()) -> {t(), [effect()]}.
+lost([], Lane) -> {Lane, []};
+lost(Items, Lane) -> {Lane, told(in_doubt, Items) ++ [{dropped, lost, weights(Items)} | release(Items)]}.
+
+%% Whether a batch is a piece of a record, and not its last.
+-spec is_begun(#batch{}) -> boolean().
+is_begun(#batch{pieces = {1, [[<<1:1, _:31>> | _]]}}) -> true;
+is_begun(_) -> false.
 
 %% Sends batches while there is credit and something to send.
 -spec pump(integer(), t(), [effect()]) -> {t(), [effect()]}.
@@ -331,10 +399,12 @@ take(Queue, Newest, Index, Max, Room, Pieces, Items, Bytes, Quiet) ->
             {{Index, Pieces, Items, Bytes, Quiet}, Queue, Newest};
         {{value, Entry}, Rest} ->
             case waiting(Entry, Newest) of
+                #topos_item{notify = {packed, Count}} when Index + Count > Max ->
+                    {{Index, Pieces, Items, Bytes, Quiet}, Queue, Newest};
                 #topos_item{piece = Piece, bytes = Size, notify = Notify} = Item when Size =< Room ->
                     Still = Quiet andalso not is_waiting(Notify),
                     Known = taken(Entry, Newest),
-                    take(Rest, Known, Index + 1, Max, Room - Size, [Piece | Pieces], [Item | Items], Bytes + Size, Still);
+                    take(Rest, Known, Index + weight(Item), Max, Room - Size, [Piece | Pieces], [Item | Items], Bytes + Size, Still);
                 _ ->
                     {{Index, Pieces, Items, Bytes, Quiet}, Queue, Newest}
             end
@@ -344,21 +414,26 @@ take(Queue, Newest, Index, Max, Room, Pieces, Items, Bytes, Quiet) ->
 batch(#lane{next = Next}, {Count, Pieces, Items, Bytes, Quiet}) ->
     #batch{
         sequence = Next, flags = case Quiet of true -> 0; false -> ?TOPOS_BATCH_URGENT end, wire = Bytes,
-        pieces = {Count, lists:reverse(Pieces)}, items = Items, count = length(Items), bytes = Bytes, quiet = Quiet
+        pieces = {Count, lists:reverse(Pieces)}, items = Items, count = weights(Items), bytes = Bytes, quiet = Quiet
     }.
 
 -spec is_waiting(term()) -> boolean().
 is_waiting(undefined) -> false;
 is_waiting({failures, _}) -> false;
+is_waiting({packed, _}) -> false;
 is_waiting(_) -> true.
 
 -spec dropped(superseded | expired, [item()]) -> [effect()].
 dropped(_Why, []) -> [];
-dropped(Why, Items) -> told(Why, Items) ++ [{dropped, Why, length(Items)} | release(Items)].
+dropped(Why, Items) -> told(Why, Items) ++ [{dropped, Why, weights(Items)} | release(Items)].
 
 %% Whoever asked for it is told an outcome other than `ok'.
 -spec told(superseded | expired | in_doubt, [item()]) -> [effect()].
-told(Result, Items) -> [{settle, N, Result} || #topos_item{notify = N} <- Items, N =/= undefined].
+told(Result, Items) -> [{settle, N, Result} || #topos_item{notify = N} <- Items, N =/= undefined, not is_packed(N)].
+
+-spec is_packed(term()) -> boolean().
+is_packed({packed, _}) -> true;
+is_packed(_) -> false.
 
 -spec drop_acknowledged(non_neg_integer(), [topos_frame:failure()], t()) -> {t(), [effect()]}.
 drop_acknowledged(Cumulative, Failures, #lane{sent = Sent} = Lane) ->
@@ -384,7 +459,8 @@ split(Cumulative, Sent, Done) ->
 settle(#batch{quiet = true} = Batch, Reasons) when map_size(Reasons) =:= 0 ->
     release_batch(Batch);
 settle(#batch{sequence = Sequence, items = Items} = Batch, Reasons) ->
-    Numbered = lists:zip(lists:seq(0, length(Items) - 1), lists:reverse(Items)),
+    Each = lists:flatmap(fun unpacked/1, lists:reverse(Items)),
+    Numbered = lists:zip(lists:seq(0, length(Each) - 1), Each),
     [Effect || {Index, Item} <- Numbered, Effect <- outcome(maps:get({Sequence, Index}, Reasons, ok), Item)]
         ++ release_batch(Batch).
 
@@ -399,7 +475,7 @@ release_batch(#batch{count = Count, bytes = Bytes}) -> [{release, Count, Bytes}]
 
 -spec release([item()]) -> [effect()].
 release([]) -> [];
-release(Items) -> [{release, length(Items), lists:sum([B || #topos_item{bytes = B} <- Items])}].
+release(Items) -> [{release, weights(Items), lists:sum([B || #topos_item{bytes = B} <- Items])}].
 
 %% A gap is repaired once an acknowledged position: every batch behind the gap reports it again. A report about a position
 %% that is acknowledged already is late and means nothing.
@@ -426,7 +502,7 @@ fresh_stream(#lane{stream = Stream} = Lane) ->
 
 -spec doubt([item()]) -> [effect()].
 doubt(Items) ->
-    told(in_doubt, Items) ++ [{in_doubt, length(Items)} || Items =/= []]
+    told(in_doubt, Items) ++ [{in_doubt, weights(Items)} || Items =/= []]
         ++ release(Items).
 
 -spec resend(t()) -> [effect()].
@@ -449,7 +525,10 @@ reset_backoff(#lane{options = #{rto := Rto, pause := Pause}} = Lane) -> Lane#lan
 
 -spec unacknowledged_items(t()) -> [item()].
 unacknowledged_items(#lane{sent = Sent, rest = Rest}) ->
-    lists:append([lists:reverse(Items) || #batch{items = Items} <- queue:to_list(Sent)]) ++ begun(Rest).
+    items(queue:to_list(Sent)) ++ begun(Rest).
+
+-spec items([#batch{}]) -> [item()].
+items(Batches) -> lists:append([lists:reverse(Items) || #batch{items = Items} <- Batches]).
 
 -spec begun(none | {[topos_frame:piece()], item()}) -> [item()].
 begun(none) -> [];

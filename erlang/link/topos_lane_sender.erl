@@ -251,6 +251,9 @@ effect({failed, Reason, #topos_item{piece = Piece}}, #state{key = {Node, _, _}})
     topos_events:undeliverable(Node, topos_lane:failure(Reason, Node, Destination));
 effect({release, Messages, Bytes}, #state{room = Room}) ->
     topos_lane:release_room(Room, Messages, Bytes);
+effect({dropped, expired, Count}, #state{key = {Node, Channel, _}}) ->
+    ok = topos_channel_monitor:expired(Node, Channel, Count),
+    topos_events:expired(Node, Channel, Count);
 effect({dropped, _Why, _Count}, _State) ->
     ok;
 effect({in_doubt, Count}, #state{key = {Node, _, _}}) ->

@@ -12,6 +12,7 @@
 %%     Generation}'</li>
 %% <li>`topos_channel_counts' (writers: lanes): see `topos_channel_stats'</li>
 %% <li>`topos_channel_rates' (writer: `topos_channel_monitor'): `{{Node, Channel}, topos_channel_monitor:rates()}'</li>
+%% <li>`topos_channel_pools' (writer: `topos_channel_pool'): `{Channel, Max, topos_channel_pool_core:t()}'</li>
 %% <li>`topos_lane_receivers' (writer: `topos_lanes'): `{{Node, Incarnation, LaneId}, Pid}'</li>
 %% <li>`topos_requests' (writer: each caller its row): `{Id, Node, Alias}'</li>
 %% <li>`topos_members' (writer: `topos_cluster'): `{Node, Status, topos_membership:entry(), Since}'</li>
@@ -34,9 +35,10 @@
 -define(HOT, {?MODULE, hot}).
 -define(STOPPING, {?MODULE, stopping}).
 -define(TABLE, topos_local).
--define(TABLES, [topos_peers, topos_sessions, topos_lane_senders, topos_lane_receivers, topos_requests,
-                 topos_services, topos_destinations, topos_members, topos_channel_counts,
-                 topos_channel_rates, topos_routes]).
+%% Read with every message or batch and seldom written: locks for writers would only cost their readers.
+-define(READ_TABLES, [topos_peers, topos_sessions, topos_lane_senders, topos_lane_receivers]).
+-define(TABLES, [topos_requests, topos_services, topos_destinations, topos_members, topos_channel_counts,
+                 topos_channel_rates, topos_channel_pools, topos_routes]).
 
 %% The configuration and the engine's module, in a function because a configuration holds the cookie.
 -type given() :: fun(() -> {topos_config:t(), module()}).
@@ -162,6 +164,7 @@ init(Given) ->
     %% So that terminate/2 runs.
     _ = process_flag(trap_exit, true),
     _ = [ets:new(T, [named_table, public, {read_concurrency, true}, {write_concurrency, true}]) || T <- ?TABLES],
+    _ = [ets:new(T, [named_table, public, {read_concurrency, true}]) || T <- ?READ_TABLES],
     _ = ets:new(?TABLE, [named_table, protected, {read_concurrency, true}]),
     #{node := Node, channels := Channels, limits := Limits} = Config,
     Hot = maps:merge(maps:with([max_message_bytes], Limits), #{

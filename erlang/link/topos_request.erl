@@ -2,7 +2,7 @@
 %%
 %% A module serves a name with {@link serve/2}; `call/4' on any node sends it a term and waits for the answer. A request is
 %% delivered at most once. A reply that comes after the caller's time is up finds nobody and is counted, never mistaken for
-%% another's: identifiers are random and used once.
+%% another's: an identifier is used once in a node's life, and replies to an earlier life are refused by the link.
 -module(topos_request).
 -behaviour(gen_server).
 -behaviour(topos_delivery).
@@ -18,7 +18,13 @@
 -callback handle_request(From :: node(), Request :: term()) -> {ok, term()} | {error, topos_error:t()}.
 
 -define(CHANNEL, control).
--record(state, {subscription :: reference(), serving = 0 :: non_neg_integer(), limit :: pos_integer()}).
+%% The row of `topos_services' that holds how many requests are being served, and how many may be.
+-define(SERVING, serving).
+%% A request's place among those that are served. It is given back once: by its process before it replies, since whoever has
+%% the reply may ask again at once; or by the server, when the process ended without.
+-type place() :: {counters:counters_ref(), Given :: atomics:atomics_ref()}.
+%% `serving': by the monitor of its process, the timer that ends each, and its place.
+-record(state, {subscription :: reference(), serving = #{} :: #{reference() => {reference(), place()}}}).
 -type state() :: #state{}.
 
 -spec start_link() -> {ok, pid()} | {error, term()}.
@@ -55,7 +61,7 @@ deliver({Node, _}, Service, Message) ->
         {[], _} ->
             {error, ?TOPOS_UNDELIVERED_NO_HANDLER};
         {[{_, Module}], {ok, {Id, Timeout, Request}}} when is_integer(Id), is_integer(Timeout), Timeout > 0 ->
-            gen_server:cast(?MODULE, {serve, Module, Node, Id, Timeout, Request});
+            start(Module, Node, Id, Timeout, Request);
         {_, {error, Reason}} ->
             {error, Reason};
         {_, {ok, _}} ->
@@ -71,28 +77,28 @@ init([]) ->
     ok = topos_delivery:claim(?TOPOS_DEST_REPLY, topos_reply),
     {ok, Subscription} = topos_events:subscribe(self()),
     #{max_pending_calls := Limit} = topos_local:config(limits),
-    {ok, #state{subscription = Subscription, limit = Limit}}.
+    Count = counters:new(1, [atomics]),
+    true = ets:insert(topos_services, {?SERVING, Count, Limit}),
+    {ok, #state{subscription = Subscription}}.
 
 -spec handle_call(term(), gen_server:from(), state()) -> {reply, ok, state()}.
 handle_call(_, _From, State) -> {reply, ok, State}.
 
--spec handle_cast(term(), state()) -> {noreply, state()}.
-handle_cast({serve, _Module, Node, Id, Timeout, _Request}, #state{serving = N, limit = Limit} = State) when N >= Limit ->
-    %% The refusal itself may find no room; then the caller's time runs out.
-    _ = reply(Node, Id, Timeout, {error, topos_error:new(overloaded, #{node => topos_local:config(node), channel => ?CHANNEL})}),
-    {noreply, State};
-handle_cast({serve, Module, Node, Id, Timeout, Request}, #state{serving = N} = State) ->
-    {Pid, _} = spawn_monitor(fun() -> serve(Module, Node, Id, Timeout, Request) end),
-    _ = erlang:send_after(min(Timeout, 16#ffffffff), self(), {time_up, Pid}),
-    {noreply, State#state{serving = N + 1}}.
+-spec handle_cast({serving, pid(), pos_integer(), place()}, state()) -> {noreply, state()}.
+handle_cast({serving, Pid, Timeout, Place}, #state{serving = Serving} = State) ->
+    Timer = erlang:send_after(min(Timeout, 16#ffffffff), self(), {time_up, Pid}),
+    {noreply, State#state{serving = Serving#{monitor(process, Pid) => {Timer, Place}}}}.
 
 -spec handle_info(term(), state()) -> {noreply, state()}.
 handle_info({time_up, Pid}, State) ->
     %% Nobody waits for its answer any more.
     _ = exit(Pid, kill),
     {noreply, State};
-handle_info({'DOWN', _, process, _, _}, #state{serving = N} = State) ->
-    {noreply, State#state{serving = N - 1}};
+handle_info({'DOWN', Ref, process, _, _}, #state{serving = Serving} = State) ->
+    {{Timer, Place}, Left} = maps:take(Ref, Serving),
+    _ = erlang:cancel_timer(Timer, [{async, true}, {info, false}]),
+    ok = give_back(Place),
+    {noreply, State#state{serving = Left}};
 handle_info({topos, Ref, {down, Node, _}}, #state{subscription = Ref} = State) ->
     {noreply, lost(Node, State)};
 handle_info({topos, Ref, {left, Node}}, #state{subscription = Ref} = State) ->
@@ -109,7 +115,7 @@ ask(Node, Service, Request, Timeout) ->
         N when N >= Limit ->
             {error, topos_error:new(overloaded, #{node => Node, channel => ?CHANNEL})};
         _ ->
-            <<Id:64>> = crypto:strong_rand_bytes(8),
+            Id = erlang:unique_integer([positive]),
             Alias = alias(),
             true = ets:insert(topos_requests, {Id, Node, Alias}),
             try
@@ -154,8 +160,32 @@ forget(Alias) ->
 timed_out(Node, Service, Timeout) ->
     {error, topos_error:new(timeout, #{operation => Service, timeout => Timeout, node => Node})}.
 
--spec serve(module(), node(), non_neg_integer(), pos_integer(), term()) -> ok | {error, topos_error:t()}.
-serve(Module, Node, Id, Timeout, Request) ->
+%% A request is begun where it arrives; the server only watches it. Lanes that begin at once may pass the limit by one each.
+-spec start(module(), node(), non_neg_integer(), pos_integer(), term()) -> ok.
+start(Module, Node, Id, Timeout, Request) ->
+    [{_, Count, Limit}] = ets:lookup(topos_services, ?SERVING),
+    case counters:get(Count, 1) of
+        N when N >= Limit ->
+            Error = topos_error:new(overloaded, #{node => topos_local:config(node), channel => ?CHANNEL}),
+            %% Sent without waiting. The refusal itself may find no room; then the caller's time runs out.
+            _ = topos_lane:send(Node, {?TOPOS_DEST_REPLY, <<Id:64>>}, {error, Error}, #{channel => ?CHANNEL, key => Id}),
+            ok;
+        _ ->
+            ok = counters:add(Count, 1, 1),
+            Place = {Count, atomics:new(1, [])},
+            Pid = spawn(fun() -> serve(Module, Node, {Id, Timeout, Request}, Place) end),
+            gen_server:cast(?MODULE, {serving, Pid, Timeout, Place})
+    end.
+
+-spec give_back(place()) -> ok.
+give_back({Count, Given}) ->
+    case atomics:exchange(Given, 1, 1) of
+        0 -> counters:sub(Count, 1, 1);
+        1 -> ok
+    end.
+
+-spec serve(module(), node(), {non_neg_integer(), pos_integer(), term()}, place()) -> ok | {error, topos_error:t()}.
+serve(Module, Node, {Id, Timeout, Request}, Place) ->
     Answer =
         try
             Module:handle_request(Node, Request)
@@ -164,6 +194,7 @@ serve(Module, Node, Id, Timeout, Request) ->
                 ?LOG_ERROR("topos_partisan: ~0tp failed for a request of ~0tp: ~0tp:~0tp~n~0tp", [Module, Node, Class, Reason, Stack]),
                 {error, topos_error:new(service_failed, #{node => topos_local:config(node), service => Module, why => Class})}
         end,
+    ok = give_back(Place),
     reply(Node, Id, Timeout, Answer).
 
 -spec reply(node(), non_neg_integer(), pos_integer(), term()) -> ok | {error, topos_error:t()}.

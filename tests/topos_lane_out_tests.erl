@@ -1,0 +1,51 @@
+%% Single cases of the sending half of a lane; the laws are in `prop_topos_lanes'.
+-module(topos_lane_out_tests).
+
+-include_lib("eunit/include/eunit.hrl").
+-include("topos_frame.hrl").
+-include("topos_lane.hrl").
+
+-define(STREAM, 7).
+
+item(Text) ->
+    #topos_item{piece = topos_frame:record(0, <<"desk">>, Text, byte_size(Text)), bytes = 6 + byte_size(Text)}.
+
+open(Options) ->
+    {Lane, []} = topos_lane_out:opened(0, topos_lane_out:new(?STREAM, Options)),
+    Lane.
+
+records(Pieces) -> [Record || <<_:1, Size:31, Record:Size/binary>> <= iolist_to_binary(Pieces)].
+
+%% What was refused was never on the wire: it is neither lost nor late when the link comes back.
+a_refused_batch_of_an_at_most_once_lane_is_sent_in_the_next_stream_test() ->
+    {First, [{send, _, 1, _, _, _}]} = topos_lane_out:enqueue([item(<<"sent">>)], 0, open(#{reliable => false})),
+    {Second, [{send, _, 2, _, _, _}]} = topos_lane_out:enqueue([item(<<"refused">>)], 1, First),
+    Closed = topos_lane_out:closed(topos_lane_out:refused(2, 1, Second)),
+    ?assertEqual(infinity, topos_lane_out:next_timeout(Closed)),
+    {_, Effects} = topos_lane_out:opened(500, Closed),
+    ?assertMatch([{dropped, lost, 1}, {release, 1, 10}, {send, {?STREAM + 1, 0}, 1, _, _, {1, 13}}], Effects),
+    {send, _, _, _, {1, Pieces}, _} = lists:last(Effects),
+    ?assertEqual([<<0, 4, "desk", "refused">>], records(Pieces)).
+
+a_refused_batch_is_not_lost_with_a_gap_before_it_test() ->
+    {First, [_]} = topos_lane_out:enqueue([item(<<"sent">>)], 0, open(#{reliable => false})),
+    {Second, [_]} = topos_lane_out:enqueue([item(<<"refused">>)], 1, First),
+    Refused = topos_lane_out:refused(2, 1, Second),
+    {_, Effects} = topos_lane_out:ack({?STREAM, 3}, 0, true, {[], 2}, Refused),
+    ?assertMatch([{dropped, lost, 1}, {release, 1, 10}, {send, {?STREAM + 1, 3}, 1, _, _, _}], Effects).
+
+%% Small messages are kept as one binary; what is told of them is of each.
+messages_of_a_pack_fail_each_for_itself_test() ->
+    Texts = [<<"a">>, <<"b">>, <<"c">>],
+    {Sent, [{send, _, 1, _, {3, Pieces}, {3, 21}}]} = topos_lane_out:enqueue([item(T) || T <- Texts], 0, open(#{})),
+    ?assertEqual([<<0, 4, "desk", T/binary>> || T <- Texts], records(Pieces)),
+    {_, Effects} = topos_lane_out:ack({?STREAM, 3}, 1, false, {[{1, 1, 9}], 1}, Sent),
+    ?assertMatch([{failed, 9, #topos_item{bytes = 7}}, {release, 3, 21}], Effects),
+    [{failed, _, #topos_item{piece = Failed}} | _] = Effects,
+    ?assertEqual({0, <<"desk">>}, topos_frame:destination(Failed)),
+    ?assertEqual([<<0, 4, "desk", "b">>], records(Failed)).
+
+messages_of_a_pack_are_counted_when_they_are_given_up_test() ->
+    {Waiting, []} = topos_lane_out:enqueue([item(<<"a">>) || _ <- lists:seq(1, 700)], 0, topos_lane_out:new(?STREAM, #{})),
+    ?assertEqual(700, topos_lane_out:queued(Waiting)),
+    ?assertEqual([{in_doubt, 700}, {release, 700, 4900}], topos_lane_out:give_up(Waiting)).
