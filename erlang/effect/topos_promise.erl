@@ -7,6 +7,7 @@
 -behaviour(gen_server).
 
 -export([start/0, start/1, fulfill/2, wait/2, cancel/1]).
+-export([work/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 -export_type([promise/0]).
 
@@ -118,6 +119,18 @@ terminate(_Reason, #state{worker = Worker}) ->
         {'EXIT', Worker, _} -> ok
     end.
 
+%% @private
+-spec work(fun(() -> term())) -> no_return().
+work(Body) ->
+    Outcome =
+        try
+            {value, Body()}
+        catch
+            Class:Reason:Stack -> {failed, Class, Reason, Stack}
+        end,
+    %% Not by a report of proc_lib's: whoever waits learns it.
+    exit({shutdown, {settled, self(), Outcome}}).
+
 %% internal
 
 -spec start_server(none | fun(() -> term())) -> promise().
@@ -129,17 +142,7 @@ start_server(Body) ->
 %% look like anything else.
 -spec start_worker(none | fun(() -> term())) -> pid() | none.
 start_worker(none) -> none;
-start_worker(Body) ->
-    proc_lib:spawn_link(fun() ->
-        Outcome =
-            try
-                {value, Body()}
-            catch
-                Class:Reason:Stack -> {failed, Class, Reason, Stack}
-            end,
-        %% Not by a report of proc_lib's: whoever waits learns it.
-        exit({shutdown, {settled, self(), Outcome}})
-    end).
+start_worker(Body) -> proc_lib:spawn_link(?MODULE, work, [Body]).
 
 -spec outcome(term()) -> outcome().
 outcome({shutdown, {settled, _, Outcome}}) -> Outcome;

@@ -98,6 +98,8 @@ same(Value) -> Value.
 
 %% @doc The value of `Body', or, if it fails, what `Caught' makes of the failure, a `Topos.Prelude.Failure', and a fun that fails
 %% again in the same way. Throws are not failures: `abort' and `return' pass, and so does an exit.
+%% The fun that fails again has no other way to end, which Dialyzer takes for a mistake.
+-dialyzer({nowarn_function, attempt/2}).
 -spec attempt(fun(() -> Result), fun((failure(), fun(() -> no_return())) -> Result)) -> Result.
 attempt(Body, Caught) ->
     try

@@ -452,7 +452,7 @@ impl Generator<'_> {
         for arm in &arms {
             let text = self.scoped(|g| {
                 let known = g.vars.len();
-                let pattern = g.pattern(arm, 0);
+                let pattern = g.pattern(arm);
                 let guarded = if g.once_in(5) {
                     let guard = g.purely(|g| g.expr(&Type::Bool, d.min(1)));
                     let impure = if g.here.has(FLIP) { wrong(&guard, "perform Flip.flip(1)") } else { guard };

@@ -119,7 +119,7 @@ impl Generator<'_> {
     }
 
     /// A pattern as text; its variables come into scope.
-    pub(crate) fn pattern(&mut self, pattern: &Pattern, depth: usize) -> String {
+    pub(crate) fn pattern(&mut self, pattern: &Pattern) -> String {
         match pattern {
             Pattern::Literal(text) => text.clone(),
             Pattern::Any(ty) => match self.next(4) {
@@ -129,7 +129,7 @@ impl Generator<'_> {
             Pattern::Parts(texts, parts) => {
                 let mut out = texts[0].clone();
                 for (part, text) in parts.iter().zip(&texts[1..]) {
-                    out.push_str(&self.pattern(part, depth + 1));
+                    out.push_str(&self.pattern(part));
                     out.push_str(text);
                 }
                 out
