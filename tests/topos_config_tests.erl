@@ -58,6 +58,35 @@ compression_reaches_the_channels_test() ->
         topos_config:parse(#{node => ?NODE, compression => true, channels => #{bulk => #{compression => false}}}),
     ?assertMatch(#{data := #{compression := true}, bulk := #{compression := false}}, Channels).
 
+topologies_are_completed_test_() ->
+    Parsed = fun(Topology) ->
+        {ok, #{topology := Complete}} = topos_config:parse(#{node => ?NODE, topology => Topology}),
+        Complete
+    end,
+    HyParView = #{
+        type => hyparview, active_view => 5, passive_view => 30, active_walk => 6, passive_walk => 3, shuffle_active => 3,
+        shuffle_passive => 4, shuffle_period => 10_000, mix_period => 60_000, request_timeout => 5_000
+    },
+    ClientServer = #{
+        type => client_server, role => client, hubs => [a@b], hubs_of_a_client => 1, max_clients => 4_096, request_timeout => 5_000
+    },
+    [
+        ?_assertEqual(full_mesh, Parsed("full_mesh")),
+        ?_assertEqual(full_mesh, Parsed(#{type => full_mesh})),
+        ?_assertEqual(HyParView, Parsed(hyparview)),
+        ?_assertEqual(HyParView#{active_view := 8}, Parsed([{type, <<"hyparview">>}, {active_view, "8"}])),
+        ?_assertEqual(ClientServer, Parsed(#{type => client_server, hubs => ["a@b"]})),
+        ?_assertEqual(ClientServer#{role := hub, hubs := [?NODE]}, Parsed(#{type => client_server, hubs => [?NODE]}))
+    ].
+
+topology_violations_are_reported_together_test() ->
+    Topology = #{type => hyparview, active_view => 0, passive_walk => 9, colour => red},
+    {error, {invalid_config, #{count := Count, violations := All}}} =
+        topos_config:parse(#{node => ?NODE, topology => Topology, cookie => <<>>}),
+    ?assertEqual(4, Count),
+    ?assertEqual([<<"cookie">>, <<"topology.active_view">>, <<"topology.colour">>, <<"topology.passive_walk">>],
+        lists:sort([Path || #{path := Path} <- All])).
+
 %% One row a mistake: what is given over a minimal configuration, the path, and a part of what was expected.
 violations_test_() ->
     [
@@ -76,6 +105,19 @@ violations_test_() ->
             {#{engine => partizan}, <<"engine">>, "did you mean partisan?"},
             {#{engine => "scamp"}, <<"engine">>, "one of partisan, otp"},
             {#{topology => ring}, <<"topology">>, "full_mesh"},
+            {#{topology => 7}, <<"topology">>, "or a map"},
+            {#{topology => #{active_view => 3}}, <<"topology.type">>, "one of full_mesh, hyparview, client_server"},
+            {#{topology => #{type => hyparvue}}, <<"topology.type">>, "did you mean hyparview?"},
+            {#{topology => #{type => full_mesh, hubs => []}}, <<"topology.hubs">>, "one of"},
+            {#{topology => #{type => hyparview, active_view => 65}}, <<"topology.active_view">>, "an integer in 1..64"},
+            {#{topology => #{type => hyparview, activ_view => 5}}, <<"topology.activ_view">>, "did you mean active_view?"},
+            {#{topology => #{type => hyparview, passive_walk => 7}}, <<"topology.passive_walk">>, "at most topology.active_walk, 6"},
+            {#{topology => #{type => hyparview, active_view => 2}}, <<"topology.shuffle_active">>, "at most topology.active_view, 2"},
+            {#{topology => #{type => hyparview, passive_view => 3}}, <<"topology.shuffle_passive">>, "at most topology.passive_view"},
+            {#{topology => client_server}, <<"topology.hubs">>, "a list of 1..255 names"},
+            {#{topology => #{type => client_server, hubs => [a@b, "a@b"]}}, <<"topology.hubs">>, "each once"},
+            {#{topology => #{type => client_server, hubs => [a@b], role => hub}}, <<"topology.role">>, "among topology.hubs"},
+            {#{topology => #{type => client_server, hubs => [a@b], hubs_of_a_client => 2}}, <<"topology.hubs_of_a_client">>, "number"},
             {#{chanels => #{}}, <<"chanels">>, "did you mean channels?"},
             {#{fault_detection => #{supsect_after => 1}}, <<"fault_detection.supsect_after">>, "suspect_after?"},
             {#{channels => #{data => #{parallelism => 0}}}, <<"channels.data.parallelism">>, "an integer in 1..64"},

@@ -41,12 +41,18 @@ mistakes_are_errors_with_their_parameter_test_() ->
             {own, full_mesh, #{own => a}},
             {node, full_mesh, #{own => <<>>}},
             {colour, full_mesh, Own#{colour => red}},
-            {backoff_min, full_mesh, Own#{backoff_min => 0}},
+            {<<"backoff_min">>, full_mesh, Own#{backoff_min => 0}},
             {backoff_min, full_mesh, Own#{backoff_min => 1.5}},
             {<<"backoff_max">>, full_mesh, Own#{backoff_max => 50}},
             {connect_timeout, full_mesh, Own#{connect_timeout => 3_600_001}},
             {max_connecting, full_mesh, Own#{max_connecting => 1 bsl 32}},
-            {max_members, full_mesh, Own#{max_members => -1}}
+            {max_members, full_mesh, Own#{max_members => -1}},
+            {epoch, hyparview, Own},
+            {<<"active_size">>, hyparview, Own#{epoch => 1, active_view => 0, shuffle_active => 0}},
+            {active_walk, hyparview, Own#{epoch => 1, active_walk => 256}},
+            {role, client_server, Own#{epoch => 1, hubs => [<<"a">>], role => boss}},
+            {<<"role">>, client_server, Own#{epoch => 1, hubs => [<<"b">>], role => hub}},
+            {hubs, client_server, Own#{epoch => 1, hubs => [b], role => client}}
         ]
     ].
 
@@ -75,7 +81,40 @@ what_is_no_event_is_a_badarg_test() ->
     ?assertError(badarg, topos_overlay_nif:handle(overlay(#{}), -1, tick)),
     ?assertError(badarg, topos_overlay_nif:handle(make_ref(), 0, tick)).
 
+%% Two machines, what one sends given to the other at once.
+routes_and_broadcasts_cross_test() ->
+    Machines = [{Name, routed(Name)} || Name <- [<<"a">>, <<"b">>]],
+    _ = play([{<<"b">>, {joined, <<"a">>}}], 0, Machines),
+    Log = play([{<<"a">>, {confirmed, <<"b">>}}, {<<"b">>, {confirmed, <<"a">>}}, {<<"a">>, tick}, {<<"b">>, tick}], 1_000, Machines),
+    [?assertEqual([<<"b">>], topos_overlay_nif:view(M)) || {<<"a">>, M} <- Machines],
+    Ticked = play([{<<"a">>, tick}, {<<"b">>, tick}], 1_100, Machines),
+    ?assert(lists:member({<<"a">>, {routes, [{<<"b">>, <<"b">>, 1}]}}, Log ++ Ticked)),
+    [{_, A}, {_, B}] = Machines,
+    ?assertEqual([<<"b">>], topos_overlay_nif:path(A, <<"b">>)),
+    ?assertEqual([], topos_overlay_nif:path(A, <<"c">>)),
+    ?assertEqual([{<<"b">>, [<<"a">>]}, {<<"a">>, [<<"b">>]}], topos_overlay_nif:graph(B)),
+    %% Below the size from which a dirty scheduler does it, and above.
+    [
+        ?assertMatch([{<<"b">>, {broadcast, {<<"a">>, 7, _}, 1, Bytes}}],
+            [Got || {_, {broadcast, _, _, _}} = Got <- play([{<<"a">>, {broadcast, Bytes}}], 1_200, Machines)])
+     || Bytes <- [<<"hello">>, binary:copy(<<"x">>, 300_000)]
+    ],
+    ?assertEqual([{<<"a">>, {lost, [<<"b">>]}}],
+        [Got || {_, {lost, _}} = Got <- play([{<<"a">>, {unconfirmed, <<"b">>}}], 1_300, Machines) ++ play([{<<"a">>, tick}], 1_400, Machines)]).
+
 %% internal
+
+routed(Name) ->
+    {ok, Overlay} = topos_overlay_nif:new(hyparview, #{own => Name, epoch => 7}, 1),
+    Overlay.
+
+play([], _, _) ->
+    [];
+play([{Name, Event} | Events], Now, Machines) ->
+    {Name, Machine} = lists:keyfind(Name, 1, Machines),
+    {ok, Actions} = topos_overlay_nif:handle(Machine, Now, Event),
+    Sent = [{To, {received, Name, Bytes}} || {send, To, Bytes} <- Actions],
+    [{Name, Action} || Action <- Actions] ++ play(Events ++ Sent, Now, Machines).
 
 overlay(Params) ->
     {ok, Overlay} = topos_overlay_nif:new(full_mesh, Params#{own => <<"a">>}, 1),

@@ -25,7 +25,7 @@
     node := node(),
     cluster := binary(),
     engine := topos_engine:name(),
-    topology := full_mesh,
+    topology := topos_config_topology:t(),
     listen := [topos_engine:address(), ...],
     cookie := binary(),
     channels := topos_node_spec:channels(),
@@ -210,6 +210,8 @@ parse_kind({optional_section, Fields}, Path, Term) ->
     parse_fields(Fields, Path, Term);
 parse_kind(channels, Path, Term) ->
     parse_channels(Path, Term);
+parse_kind(topology, Path, Term) ->
+    topos_config_topology:parse(Path, Term, fun parse_fields/3);
 parse_kind(Kind, Path, Term) ->
     case topos_config_value:parse(Kind, Path, Term) of
         {ok, Value} -> {Value, []};
@@ -304,9 +306,13 @@ parse_settings(Path, Settings) ->
 
 -spec complete(parsed()) -> parsed().
 complete(#{channels := Channels, compression := Compression} = Parsed) when is_map(Channels), is_boolean(Compression) ->
-    Parsed#{channels := complete_channels(Channels, Compression)};
+    complete_topology(Parsed#{channels := complete_channels(Channels, Compression)});
 complete(Parsed) ->
-    Parsed.
+    complete_topology(Parsed).
+
+-spec complete_topology(parsed()) -> parsed().
+complete_topology(#{topology := Topology, node := Node} = Parsed) ->
+    Parsed#{topology := topos_config_topology:complete(Topology, Node)}.
 
 -spec without_marks(parsed()) -> t().
 without_marks(#{cookie := {default, Cookie}} = Config) -> Config#{cookie := Cookie};

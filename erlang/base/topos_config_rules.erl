@@ -34,7 +34,8 @@ rules() ->
         fun no_open_door/1,
         fun metrics_are_private/1,
         fun own_cookie/1,
-        fun no_contact_to_self/1
+        fun no_contact_to_self/1,
+        fun topology/1
     ].
 
 %% A channel that drops messages cannot carry the protocols of the bridge, nor be the default of programs.
@@ -174,6 +175,9 @@ own_cookie(_) -> [].
 no_contact_to_self(#{node := Node, contacts := Contacts}) when is_map_key(Node, Contacts) ->
     [violation(<<"contacts">>, <<"other nodes">>, Node)];
 no_contact_to_self(_) -> [].
+
+-spec topology(#{atom() => term()}) -> [topos_config_value:violation()].
+topology(#{topology := Topology, node := Node}) -> topos_config_topology:violations(Topology, Node).
 
 -spec channel_path(atom(), atom()) -> topos_config_value:path().
 channel_path(Name, Key) -> <<"channels.", (atom_to_binary(Name))/binary, ".", (atom_to_binary(Key))/binary>>.

@@ -21,6 +21,8 @@
     | metadata
     | file
     | channels
+    | topology
+    | node_names
     | {section, [field()]}
     | {optional_section, [field()]}.
 
@@ -60,8 +62,8 @@ fields() ->
           meaning => <<"name of the cluster; nodes of another cluster are refused">>},
         #{key => engine, kind => engine, default_text => <<"the best one installed: partisan, else otp">>,
           meaning => <<"what owns the sockets">>},
-        #{key => topology, kind => {one_of, [full_mesh]}, default => full_mesh,
-          meaning => <<"who connects to whom">>},
+        #{key => topology, kind => topology, default => full_mesh,
+          meaning => <<"who connects to whom; a name stands for that type with its defaults">>},
         #{key => listen, kind => addresses, default => [{{127, 0, 0, 1}, 0}],
           meaning =>
               <<"where this node listens; port 0 takes any free port; off loopback only with `tls` or `insecure`">>},
@@ -206,8 +208,20 @@ rows(Prefix, #{key := Key, kind := {Kind, Fields}} = Field) when Kind =:= sectio
 rows(Prefix, #{key := channels, kind := channels} = Field) ->
     Path = path(Prefix, channels),
     [row(Path, Field) | lists:flatmap(fun(Inner) -> rows(<<Path/binary, ".<name>.">>, Inner) end, channel_fields())];
+rows(Prefix, #{key := topology, kind := topology} = Field) ->
+    Path = path(Prefix, topology),
+    Type = #{key => type, kind => {one_of, topos_config_topology:types()}, meaning => <<"the keys below are those of one type">>},
+    [row(Path, Field), row(<<Path/binary, ".type">>, Type)
+     | lists:append([topology_rows(Path, T) || T <- topos_config_topology:types()])];
 rows(Prefix, #{key := Key} = Field) ->
     [row(path(Prefix, Key), Field)].
+
+-spec topology_rows(binary(), topos_config_topology:type()) -> [row()].
+topology_rows(Path, Type) ->
+    Of = fun(#{meaning := Meaning} = Field) ->
+        Field#{meaning := <<"`", (atom_to_binary(Type))/binary, "`: ", Meaning/binary>>}
+    end,
+    [row(path(<<Path/binary, ".">>, Key), Of(Field)) || #{key := Key} = Field <- topos_config_topology:fields(Type)].
 
 -spec section_row(binary(), section | optional_section, field()) -> row().
 section_row(Path, Kind, #{meaning := Meaning}) ->

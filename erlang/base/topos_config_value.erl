@@ -17,6 +17,7 @@
 -define(MAX_METADATA, 64).
 -define(MAX_METADATA_VALUE, 4_096).
 -define(MAX_ADDRESSES, 16).
+-define(MAX_NAMES, 255).
 
 %% @doc Parses a value of a leaf kind.
 -spec parse(topos_config_schema:kind(), path(), term()) -> result(term()).
@@ -43,6 +44,8 @@ parse(node_name, Path, Term) ->
         {ok, Node} -> {ok, Node};
         error -> violation(Path, describe(node_name), Term)
     end;
+parse(node_names, Path, Term) ->
+    node_names(Path, Term);
 parse({text, Min, Max} = Kind, Path, Term) ->
     case printable(Term) of
         {ok, Text} when byte_size(Text) >= Min, byte_size(Text) =< Max -> {ok, Text};
@@ -74,6 +77,8 @@ describe({one_of, [Name]}) -> format("~ts", [Name]);
 describe({one_of, Names}) -> format("one of ~ts", [lists:join(", ", [atom_to_list(Name) || Name <- Names])]);
 describe(engine) -> describe({one_of, topos_config_schema:engines()});
 describe(node_name) -> <<"a name such as shop@127.0.0.1">>;
+describe(node_names) -> format("a list of 1..~b names such as shop@127.0.0.1, each once", [?MAX_NAMES]);
+describe(topology) -> topos_config_topology:describe();
 describe({text, Min, Max}) -> format("a printable text of ~b..~b bytes", [Min, Max]);
 describe({secret, Min, Max}) -> describe({text, Min, Max});
 describe(addresses) -> format("1..~b addresses such as 127.0.0.1:4000 or [::1]:4000", [?MAX_ADDRESSES]);
@@ -330,6 +335,17 @@ addresses([Term | Rest], Acc) ->
     end;
 addresses([], Acc) -> {ok, lists:reverse(Acc)};
 addresses(_, _) -> error.
+
+-spec node_names(path(), term()) -> result([node(), ...]).
+node_names(Path, Terms) when is_list(Terms), Terms =/= [], length(Terms) =< ?MAX_NAMES ->
+    Names = [node_name(Term) || Term <- Terms],
+    Nodes = [Node || {ok, Node} <- Names],
+    case lists:member(error, Names) orelse lists:usort(Nodes) =/= lists:sort(Nodes) of
+        true -> violation(Path, describe(node_names), Terms);
+        false -> {ok, Nodes}
+    end;
+node_names(Path, Term) ->
+    violation(Path, describe(node_names), Term).
 
 -spec contacts(path(), term()) -> result(#{node() => [topos_engine:address()]}).
 contacts(Path, Term) ->

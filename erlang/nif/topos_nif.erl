@@ -13,7 +13,7 @@
 
 -export([status/0, version/0]).
 -export([library_version/0, panic_on_purpose/0]).
--export([overlay_new/3, overlay_handle/3, overlay_view/1]).
+-export([overlay_new/3, overlay_handle/3, overlay_handle_dirty/3, overlay_view/1, overlay_reserve/1, overlay_path/2, overlay_graph/1]).
 -export([term_descriptor/1, term_check/3, term_encode/3, term_decode/4, term_new_atoms/2]).
 -export([term_check_dirty/3, term_encode_dirty/3, term_decode_dirty/4, term_new_atoms_dirty/2]).
 -export_type([overlay/0, descriptor/0, fault/0]).
@@ -23,7 +23,7 @@
 %% The version of the library that this module needs: the release, and a number that grows with every change of the NIFs.
 %% `native/topos-nif/src/load.rs' has the same.
 -ifndef(TOPOS_NIF_VERSION).
--define(TOPOS_NIF_VERSION, "0.1.0-nif2").
+-define(TOPOS_NIF_VERSION, "0.1.0-nif3").
 -endif.
 
 -define(LOAD_ERROR, {?MODULE, load_error}).
@@ -62,12 +62,28 @@ panic_on_purpose() -> erlang:nif_error(unloaded()).
 overlay_new(_Kind, _Params, _Seed) -> erlang:nif_error(unloaded()).
 
 %% @private See {@link topos_overlay_nif:handle/3}.
--spec overlay_handle(overlay(), non_neg_integer(), term()) -> {ok, [term()]} | {error, tuple()}.
+-spec overlay_handle(overlay(), non_neg_integer(), term()) -> {ok, [term()]} | dirty | {error, tuple()}.
 overlay_handle(_Overlay, _Now, _Event) -> erlang:nif_error(unloaded()).
+
+%% @private See {@link topos_overlay_nif:handle/3}.
+-spec overlay_handle_dirty(overlay(), non_neg_integer(), term()) -> {ok, [term()]} | {error, tuple()}.
+overlay_handle_dirty(_Overlay, _Now, _Event) -> erlang:nif_error(unloaded()).
 
 %% @private See {@link topos_overlay_nif:view/1}.
 -spec overlay_view(overlay()) -> [binary()].
 overlay_view(_Overlay) -> erlang:nif_error(unloaded()).
+
+%% @private See {@link topos_overlay_nif:reserve/1}.
+-spec overlay_reserve(overlay()) -> [binary()].
+overlay_reserve(_Overlay) -> erlang:nif_error(unloaded()).
+
+%% @private See {@link topos_overlay_nif:path/2}.
+-spec overlay_path(overlay(), binary()) -> [binary()].
+overlay_path(_Overlay, _Target) -> erlang:nif_error(unloaded()).
+
+%% @private See {@link topos_overlay_nif:graph/1}.
+-spec overlay_graph(overlay()) -> [{binary(), [binary()]}].
+overlay_graph(_Overlay) -> erlang:nif_error(unloaded()).
 
 %% @private See {@link topos_term:descriptor/1}.
 -spec term_descriptor(term()) -> {ok, descriptor()} | {error, {invalid_descriptor, binary()}}.

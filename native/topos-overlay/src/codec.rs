@@ -67,9 +67,13 @@ impl Writer {
     }
 
     pub(crate) fn list<T>(&mut self, items: &[T], write: impl Fn(&mut Self, &T)) {
+        self.bounded_list(items, MAX_IDS, write);
+    }
+
+    pub(crate) fn bounded_list<T>(&mut self, items: &[T], max: usize, write: impl Fn(&mut Self, &T)) {
         // The machines never make a longer list than a reader takes: their parameters are bounded by it.
-        debug_assert!(items.len() <= MAX_IDS);
-        let items = &items[..items.len().min(MAX_IDS)];
+        debug_assert!(items.len() <= max);
+        let items = &items[..items.len().min(max)];
         self.number(items.len() as u64);
         for item in items {
             write(self, item);
@@ -142,13 +146,21 @@ impl<'a> Reader<'a> {
         NodeId::new(self.take(len)?).map_err(|_| DecodeError::Name(len))
     }
 
-    /// The list grows with what is read: a length alone allocates nothing.
     pub(crate) fn list<T>(
         &mut self,
         read: impl Fn(&mut Self) -> Result<T, DecodeError>,
     ) -> Result<Vec<T>, DecodeError> {
+        self.bounded_list(MAX_IDS, read)
+    }
+
+    /// The list grows with what is read: a length alone allocates nothing.
+    pub(crate) fn bounded_list<T>(
+        &mut self,
+        max: usize,
+        read: impl Fn(&mut Self) -> Result<T, DecodeError>,
+    ) -> Result<Vec<T>, DecodeError> {
         let len = self.number()?;
-        let limit = MAX_IDS as u64;
+        let limit = max as u64;
         if len > limit {
             return Err(DecodeError::TooLong { limit, got: len });
         }

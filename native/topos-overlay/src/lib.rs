@@ -20,18 +20,21 @@
 //!
 //! # What stands on an overlay
 //! [`Plumtree`] broadcasts along the links of any overlay, [`Router`] carries a message to a node that is no neighbour;
-//! [`Stack`] is the three of them in one machine. [`Swim`] detects failures, beside any overlay.
+//! [`Stack`] is the three of them in one machine. [`LinkState`] knows the ways to all nodes beforehand; [`Routed`] is an overlay
+//! with a tree and these, what a live node runs. [`Swim`] detects failures, beside any overlay.
 
 mod backoff;
 pub mod client_server;
 mod codec;
 mod full_mesh;
 pub mod hyparview;
+pub mod link_state;
 mod message;
 mod node;
 mod params;
 pub mod plumtree;
 mod random;
+mod routed;
 pub mod router;
 mod stack;
 pub mod swim;
@@ -41,11 +44,13 @@ pub use client_server::{ClientServer, ClientServerParams};
 pub use codec::DecodeError;
 pub use full_mesh::{FullMesh, FullMeshParams};
 pub use hyparview::{HyParView, HyParViewParams};
+pub use link_state::{LinkState, LinkStateParams};
 pub use message::{Message, Payload, MAX_IDS, MAX_PAYLOAD_BYTES};
 pub use node::{NodeId, MAX_NODE_BYTES};
 pub use params::Violation;
 pub use plumtree::{Plumtree, PlumtreeParams};
 pub use random::Random;
+pub use routed::{Routed, RoutedAction, RoutedEvent, RoutedParams};
 pub use router::{Router, RouterParams};
 pub use stack::{Stack, StackAction, StackEvent, StackParams};
 pub use swim::{Swim, SwimParams};
@@ -71,6 +76,9 @@ pub enum Event {
         /// What it says.
         message: Message,
     },
+    /// There is a link to this member, and no way to it over the overlay: it belongs to another part of the cluster. The
+    /// overlay is to join the two; [`Event::Joined`] came before.
+    Met(NodeId),
     /// The time of a scheduled tick has come.
     Tick,
 }

@@ -3,7 +3,7 @@
 use crate::{
     client_server,
     codec::{DecodeError, Reader, Wire, Writer},
-    hyparview, plumtree, router, swim,
+    hyparview, link_state, plumtree, router, swim,
 };
 use std::sync::Arc;
 
@@ -32,6 +32,8 @@ pub enum Message {
     Router(router::Message),
     /// Between two [`crate::Swim`].
     Swim(swim::Message),
+    /// Between two [`crate::LinkState`].
+    LinkState(link_state::Message),
 }
 
 impl Message {
@@ -45,6 +47,7 @@ impl Message {
             Self::Plumtree(message) => tagged(&mut to, 3, message),
             Self::Router(message) => tagged(&mut to, 4, message),
             Self::Swim(message) => tagged(&mut to, 5, message),
+            Self::LinkState(message) => tagged(&mut to, 6, message),
         }
         to.finish()
     }
@@ -63,6 +66,7 @@ impl Message {
             3 => Self::Plumtree(Wire::read(&mut from)?),
             4 => Self::Router(Wire::read(&mut from)?),
             5 => Self::Swim(Wire::read(&mut from)?),
+            6 => Self::LinkState(Wire::read(&mut from)?),
             kind => return Err(DecodeError::Kind(kind)),
         };
         from.end()?;

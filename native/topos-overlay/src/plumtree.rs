@@ -175,6 +175,13 @@ impl Plumtree {
         })
     }
 
+    /// The node begins a new life, with a greater incarnation.
+    pub fn live_again(&mut self, epoch: u64) {
+        if epoch > self.params.epoch {
+            (self.params.epoch, self.number) = (epoch, 0);
+        }
+    }
+
     /// The overlay has a new neighbour. It is a child of the tree until it says otherwise.
     pub fn neighbour_up(&mut self, now: Millis, node: &NodeId) -> Vec<Action> {
         self.now = self.now.max(now);

@@ -328,7 +328,7 @@ impl World {
             Message::HyParView(_) | Message::ClientServer(_) | Message::Swim(_) => self.counts.overlay += 1,
             Message::Plumtree(topos_overlay::plumtree::Message::Gossip { .. }) => self.counts.gossip += 1,
             Message::Plumtree(_) => self.counts.tree_control += 1,
-            Message::Router(_) => self.counts.router += 1,
+            Message::Router(_) | Message::LinkState(_) => self.counts.router += 1,
         }
         let lost = self.network.loss > 0 && self.random.between(0, 999) < u64::from(self.network.loss);
         if !lost && (to as usize) < self.nodes.len() {

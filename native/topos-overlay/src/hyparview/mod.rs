@@ -430,6 +430,12 @@ impl Overlay for HyParView {
                 }
             }
             Event::LinkUp(_) => {}
+            // Whether it has neighbours or not, it joins what it met: both sides then have an edge to the other part.
+            Event::Met(node) => {
+                if !self.active.contains(&node) && !self.requests.contains_key(&node) && node != self.params.own {
+                    self.ask(&node, Why::Join, Message::Join);
+                }
+            }
             // A link of neither view that closes says nothing: links for single messages come and go.
             Event::LinkDown(node) if self.active.contains(&node) || self.requests.contains_key(&node) => {
                 self.forget(&node);
