@@ -29,6 +29,11 @@
 %%               the Size bytes that would follow Flags otherwise, ?TOPOS_BATCH_MAX_BYTES at most
 %%   ACK         N 1 | Channel N | Lane 2 | Stream 8 | Receiver 8 | Cumulative 8 | Flags 1 | Count 2 | Count times
 %%                 (Sequence 8 | Index 2 | Reason 1)
+%%   RELAY       Hops 1 | Process 1 (1: topos_link, 2: topos_lanes, 3: topos_overlay) | Lane 2 | N 1 | Target N | C 1 | Channel C | Frame
+%%   OVERLAY     a message of a topology, as native/topos-overlay writes it
+%%
+%% A RELAY frame goes from a node to the next one on the way to Target, over at most Hops more links; the frame in it is for that
+%% process of Target, on that channel and lane.
 %%
 %% The addresses of a HELLO are those its sender listens on. Reason of a REJECT is 1: the cluster has too many members.
 %%
@@ -51,6 +56,8 @@
 -define(TOPOS_FRAME_LEAVE_ACK, 8).
 -define(TOPOS_FRAME_BATCH, 9).
 -define(TOPOS_FRAME_ACK, 10).
+-define(TOPOS_FRAME_RELAY, 11).
+-define(TOPOS_FRAME_OVERLAY, 12).
 
 -define(TOPOS_FRAME_TOKEN_BYTES, 16).
 -define(TOPOS_FRAME_NONCE_BYTES, 16).
@@ -94,5 +101,7 @@
 %% The registered processes that frames are addressed to.
 -define(TOPOS_DEST_PROCESS_LINK, topos_link).
 -define(TOPOS_DEST_PROCESS_LANES, topos_lanes).
+-define(TOPOS_DEST_PROCESS_RELAY, topos_relay).
+-define(TOPOS_DEST_PROCESS_OVERLAY, topos_overlay).
 
 -endif.

@@ -34,6 +34,7 @@ init(Given) ->
         worker(topos_events, []),
         supervisor(topos_lane_sup),
         worker(topos_lanes, []),
+        worker(topos_relay, []),
         worker(topos_request, []),
         supervisor(topos_actor_sup),
         worker(topos_link, []),

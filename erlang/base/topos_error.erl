@@ -232,6 +232,8 @@ entry(standard_channel) ->
     {<<"TP1036">>, "the channel {channel} cannot be closed: the bridge needs it", "close a channel that was created"};
 entry(channel_exists) ->
     {<<"TP1037">>, "there is a channel called {channel} already", "choose another name, or reconfigure that channel"};
+entry(no_route) ->
+    {<<"TP1038">>, "no way leads to {node} over the nodes between (it is {status})", "wait for on_up, or handle the error; see topos_topology:links/0"};
 entry(inbox_full) ->
     {<<"TP1070">>, "the inbox of {node} holds {limit} messages already", "take messages with recv, or raise limits.max_inbox_messages there"};
 entry(no_such_function) ->

@@ -53,7 +53,7 @@ encode(#{kind := Kind, source := Source, incarnation := From, destination := To,
 -spec decode(term()) -> {ok, t()} | {error, malformed | {version, byte(), Source :: binary()}}.
 decode(
     <<Version, Kind, N, Source:N/binary, From:64, To:64, Token:?TOPOS_FRAME_TOKEN_BYTES/binary, Payload/binary>>
-) when N > 0, Version =:= ?TOPOS_FRAME_VERSION, Kind >= ?TOPOS_FRAME_HELLO, Kind =< ?TOPOS_FRAME_ACK;
+) when N > 0, Version =:= ?TOPOS_FRAME_VERSION, Kind >= ?TOPOS_FRAME_HELLO, Kind =< ?TOPOS_FRAME_OVERLAY;
        N > 0, Kind =:= ?TOPOS_FRAME_HELLO ->
     {ok, #{
         version => Version, kind => Kind, source => Source, incarnation => From, destination => To, token => Token,
@@ -80,6 +80,8 @@ kind_name(?TOPOS_FRAME_LEAVE) -> leave;
 kind_name(?TOPOS_FRAME_LEAVE_ACK) -> leave_ack;
 kind_name(?TOPOS_FRAME_BATCH) -> batch;
 kind_name(?TOPOS_FRAME_ACK) -> ack;
+kind_name(?TOPOS_FRAME_RELAY) -> relay;
+kind_name(?TOPOS_FRAME_OVERLAY) -> overlay;
 kind_name(_) -> unknown.
 
 %% Handshake

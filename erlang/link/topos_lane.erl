@@ -121,10 +121,17 @@ send(#{max_message_bytes := Max} = Hot, Node, {Kind, Name} = Destination, Messag
                     },
                     on_channel(Hot, Node, Destination, Item, Options);
                 [{_, Status, _, _}] ->
-                    {error, topos_error:new(not_connected, #{node => Node, status => Status})};
+                    {error, not_reached(Node, Status)};
                 [] ->
                     {error, topos_error:new(unknown_node, #{node => Node})}
             end
+    end.
+
+-spec not_reached(node(), topos_peer_core:status()) -> topos_error:t().
+not_reached(Node, Status) ->
+    case topos_local:config(topology) =:= full_mesh orelse topos_relay:route(Node) =/= error of
+        true -> topos_error:new(not_connected, #{node => Node, status => Status});
+        false -> topos_error:new(no_route, #{node => Node, status => Status})
     end.
 
 -spec too_large(pos_integer(), pos_integer()) -> {error, topos_error:t()}.

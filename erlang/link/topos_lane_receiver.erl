@@ -188,7 +188,7 @@ acknowledge(#state{pending = {Stream, Cumulative, Flags, Failures}, node = Node,
             },
             Payload = topos_frame:ack(State#state.lane_id, Stream, Cumulative, Flags, Failures),
             %% A lost acknowledgement is made good by the next, or by the answer to a batch sent again.
-            _ = Engine:send(Node, control, 0, ?TOPOS_DEST_PROCESS_LANES, topos_frame:encode(Header, Payload)),
+            _ = topos_relay:send(Engine, Node, control, 0, ?TOPOS_DEST_PROCESS_LANES, topos_frame:encode(Header, Payload)),
             ok;
         _ ->
             ok

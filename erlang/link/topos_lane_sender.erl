@@ -229,7 +229,7 @@ send(Stream, Sequence, Flags, Pieces, #state{key = {Node, Channel, Index}, lane_
                 destination => Incarnation, token => Token
             },
             Frame = topos_frame:encode(Header, topos_frame:batch(Lane, Stream, Sequence, Flags, Pieces)),
-            case Engine:send(Node, Channel, Index, ?TOPOS_DEST_PROCESS_LANES, Frame) of
+            case topos_relay:send(Engine, Node, Channel, Index, ?TOPOS_DEST_PROCESS_LANES, Frame) of
                 {error, overloaded} -> overloaded;
                 %% Lost, it is sent again when the link comes back or the acknowledgement does not come.
                 _ -> ok

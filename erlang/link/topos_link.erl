@@ -20,6 +20,7 @@
 -include_lib("kernel/include/logger.hrl").
 
 -export([start_link/0, own/0, expect/2, admit/1, refuse/2, known/2, forget/1, send/3, new_life/0, engine_started/1, peers/0, status/1]).
+-export([routes_changed/1, transports/0]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 -export_type([frame_kind/0]).
 
@@ -28,6 +29,8 @@
     owner = undefined :: pid() | undefined,
     engine = undefined :: reference() | undefined,
     peers = #{} :: #{node() => topos_peer_core:t()},
+    %% Peers that the engine has a transport to. Others are reached by routes over them (`topos_relay').
+    direct = #{} :: #{node() => true},
     %% Nodes that dialled us and cannot be taken, until when they are told so.
     guests = #{} :: #{node() => integer()},
     settings :: topos_peer_core:settings(),
@@ -81,6 +84,14 @@ new_life() -> gen_server:call(?MODULE, new_life).
 -spec engine_started(pid()) -> ok.
 engine_started(Pid) -> gen_server:call(?MODULE, {engine_started, Pid}).
 
+%% @doc The rows of `topos_routes' for these names are new, different or gone; `all': of any name.
+-spec routes_changed([binary()] | all) -> ok.
+routes_changed(Names) -> gen_server:cast(?MODULE, {routes_changed, Names}).
+
+%% @doc The peers that the engine has a transport to.
+-spec transports() -> [node()].
+transports() -> gen_server:call(?MODULE, transports).
+
 %% @doc Peers and their status, as any process may read it.
 -spec peers() -> [{node(), topos_peer_core:status()}].
 peers() -> [{Node, Status} || {Node, Status, _, _} <- ets:tab2list(topos_peers)].
@@ -97,7 +108,7 @@ status(Node) ->
 
 -spec init([]) -> {ok, state()}.
 init([]) ->
-    #{echo_interval := Echo} = Settings = topos_local:config(fault_detection),
+    #{echo_interval := Echo} = Settings = settings(topos_local:config()),
     %% A restart of this process: what the one before knew about peers is found out anew.
     true = ets:delete_all_objects(topos_peers),
     true = ets:delete_all_objects(topos_sessions),
@@ -105,7 +116,9 @@ init([]) ->
     _ = erlang:send_after(Tick, self(), tick),
     {ok, #state{settings = Settings, tick = Tick, ticked = now_ms()}}.
 
--spec handle_call(term(), gen_server:from(), state()) -> {reply, ok, state()}.
+-spec handle_call(term(), gen_server:from(), state()) -> {reply, ok | [node()], state()}.
+handle_call(transports, _From, #state{direct = Direct} = State) ->
+    {reply, maps:keys(Direct), State};
 handle_call(own, {Pid, _}, State) ->
     {reply, ok, State#state{owner = Pid}};
 handle_call({engine_started, Pid}, _From, State) ->
@@ -131,6 +144,16 @@ handle_cast({refuse, Node, Why}, State) ->
     {noreply, with_peer(Node, fun(P) -> topos_peer_core:reject(Why, P) end, State)};
 handle_cast({known, Node, Incarnation}, State) ->
     {noreply, with_peer(Node, fun(P) -> {topos_peer_core:known(Incarnation, P), []} end, State)};
+handle_cast({routes_changed, all}, #state{peers = Peers} = State) ->
+    {noreply, lists:foldl(fun(Node, Acc) -> reach(Node, no_route, Acc) end, State, maps:keys(Peers))};
+handle_cast({routes_changed, Names}, State) ->
+    {noreply, lists:foldl(
+        fun(Name, Acc) ->
+            case node_of(Name, Acc) of
+                {ok, Node} -> reach(Node, no_route, Acc);
+                unknown -> Acc
+            end
+        end, State, Names)};
 handle_cast({send, Node, Kind, Payload}, State) ->
     {noreply, with_peer(Node, fun(P) -> {P, topos_peer_core:send(kind(Kind), Payload, P)} end, State)}.
 
@@ -141,18 +164,19 @@ handle_info(tick, State) ->
     {noreply, on_tick(now_ms(), State)};
 handle_info({topos_engine, {up, Node}}, State) ->
     tell({transport, Node, up}, State),
-    #state{guests = Guests} = State,
+    #state{guests = Guests, direct = Direct} = State,
     Shorter = case Guests of
         #{Node := _} -> State#state{guests = Guests#{Node := now_ms() + ?TELLING_TIME}};
         _ -> State
     end,
-    {noreply, with_peer(Node, fun(P) -> topos_peer_core:transport_up(topos_auth:nonce(), now_ms(), P) end, Shorter)};
-handle_info({topos_engine, {down, Node, Reason}}, State) ->
+    {noreply, reach(Node, none, Shorter#state{direct = Direct#{Node => true}})};
+handle_info({topos_engine, {down, Node, Reason}}, #state{direct = Direct} = Before) ->
+    State = Before#state{direct = maps:remove(Node, Direct)},
     tell({transport, Node, {down, Reason}}, State),
     case State of
         %% A guest that was told has closed its side.
         #state{guests = Guests} when is_map_key(Node, Guests) -> {noreply, dismiss(Node, State)};
-        _ -> {noreply, transport_down(Node, Reason, State)}
+        _ -> {noreply, reach(Node, Reason, State)}
     end;
 handle_info({topos_engine, reset}, State) ->
     {noreply, all_down(engine_reset, State)};
@@ -259,9 +283,32 @@ dismiss(Node, State) ->
     ok = (topos_local:engine()):disconnect(Node),
     forget_peer(Node, State).
 
--spec transport_down(node(), term(), state()) -> state().
-transport_down(Node, Reason, State) ->
-    with_peer(Node, fun(P) -> topos_peer_core:transport_down(Reason, now_ms(), P) end, State).
+%% A peer has a transport while the engine has one or a route is known. When one of two is gone, or the route is another, what
+%% was under way on it may be lost: lanes send again what was not acknowledged, and the receiver drops what it has.
+-spec reach(node(), term(), state()) -> state().
+reach(Node, Reason, #state{peers = Peers, direct = Direct} = State) ->
+    case Peers of
+        #{Node := Peer} ->
+            case {topos_peer_core:has_transport(Peer), is_map_key(Node, Direct) orelse topos_relay:is_routed(Node)} of
+                {false, true} ->
+                    carry_out(Node, topos_peer_core:transport_up(topos_auth:nonce(), now_ms(), Peer), State);
+                {true, false} ->
+                    carry_out(Node, topos_peer_core:transport_down(Reason, now_ms(), Peer), State);
+                {true, true} ->
+                    ok = case topos_peer_core:status(Peer) of up -> to_lanes(Node, opened); _ -> ok end,
+                    State;
+                {false, false} ->
+                    State
+            end;
+        _ ->
+            State
+    end.
+
+%% Where nodes are reached over others, a way may be missing for a moment while the topology mends itself: then a peer has
+%% as long to come back as one that is silent.
+-spec settings(topos_config:t()) -> topos_peer_core:settings().
+settings(#{topology := full_mesh, fault_detection := Settings}) -> Settings;
+settings(#{fault_detection := #{down_after := DownAfter} = Settings}) -> Settings#{flap_grace => DownAfter}.
 
 -spec on_session_frame(byte(), node(), topos_frame:t(), state()) -> state().
 on_session_frame(Kind, Node, #{payload := Payload} = Frame, State) ->
@@ -294,7 +341,7 @@ ensure(Node, #state{peers = Peers} = State) when is_map_key(Node, Peers) -> Stat
 ensure(Node, #state{peers = Peers, settings = Settings} = State) ->
     Peer = topos_peer_core:new(atom_to_binary(Node), topos_local:self(), Settings),
     true = ets:insert(topos_peers, {Node, connecting, 0, undefined}),
-    State#state{peers = Peers#{Node => Peer}}.
+    reach(Node, none, State#state{peers = Peers#{Node => Peer}}).
 
 -spec with_peer(node(), fun((topos_peer_core:t()) -> {topos_peer_core:t(), [topos_peer_core:effect()]}), state()) -> state().
 with_peer(Node, Fun, #state{peers = Peers} = State) ->
@@ -312,7 +359,7 @@ carry_out(Node, {Peer, Effects}, #state{peers = Peers} = State) ->
 -spec effect(topos_peer_core:effect(), node(), topos_peer_core:t(), state()) -> ok.
 effect({send, Frame}, Node, _Peer, _State) ->
     %% What is lost here is asked for again: greetings and echoes repeat, gossip is periodic.
-    _ = (topos_local:engine()):send(Node, control, 0, ?TOPOS_DEST_PROCESS_LINK, Frame),
+    _ = topos_relay:send(topos_local:engine(), Node, control, 0, ?TOPOS_DEST_PROCESS_LINK, Frame),
     ok;
 effect({session, #{incarnation := Incarnation, token_in := In, token_out := Out} = Session}, Node, Peer, State) ->
     case ets:lookup(topos_peers, Node) of
@@ -349,15 +396,13 @@ to_lanes(Node, Event) ->
     lists:foreach(fun({_, Pid, _, _}) -> Pid ! {topos_lane, Event} end, Senders).
 
 -spec all_down(term(), state()) -> state().
-all_down(Reason, #state{peers = Peers} = State) ->
+all_down(Reason, #state{peers = Peers, direct = Direct} = State) ->
+    ok = lists:foreach(fun(Node) -> tell({transport, Node, {down, Reason}}, State) end, maps:keys(Direct)),
+    %% Every route begins with a transport of the engine.
+    ok = topos_relay:clear(),
     Lost = maps:fold(
-        fun(Node, Peer, Acc) ->
-            ok = case topos_peer_core:has_transport(Peer) of
-                true -> tell({transport, Node, {down, Reason}}, State);
-                false -> ok
-            end,
-            carry_out(Node, topos_peer_core:transport_down(Reason, now_ms(), Peer), Acc)
-        end, State, Peers),
+        fun(Node, Peer, Acc) -> carry_out(Node, topos_peer_core:transport_down(Reason, now_ms(), Peer), Acc) end,
+        State#state{direct = #{}}, Peers),
     tell(reset, Lost),
     Lost.
 
@@ -365,18 +410,25 @@ all_down(Reason, #state{peers = Peers} = State) ->
 on_tick(Now, #state{tick = Tick, ticked = Before, settings = #{echo_interval := Echo}} = State) ->
     _ = erlang:send_after(Tick, self(), tick),
     Late = Now - Before - Tick,
-    #state{peers = Peers} = Dismissed = dismiss_guests(Now, State#state{ticked = Now}),
+    #state{peers = Peers, direct = Direct} = Dismissed = dismiss_guests(Now, State#state{ticked = Now}),
+    Away = away_pace(map_size(Peers)),
     maps:fold(
         fun(Node, Peer, Acc) ->
             %% A node that was stopped itself has heard nobody; that is no reason to take them for dead.
             Rested = case Late > Echo of true -> topos_peer_core:paused(Late, Peer); false -> Peer end,
-            {Heard, Effects} = heard_on_lanes(Node, Rested),
+            Pace = case is_map_key(Node, Direct) orelse not topos_peer_core:has_transport(Peer) of true -> 1; false -> Away end,
+            {Heard, Effects} = heard_on_lanes(Node, topos_peer_core:pace(Pace, Now, Rested)),
             {Ticked, More} = topos_peer_core:tick(Now, Heard),
             carry_out(Node, {Ticked, Effects ++ More}, Acc)
         end,
         Dismissed,
         Peers
     ).
+
+%% Peers that are reached over others are asked for echoes less often the more there are, so that all of them together cost about as
+%% much as eight neighbours. That such a peer failed is mostly told by its neighbours: no route leads to it any more.
+-spec away_pace(non_neg_integer()) -> pos_integer().
+away_pace(Peers) -> 2 + Peers div 8.
 
 %% The lanes note when they heard a peer, so that a link full of data is not taken for a dead one.
 -spec heard_on_lanes(node(), topos_peer_core:t()) -> {topos_peer_core:t(), [topos_peer_core:effect()]}.

@@ -15,6 +15,7 @@
 %% <li>`topos_lane_receivers' (writer: `topos_lanes'): `{{Node, Incarnation, LaneId}, Pid}'</li>
 %% <li>`topos_requests' (writer: each caller its row): `{Id, Node, Alias}'</li>
 %% <li>`topos_members' (writer: `topos_cluster'): `{Node, Status, topos_membership:entry(), Since}'</li>
+%% <li>`topos_routes' (writer: `topos_overlay'): see `topos_relay'</li>
 %% <li>`topos_services' (writer: whoever serves): `{Name, Module}'</li>
 %% <li>`topos_destinations' (writer: whoever claims): `{Kind, Module}'</li>
 %% </ul>
@@ -33,7 +34,7 @@
 -define(TABLE, topos_local).
 -define(TABLES, [topos_peers, topos_sessions, topos_lane_senders, topos_lane_receivers, topos_requests,
                  topos_services, topos_destinations, topos_members, topos_channel_counts,
-                 topos_channel_rates]).
+                 topos_channel_rates, topos_routes]).
 
 %% The configuration and the engine's module, in a function because a configuration holds the cookie.
 -type given() :: fun(() -> {topos_config:t(), module()}).
@@ -53,9 +54,10 @@
 %% `overloaded': refused at the queue. `resent': batches sent again. `refused_frames': without a valid token or for
 %% another incarnation. `node_names': atoms made for names of nodes. `peer_atoms':
 %% atoms made for messages of peers. `malformed_frames': not a frame. `late_replies': to requests that had timed out.
+%% `relayed': frames of others that were passed on; `unroutable': that were dropped.
 -type counter() ::
     sent | delivered | undeliverable | in_doubt | overloaded | resent | refused_frames | malformed_frames | late_replies
-    | node_names | peer_atoms.
+    | node_names | peer_atoms | relayed | unroutable.
 
 -spec start_link(given()) -> {ok, pid()} | {error, term()}.
 start_link(Given) -> gen_server:start_link({local, ?MODULE}, ?MODULE, Given, []).
@@ -214,9 +216,9 @@ set_incarnation(Incarnation, #{node := Node, cluster := Cluster, cookie := Cooki
 -spec counter_names() -> [counter(), ...].
 counter_names() ->
     [sent, delivered, undeliverable, in_doubt, overloaded, resent, refused_frames, malformed_frames, late_replies,
-     node_names, peer_atoms].
+     node_names, peer_atoms, relayed, unroutable].
 
--spec index(counter()) -> 1..11.
+-spec index(counter()) -> 1..13.
 index(sent) -> 1;
 index(delivered) -> 2;
 index(undeliverable) -> 3;
@@ -227,4 +229,6 @@ index(refused_frames) -> 7;
 index(malformed_frames) -> 8;
 index(late_replies) -> 9;
 index(node_names) -> 10;
-index(peer_atoms) -> 11.
+index(peer_atoms) -> 11;
+index(relayed) -> 12;
+index(unroutable) -> 13.

@@ -27,7 +27,7 @@
 
 -include("topos_frame.hrl").
 
--export([new/3, transport_up/3, transport_down/3, frame/3, heard/2, tick/2, paused/2, admit/2, reject/2, self_changed/3, known/2]).
+-export([new/3, transport_up/3, transport_down/3, frame/3, heard/2, tick/2, paused/2, pace/3, admit/2, reject/2, self_changed/3, known/2]).
 -export([send/3, status/1, incarnation/1, is_admitted/1, has_session/1, has_transport/1]).
 -export_type([t/0, self/0, settings/0, effect/0, status/0, session/0]).
 
@@ -79,7 +79,9 @@
     lost = 0 :: ms(),
     next_hello = 0 :: ms(),
     next_echo = 0 :: ms(),
-    echo = 0 :: non_neg_integer()
+    echo = 0 :: non_neg_integer(),
+    %% Times of echoes and of silence are so many times those of the settings.
+    pace = 1 :: pos_integer()
 }).
 -opaque t() :: #peer{}.
 
@@ -151,6 +153,14 @@ tick(Now, Peer) ->
 %% @doc This VM did not run for so many milliseconds: silence in that time says nothing about the peer.
 -spec paused(pos_integer(), t()) -> t().
 paused(Ms, #peer{heard = Heard, lost = Lost} = Peer) -> Peer#peer{heard = Heard + Ms, lost = Lost + Ms}.
+
+%% @doc Echoes from now on take so many times as long as configured, and so does the judgement of silence: for peers that are
+%% reached over others, whose number is not bounded by the topology.
+-spec pace(pos_integer(), ms(), t()) -> t().
+pace(Pace, _Now, #peer{pace = Pace} = Peer) -> Peer;
+%% What was not asked for meanwhile is no silence.
+pace(Pace, Now, #peer{heard = Heard, next_echo = Next, settings = #{echo_interval := Echo}} = Peer) ->
+    Peer#peer{pace = Pace, heard = max(Heard, Now), next_echo = min(Next, Now + Pace * Echo)}.
 
 %% @doc The cluster takes the peer of this session.
 -spec admit(ms(), t()) -> {t(), [effect()]}.
@@ -273,13 +283,17 @@ on_echo_reply(_Now, Peer) ->
     {Peer, []}.
 
 -spec judge(ms(), t()) -> {t(), [effect()]}.
-judge(Now, #peer{status = up, heard = Heard, settings = #{suspect_after := Limit}} = Peer) when Now - Heard >= Limit ->
+judge(Now, #peer{status = up, heard = Heard, pace = Pace, settings = #{suspect_after := Limit}} = Peer) when
+    Now - Heard >= Pace * Limit
+->
     change(suspect, silent, Peer);
 judge(Now, #peer{status = suspect, transport = down, lost = Lost, settings = #{flap_grace := Grace}} = Peer) when
     Now - Lost >= Grace
 ->
     change(down, transport_down, Peer);
-judge(Now, #peer{status = suspect, heard = Heard, settings = #{down_after := Limit}} = Peer) when Now - Heard >= Limit ->
+judge(Now, #peer{status = suspect, heard = Heard, pace = Pace, settings = #{down_after := Limit}} = Peer) when
+    Now - Heard >= Pace * Limit
+->
     change(down, silent, Peer);
 judge(_Now, Peer) ->
     {Peer, []}.
@@ -312,8 +326,8 @@ hello(Now, #peer{nonce = Nonce, self = Self, known = Known, settings = #{hello_i
 
 %% Until the first reply of a session the echo repeats as fast as the hello.
 -spec echo(ms(), t()) -> {t(), [effect()]}.
-echo(Now, #peer{echo = Id, confirmed = Confirmed, settings = #{echo_interval := Slow, hello_interval := Fast}} = Peer) ->
-    Wait = case Confirmed of true -> Slow; false -> min(Slow, Fast) end,
+echo(Now, #peer{echo = Id, confirmed = Confirmed, pace = Pace, settings = #{echo_interval := Slow, hello_interval := Fast}} = Peer) ->
+    Wait = case Confirmed of true -> Pace * Slow; false -> min(Slow, Fast) end,
     Asked = Peer#peer{echo = Id + 1, next_echo = Now + Wait},
     {Asked, [send_effect(?TOPOS_FRAME_ECHO, <<(Id + 1):64>>, Asked)]}.
 

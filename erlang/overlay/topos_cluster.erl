@@ -153,16 +153,20 @@ dial(Node, From, #{addresses := Addresses, timeout := Timeout}, #state{candidate
                 waiting = [{From, Deadline, Timeout} | Waiting], deadline = max(Deadline, Candidate#candidate.deadline),
                 refused = false
             },
-            ok = case Addresses of [] -> ok; _ -> topos_overlay:joined(Node, Addresses) end,
+            ok = case Addresses of [] -> ok; _ -> topos_overlay:dial(Node, Addresses, Timeout) end,
             State#state{candidates = Candidates#{Node := Longer}};
         _ ->
             candidate(Node, #candidate{addresses = Addresses, deadline = Deadline, waiting = [{From, Deadline, Timeout}]}, State)
     end.
 
 -spec candidate(node(), #candidate{}, state()) -> state().
-candidate(Node, #candidate{addresses = Addresses} = Candidate, #state{candidates = Candidates} = State) ->
+candidate(Node, #candidate{addresses = Addresses, deadline = Deadline} = Candidate, #state{candidates = Candidates} = State) ->
     ok = topos_link:expect(Node, known(atom_to_binary(Node), State)),
-    ok = topos_overlay:joined(Node, Addresses),
+    %% One that a way leads to already needs no link of its own.
+    ok = case topos_relay:is_routed(Node) of
+        true -> topos_overlay:joined(Node, Addresses);
+        false -> topos_overlay:dial(Node, Addresses, max(1, Deadline - now_ms()))
+    end,
     State#state{candidates = Candidates#{Node => Candidate}}.
 
 %% The lowest incarnation with which the node would be welcome: above the one it left with.
@@ -176,7 +180,7 @@ known(Name, #state{members = Members}) ->
 
 -spec await_member(node(), gen_server:from(), map(), state()) -> state().
 await_member(Node, From, #{addresses := Addresses, timeout := Timeout}, #state{joins = Joins} = State) ->
-    ok = case Addresses of [] -> ok; _ -> topos_overlay:joined(Node, Addresses) end,
+    ok = case Addresses of [] -> ok; _ -> topos_overlay:dial(Node, Addresses, Timeout) end,
     State#state{joins = [{Node, From, now_ms() + Timeout, Timeout} | Joins]}.
 
 -spec greeted(node(), topos_incarnation:t(), non_neg_integer(), [topos_engine:address()], state()) -> state().
@@ -184,13 +188,13 @@ greeted(Node, Incarnation, Known, Addresses, #state{left_at = Left, peers = Peer
     Highest = known(atom_to_binary(Node), State),
     case State of
         _ when is_map_key(Node, Candidates) ->
-            ok = topos_overlay:joined(Node, Addresses),
+            ok = topos_overlay:answer(Node, Addresses),
             State;
         _ when Known > 0, Known =< Left ->
             %% It has not heard that this node left. It will, from the others, or when it forgets us.
             State;
         #state{peers = #{Node := #peer{status = Status}}} when Status =/= left ->
-            ok = case Incarnation >= Highest of true -> topos_overlay:joined(Node, Addresses); false -> ok end,
+            ok = case Incarnation >= Highest of true -> topos_overlay:answer(Node, Addresses); false -> ok end,
             State;
         #state{peers = Peers} ->
             Candidate = #candidate{addresses = Addresses, deadline = now_ms() + ?CANDIDATE_TIME, refused = is_full(State)},
@@ -445,6 +449,7 @@ refute(#{incarnation := Theirs, standing := Standing}, #state{own = #{incarnatio
 new_life(Above, #state{node = Node, own = Own, members = Members} = State) ->
     Incarnation = topos_local:live_again(Above),
     ok = topos_link:new_life(),
+    ok = topos_overlay:live_again(Incarnation),
     Fresh = Own#{incarnation := Incarnation, version := 0},
     {_, Merged} = topos_membership:merge_entry(Fresh, Members),
     true = ets:insert(topos_members, {Node, up, Fresh, now_ms()}),
@@ -588,6 +593,7 @@ set_status(Node, Status, #state{peers = Peers, members = Members} = State) ->
     {ok, Entry} = topos_membership:find(atom_to_binary(Node), Members),
     Now = now_ms(),
     true = ets:insert(topos_members, {Node, Status, Entry, Now}),
+    ok = topos_overlay:status(Node, Status),
     State#state{peers = Peers#{Node => #peer{status = Status, since = Now}}}.
 
 -spec store(node(), topos_membership:entry(), state()) -> state().
@@ -600,6 +606,7 @@ store(Node, Entry, State) ->
 resume({Node, left, _, Since}, #state{peers = Peers} = State) ->
     State#state{peers = Peers#{Node => #peer{status = left, since = Since}}};
 resume({Node, Status, #{incarnation := Incarnation, addresses := Addresses}, Since}, #state{peers = Peers} = State) ->
+    ok = topos_overlay:status(Node, Status),
     ok = topos_link:expect(Node, Incarnation),
     ok = topos_overlay:joined(Node, Addresses),
     Known = State#state{peers = Peers#{Node => #peer{status = Status, since = Since}}},

@@ -1,0 +1,352 @@
+%% Topologies of real VMs on every engine that is present: everybody reaches everybody, neighbours or not, also after nodes were killed,
+%% and each event comes once.
+-module(topos_topology_SUITE).
+
+-include_lib("common_test/include/ct.hrl").
+-include_lib("stdlib/include/assert.hrl").
+
+-compile(export_all).
+
+-define(NODE, topos_ct_node).
+-define(CLUSTER, topos_ct_cluster).
+%% Messages of each stream: one from every node to every other.
+-define(STREAM, 100).
+
+all() -> [{group, Engine} || Engine <- topos_engine:names()].
+
+groups() ->
+    [{Engine, [], [hyparview_carries_everything, hubs_carry_everything, hub_is_killed_under_traffic, parts_find_together,
+                   other_ways_to_ask]}
+     || Engine <- topos_engine:names()].
+
+suite() -> [{timetrap, {seconds, 150}}].
+
+init_per_group(Engine, Config) ->
+    case lists:member(Engine, topos_engine:available()) of
+        true ->
+            ok = topos_ct_pool:open(),
+            [{engine, Engine} | Config];
+        false ->
+            {skip, lists:concat(["the engine ", Engine, " is not installed: Erlang does not find its application"])}
+    end.
+
+end_per_group(_Engine, _Config) -> topos_ct_pool:close().
+
+init_per_testcase(_Case, Config) ->
+    [{case_number, erlang:unique_integer([positive])}, {vms, ets:new(vms, [public, ordered_set])} | Config].
+
+end_per_testcase(_Case, Config) ->
+    Left = ?CLUSTER:together(fun settle/1, [Vm || {_, Vm} <- ets:tab2list(?config(vms, Config))]),
+    ok = topos_ct_pool:give([Vm || {ok, Vm} <- Left]),
+    case [Why || {error, Why} <- Left] of
+        [] -> ok;
+        Wrong -> {fail, {left_behind, Wrong}}
+    end.
+
+%% Ten nodes with three links each: joins, streams between all pairs, a broadcast; three are killed under traffic; one leaves.
+hyparview_carries_everything(Config) ->
+    Topology = #{
+        type => hyparview, active_view => 3, passive_view => 12, shuffle_active => 2, shuffle_period => 2_000, mix_period => 10_000,
+        request_timeout => 1_000
+    },
+    Members = cluster([{N, Topology} || N <- numbered("n", 10)], Config),
+    Hops = hops(Members),
+    ?assert(lists:max(Hops) > 1),
+    [?assert(length(neighbours(M)) =< 3) || M <- Members],
+    %% The engine keeps the links of the view, and no others.
+    ok = ?NODE:wait_until(engine_obeys, fun() -> [] =:= [M || M <- Members, linked(M) =/= neighbours(M)] end, 10_000),
+    Stream = streams(Members, Members, first),
+    broadcast(Members, one),
+    requests(Members),
+    {Killed, Living} = lists:split(3, tl(Members) ++ [hd(Members)]),
+    Marks = ?CLUSTER:marks(Living),
+    Repaired = under_traffic(Living, fun() -> [ok = ?NODE:kill(vm(K)) || K <- Killed] end, second),
+    Down = await_down(Killed, Marks),
+    await_agreement(Living, Killed, 20_000),
+    Again = streams(Living, Living, third),
+    broadcast(Living, two),
+    exactly_once([{down, ?CLUSTER:name(K)} || K <- Killed], Marks),
+    leave(lists:last(Living), lists:droplast(Living)),
+    comment("hops: ~b at most, ~.2f on average; ~b streams of ~b: ~b ms; under three kills: ~b ms, down: ~s; among seven: ~b ms",
+            [lists:max(Hops), lists:sum(Hops) / length(Hops), 90, ?STREAM, Stream, Repaired, ?CLUSTER:spread(Down), Again]).
+
+%% Two hubs and six clients, which have no links to each other.
+hubs_carry_everything(Config) ->
+    Members = hubs_and_clients(6, 1, Config),
+    {Hubs, Clients} = lists:split(2, Members),
+    Names = [?CLUSTER:name(H) || H <- Hubs],
+    [?assertMatch([_], neighbours(C)) || C <- Clients],
+    [?assertEqual([], neighbours(C) -- Names) || C <- Clients],
+    ok = ?NODE:wait_until(engine_obeys, fun() -> [] =:= [M || M <- Members, linked(M) =/= neighbours(M)] end, 10_000),
+    Stream = streams(Members, Members, first),
+    broadcast(Members, one),
+    requests(Members),
+    processes(Clients),
+    leave(lists:last(Clients), lists:droplast(Members)),
+    comment("56 streams of ~b: ~b ms", [?STREAM, Stream]).
+
+%% The hub of some clients is killed while all clients talk to each other: they find the other one.
+hub_is_killed_under_traffic(Config) ->
+    Members = [Hub, Other | Clients] = hubs_and_clients(5, 1, Config),
+    ok = ?NODE:wait_until(one_that_serves, fun() -> neighbours(Hub) =/= [] end, 1_000),
+    %% The hub that serves more of them.
+    {Victim, Rest} = case length(neighbours(Hub)) >= length(neighbours(Other)) of true -> {Hub, Other}; false -> {Other, Hub} end,
+    Living = [Rest | Clients],
+    Marks = ?CLUSTER:marks(Living),
+    Took = under_traffic(Living, fun() -> ok = ?NODE:kill(vm(Victim)) end, first),
+    Down = await_down([Victim], Marks),
+    await_agreement(Living, [Victim], 10_000),
+    [?assertEqual([?CLUSTER:name(Rest)], neighbours(C)) || C <- Clients],
+    _ = streams(Living, Living, second),
+    broadcast(Living, two),
+    exactly_once([{down, ?CLUSTER:name(Victim)}], Marks),
+    _ = Members,
+    comment("streams done ~b ms after the kill; down: ~s", [Took, ?CLUSTER:spread(Down)]).
+
+%% Two clusters of three with full views become one when one node of one joins one node of the other.
+parts_find_together(Config) ->
+    Topology = #{type => hyparview, active_view => 2, passive_view => 8, shuffle_active => 1, shuffle_period => 1_000, mix_period => 0},
+    Left = cluster([{N, Topology} || N <- numbered("l", 3)], Config),
+    Right = cluster([{N, Topology} || N <- numbered("r", 3)], Config),
+    ?assertEqual(ok, ?CLUSTER:join(lists:last(Left), hd(Right))),
+    await_agreement(Left ++ Right, [], 15_000),
+    _ = streams(Left, Right, first),
+    _ = streams(Right, Left, second),
+    %% Half of them are started anew elsewhere: they are found by the new ones' joins.
+    ok = ?NODE:kill(vm(hd(Left))),
+    Living = tl(Left) ++ Right,
+    await_agreement(Living, [hd(Left)], 15_000),
+    [Again] = started([{{exact, ?CLUSTER:name(hd(Left))}, #{topology => Topology}}], Config),
+    ?assertEqual(ok, ?CLUSTER:join(Again, hd(Right))),
+    await_agreement([Again | Living], [], 15_000),
+    _ = streams([Again], Living, third),
+    ok.
+
+%% What `topos_topology' answers where nothing special is.
+other_ways_to_ask(Config) ->
+    [A, B] = cluster([{a, full_mesh}, {b, full_mesh}], Config),
+    {NameA, NameB} = {?CLUSTER:name(A), ?CLUSTER:name(B)},
+    ?assertEqual(#{type => full_mesh}, topology(A, current, [])),
+    ?assertEqual([NameB], topology(A, neighbours, [])),
+    ?assertEqual(#{active => [NameB], passive => []}, topology(A, views, [])),
+    ?assertEqual({ok, [NameB]}, topology(A, route, [NameB])),
+    ?assertEqual({ok, 1}, topology(A, hops, [NameB])),
+    ?assertEqual({ok, []}, topology(A, route, [NameA])),
+    ?assertEqual(#{NameA => [NameB]}, topology(A, links, [])),
+    ?assertMatch({error, {unknown_node, _}}, topology(A, route, [nobody@nowhere])),
+    ?assertMatch({error, {message_too_large, _}}, topology(A, broadcast, [sink, <<0:(8 * 17_000_000)>>])),
+    broadcast([A, B], one),
+    [C] = started([{c, #{topology => hyparview}}], Config),
+    ?assertMatch(#{type := hyparview, active_view := 5}, topology(C, current, [])),
+    ?assertEqual([], topology(C, neighbours, [])),
+    ?assertEqual(#{?CLUSTER:name(C) => []}, topology(C, links, [])).
+
+%% internal: clusters
+
+hubs_and_clients(Clients, HubsOfAClient, Config) ->
+    Hubs = [node_name(N, Config) || N <- numbered("hub", 2)],
+    Topology = #{type => client_server, hubs => Hubs, hubs_of_a_client => HubsOfAClient, request_timeout => 1_000},
+    Bases = [{exact, H} || H <- Hubs] ++ numbered("client", Clients),
+    cluster([{B, Topology} || B <- Bases], Config).
+
+%% All join the first, at once.
+cluster(Specs, Config) ->
+    Members = started([{Base, #{topology => Topology}} || {Base, Topology} <- Specs], Config),
+    [?assertEqual(ok, Result) || Result <- ?CLUSTER:join_all(Members)],
+    await_agreement(Members, [], 20_000),
+    Members.
+
+started(Specs, Config) ->
+    Vms = topos_ct_pool:take(length(Specs)),
+    true = ets:insert(?config(vms, Config), [{?NODE:os_pid(Vm), Vm} || Vm <- Vms]),
+    ?CLUSTER:together(
+        fun({Vm, {Base, Extra}}) -> ?CLUSTER:start_node(Vm, ?config(engine, Config), node_name(Base, Config), Extra) end,
+        lists:zip(Vms, Specs)).
+
+node_name({exact, Name}, _) -> Name;
+node_name(Base, Config) -> ?NODE:name(lists:concat([Base, "_", ?config(case_number, Config)])).
+
+numbered(Base, Count) -> [lists:concat([Base, N]) || N <- lists:seq(1, Count)].
+
+settle(Vm) ->
+    case ?NODE:is_alive(Vm) of
+        true ->
+            try ?NODE:call(Vm, ?CLUSTER, stop_here, [], 15_000) of
+                ok -> {ok, Vm}
+            catch
+                Class:Reason ->
+                    ok = ?NODE:kill(Vm),
+                    {error, {?NODE:os_pid(Vm), Class, Reason}}
+            end;
+        false ->
+            killed
+    end.
+
+%% Everybody sees all members up, those that were killed down, and nobody else; and has a way to each.
+await_agreement(Members, Killed, Timeout) ->
+    Names = [?CLUSTER:name(M) || M <- Members],
+    Expected = maps:from_list([{N, up} || N <- Names] ++ [{?CLUSTER:name(K), down} || K <- Killed]),
+    ?NODE:wait_until(agreement, fun() ->
+        Views = ?CLUSTER:together(fun(M) -> {?CLUSTER:name(M), ?CLUSTER:statuses(M), topology(M, neighbours, [])} end, Members),
+        case [View || {_, Statuses, _} = View <- Views, Statuses =/= Expected] of
+            [] -> true;
+            Wrong -> {expected, Expected, came, Wrong}
+        end
+    end, Timeout),
+    ok = ?NODE:wait_until(routes, fun() ->
+        [] =:= [{A, B} || A <- Members, B <- Names, element(1, topology(A, route, [B])) =/= ok]
+    end, Timeout).
+
+%% internal: traffic
+
+%% The numbers 1 to ?STREAM from each of some to each of others; they arrive, each once and in order. Milliseconds.
+streams(From, To, Tag) ->
+    Start = now_ms(),
+    _ = start_sinks(From, To, Tag),
+    Sent = ?CLUSTER:together(fun(A) -> {A, send_all(A, To, Tag)} end, From),
+    [?assertEqual({?CLUSTER:name(A), []}, {?CLUSTER:name(A), [Wrong || {_, Count} = Wrong <- Results, Count =/= ?STREAM]})
+     || {A, Results} <- Sent],
+    received(From, To, Tag),
+    now_ms() - Start.
+
+%% Does something in the middle of streams between all of some.
+under_traffic(Members, Do, Tag) ->
+    _ = start_sinks(Members, Members, Tag),
+    Workers = [spawn_monitor(fun() -> exit({sent, send_all(M, Members, Tag)}) end) || M <- Members],
+    [Last, First | _] = lists:reverse(Members),
+    ok = ?NODE:wait_until(traffic, fun() -> count(Last, sink(First, Tag)) > 5 end, 20_000),
+    Start = now_ms(),
+    _ = Do(),
+    [receive {'DOWN', Ref, process, _, {sent, Results}} -> ?assertEqual([], [R || {_, C} = R <- Results, C =/= ?STREAM]) end
+     || {_, Ref} <- Workers],
+    received(Members, Members, Tag),
+    now_ms() - Start.
+
+start_sinks(From, To, Tag) ->
+    ?CLUSTER:together(fun(B) ->
+        [ok = ?NODE:call(vm(B), topos_ct_stream, start_sink, [sink(A, Tag)]) || A <- From, A =/= B]
+    end, To).
+
+send_all(A, To, Tag) ->
+    Names = [?CLUSTER:name(B) || B <- To, B =/= A],
+    ?NODE:call(vm(A), ?MODULE, send_here, [Names, sink(A, Tag)], 90_000).
+
+%% Runs in the VM of the sender: the streams to all others at once.
+send_here(Names, Sink) ->
+    ?CLUSTER:together(fun(Name) -> {Name, topos_ct_stream:send(Name, Sink, ?STREAM)} end, Names).
+
+received(From, To, Tag) ->
+    Pairs = [{A, B} || A <- From, B <- To, A =/= B],
+    [
+        begin
+            ok = ?NODE:wait_until({all_of, ?CLUSTER:name(A), at, ?CLUSTER:name(B)},
+                fun() -> case count(B, sink(A, Tag)) of N when N >= ?STREAM -> true; N -> N end end, 30_000),
+            ?assertEqual({?CLUSTER:name(A), ?CLUSTER:name(B), in_order},
+                {?CLUSTER:name(A), ?CLUSTER:name(B), ?NODE:call(vm(B), topos_ct_stream, verdict, [sink(A, Tag), ?STREAM])})
+        end
+     || {A, B} <- Pairs
+    ].
+
+count(B, Sink) -> ?NODE:call(vm(B), topos_ct_stream, received, [Sink]).
+
+sink(A, Tag) -> list_to_atom(lists:concat(["sink_", ?CLUSTER:name(A), "_", Tag])).
+
+%% Each member broadcasts: each of the others gets each once.
+broadcast(Members, Tag) ->
+    Sink = list_to_atom(lists:concat(["broadcasts_", Tag])),
+    _ = ?CLUSTER:together(fun(M) -> ok = ?NODE:call(vm(M), topos_ct_stream, start_sink, [Sink]) end, Members),
+    [?assertEqual(ok, topology(M, broadcast, [Sink, ?CLUSTER:name(M)])) || M <- Members],
+    Names = lists:sort([?CLUSTER:name(M) || M <- Members]),
+    Got = fun(M) -> [Name || {_, Name} <- ?NODE:call(vm(M), topos_ct_probe, messages, [Sink])] end,
+    [
+        ok = ?NODE:wait_until({broadcasts, ?CLUSTER:name(M)}, fun() ->
+            case Names -- [?CLUSTER:name(M) | Got(M)] of [] -> true; Missing -> {missing, Missing} end
+        end, 10_000)
+     || M <- Members
+    ],
+    quiet(300),
+    [?assertEqual(Names -- [?CLUSTER:name(M)], lists:sort(Got(M))) || M <- Members].
+
+%% An acknowledged message, a process and a monitor, from each to the next that is no neighbour.
+requests(Members) ->
+    [
+        begin
+            Far = [N || N <- [?CLUSTER:name(M) || M <- Members], N =/= ?CLUSTER:name(A), topology(A, hops, [N]) =/= {ok, 1}],
+            [?assertEqual(ok, ?CLUSTER:call(A, send, [N, topos_ct_events, hello, #{ack => true}])) || N <- Far]
+        end
+     || A <- Members
+    ].
+
+%% A process on another client is started and monitored, and its end is told.
+processes([A, B | _]) ->
+    {ok, Process} = ?CLUSTER:call(A, spawn, [?CLUSTER:name(B), ?MODULE, wait_here, []]),
+    ?assertMatch({down, _}, ?NODE:call(vm(A), ?MODULE, monitor_here, [Process, ?CLUSTER:name(B)])).
+
+wait_here() ->
+    true = register(topos_topology_waits, self()),
+    receive stop -> ok end.
+
+monitor_here(Process, Node) ->
+    {ok, Ref} = topos_partisan:monitor(Process),
+    ok = topos_ct_node:wait_until(registered, fun() ->
+        topos_partisan:send(Node, topos_topology_waits, stop, #{ack => true}) =:= ok
+    end, 5_000),
+    receive {'DOWN', Ref, process, _, Reason} -> {down, Reason} after 5_000 -> nothing end.
+
+%% internal: who is there
+
+%% The one that leaves is `left' to all, and nothing of it is left behind.
+leave(Leaver, Others) ->
+    Name = ?CLUSTER:name(Leaver),
+    Marks = ?CLUSTER:marks(Others),
+    ?assertEqual(ok, ?CLUSTER:call(Leaver, leave, [])),
+    _ = ?CLUSTER:together(fun({M, Mark}) -> ?CLUSTER:await(M, {left, Name}, Mark, 5_000) end, Marks),
+    ok = ?NODE:wait_until(nothing_remains, fun() ->
+        [] =:= [M || M <- Others, lists:member(Name, linked(M)) orelse element(1, topology(M, route, [Name])) =:= ok]
+            andalso linked(Leaver) =:= [] andalso topology(Leaver, neighbours, []) =:= []
+    end, 10_000),
+    [?assertEqual(left, maps:get(Name, ?CLUSTER:statuses(M))) || M <- Others],
+    [?assertMatch({error, {unknown_node, _}}, ?CLUSTER:call(M, send, [Name, nobody, hello])) || M <- Others].
+
+await_down(Killed, Marks) ->
+    Start = now_ms(),
+    Events = [{down, ?CLUSTER:name(K)} || K <- Killed],
+    lists:append(?CLUSTER:together(
+        fun({M, Mark}) -> [max(0, At - Start) || At <- ?CLUSTER:await_all(M, Events, Mark, 15_000)] end, Marks)).
+
+%% Of what was up, only these went down, each once, to those who look at events and to those who subscribed functions.
+exactly_once(Expected, Marks) ->
+    quiet(500),
+    Edge = fun({Kind, _}) -> lists:member(Kind, [up, down, left]) end,
+    [
+        begin
+            Events = [E || {_, E} <- ?NODE:call(vm(M), topos_ct_events, log, [Mark]), Edge(E)],
+            ?assertEqual({?CLUSTER:name(M), lists:sort(Expected)}, {?CLUSTER:name(M), lists:sort(Events)}),
+            Calls = [C || {down, _} = C <- ?NODE:call(vm(M), topos_ct_events, calls, [])],
+            ?assertEqual({?CLUSTER:name(M), lists:sort(Expected)}, {?CLUSTER:name(M), lists:sort(Calls)})
+        end
+     || {M, Mark} <- Marks
+    ].
+
+hops(Members) ->
+    [Hops || A <- Members, B <- Members, A =/= B, {ok, Hops} <- [topology(A, hops, [?CLUSTER:name(B)])]].
+
+neighbours(Member) -> topology(Member, neighbours, []).
+
+%% The peers that the engine has connections to.
+linked(#{vm := Vm, config := #{engine := Engine}}) ->
+    lists:usort([N || {N, _, _} <- ?NODE:call(Vm, topos_engine:module(Engine), connections, [])]).
+
+topology(#{vm := Vm}, Function, Args) -> ?NODE:call(Vm, topos_topology, Function, Args, 20_000).
+
+vm(#{vm := Vm}) -> Vm.
+
+%% Nothing may happen: there is nothing to wait for.
+quiet(Ms) -> receive after Ms -> ok end.
+
+now_ms() -> os:system_time(millisecond).
+
+comment(Format, Args) ->
+    Text = lists:flatten(io_lib:format(Format, Args)),
+    ct:pal("~s", [Text]),
+    {comment, Text}.

@@ -1,0 +1,107 @@
+%% @doc Questions about the topology: who this node keeps links to, and which way leads to the others.
+%%
+%% ```
+%% #{type := hyparview, active_view := 5} = topos_topology:current(),
+%% [_, _, _, _, _] = topos_topology:neighbours(),
+%% {ok, ['relay@10.0.0.7', 'far@10.0.0.9']} = topos_topology:route('far@10.0.0.9'),
+%% {ok, 2} = topos_topology:hops('far@10.0.0.9').
+%% '''
+%% The topology is chosen with `topology' in the configuration (see `topos_config_topology'), the same type on all nodes of a cluster. What
+%% `topos_partisan' and the other modules do holds in every topology, for every member: neighbour or not. Answers are this node's present
+%% view, which follows a change somewhere else after some tens of milliseconds.
+-module(topos_topology).
+
+-include("topos_frame.hrl").
+
+-export([current/0, neighbours/0, views/0, route/1, hops/1, links/0, broadcast/2]).
+-export_type([topology/0, views/0]).
+
+%% The topology with all its settings; a full mesh has none.
+-type topology() :: #{type := topos_config_topology:type(), atom() => term()}.
+%% `active': the nodes that the topology wants links to. `passive': those that it may turn to when it loses one of them: HyParView's passive view,
+%% the hubs that a client does not use; empty elsewhere. Both sorted.
+-type views() :: #{active := [node()], passive := [node()]}.
+
+%% @doc The topology of this node.
+-spec current() -> topology() | {error, topos_error:t()}.
+current() ->
+    topos_partisan:started(fun() ->
+        case topos_local:config(topology) of
+            full_mesh -> #{type => full_mesh};
+            Topology -> Topology
+        end
+    end).
+
+%% @doc The nodes that this one has a working link to, as the topology wants it, sorted.
+-spec neighbours() -> [node()] | {error, topos_error:t()}.
+neighbours() ->
+    topos_partisan:started(fun() ->
+        case topos_local:config(topology) of
+            full_mesh -> topos_cluster:up();
+            _ -> lists:sort([Via || [Via] <- ets:match(topos_routes, {'_', '$1', 1})])
+        end
+    end).
+
+%% @doc The views of the topology.
+-spec views() -> views() | {error, topos_error:t()}.
+views() ->
+    topos_partisan:started(fun() ->
+        #{active => lists:sort(topos_overlay:view()), passive => lists:sort(topos_overlay:reserve())}
+    end).
+
+%% @doc The nodes on the way to a member, the last being that member; `[]' to this node itself. The way of what is sent now: it changes with
+%% the links. Errors: `unknown_node', `no_route'.
+-spec route(node()) -> {ok, [node()]} | {error, topos_error:t()}.
+route(Node) when is_atom(Node) ->
+    topos_partisan:started(fun() ->
+        case {topos_local:config(node), topos_link:status(Node)} of
+            {Node, _} ->
+                {ok, []};
+            {_, unknown} ->
+                {error, topos_error:new(unknown_node, #{node => Node})};
+            {_, {Status, _}} ->
+                case topos_overlay:path(Node) of
+                    [] -> {error, topos_error:new(no_route, #{node => Node, status => Status})};
+                    Path -> {ok, Path}
+                end
+        end
+    end).
+
+%% @doc How many links the way to a member has, 0 to this node itself. Errors as of {@link route/1}.
+-spec hops(node()) -> {ok, non_neg_integer()} | {error, topos_error:t()}.
+hops(Node) ->
+    case route(Node) of
+        {ok, Path} -> {ok, length(Path)};
+        {error, _} = Error -> Error
+    end.
+
+%% @doc Every node in reach with its neighbours, as the nodes told each other. In a full mesh, where nothing is told, this node's
+%% own links.
+-spec links() -> #{node() => [node()]} | {error, topos_error:t()}.
+links() ->
+    topos_partisan:started(fun() -> maps:from_list([{Node, lists:sort(To)} || {Node, To} <- topos_overlay:graph()]) end).
+
+%% @doc Sends to the processes of that name on all other nodes along a broadcast tree: each node passes it to a few, so the cost for this node
+%% does not grow with the cluster. No answer says who got it.
+%%
+%% Each node gets it at most once, and exactly once if it stays connected to this one by nodes that live. Two broadcasts may arrive in
+%% either order. `topos_partisan:broadcast/2' keeps order and answers for each node, at the price of one message a node. In a full mesh this is
+%% that. Error: `message_too_large'.
+-spec broadcast(atom() | binary(), term()) -> ok | {error, topos_error:t()}.
+broadcast(Name, Message) when is_atom(Name) -> broadcast(atom_to_binary(Name), Message);
+broadcast(Name, Message) when is_binary(Name), byte_size(Name) =< 255 ->
+    topos_partisan:started(fun() ->
+        Bytes = term_to_binary(Message),
+        #{max_message_bytes := Max} = topos_local:hot(),
+        case {byte_size(Bytes), topos_local:config(topology)} of
+            {Size, _} when Size > Max ->
+                {error, topos_error:new(message_too_large, #{size => Size, limit => Max})};
+            {_, full_mesh} ->
+                case topos_partisan:broadcast(Name, Message) of
+                    {ok, _} -> ok;
+                    {error, _} = Error -> Error
+                end;
+            _ ->
+                topos_overlay:broadcast(<<?TOPOS_DEST_NAME, (byte_size(Name)), Name/binary, Bytes/binary>>)
+        end
+    end).
