@@ -300,7 +300,7 @@ transport(Node, down, #state{kind = full_mesh} = State) -> event({link_down, ato
 transport(Node, Change, State) ->
     answering(Node, books(fun(Now, Links) -> topos_overlay_links:transport(Node, Change, Now, Links) end, State)).
 
-%% A link that was not known until now learns whether the peer answers.
+%% A link that was not known until now learns whether the peer answers: it may be up over others.
 -spec answering(node(), state()) -> state().
 answering(Node, State) ->
     books(fun(Now, Links) -> topos_overlay_links:answers(Node, is_up(Node), Now, Links) end, State).
@@ -309,18 +309,20 @@ answering(Node, State) ->
 status(_, _, #state{kind = full_mesh} = State) ->
     State;
 status(Node, Status, #state{statuses = Statuses} = State) ->
-    Answers = case Status of
-        _ when Status =:= up; Status =:= suspect -> true;
-        down -> failed;
-        _ -> false
-    end,
     Known = State#state{statuses = Statuses#{Node => Status}},
-    flush(Node, books(fun(Now, Links) -> topos_overlay_links:answers(Node, Answers, Now, Links) end, Known)).
+    Answers = fun(How) -> books(fun(Now, Links) -> topos_overlay_links:answers(Node, How, Now, Links) end, Known) end,
+    case Status of
+        up -> flush(Node, Answers(true));
+        %% Silence may end; a session that has to be opened anew is not confirmed until the peer is up again.
+        suspect -> Known;
+        down -> Answers(failed);
+        _ -> Answers(false)
+    end.
 
 -spec is_up(node()) -> boolean().
 is_up(Node) ->
     case topos_link:status(Node) of
-        {Status, _} -> Status =:= up orelse Status =:= suspect;
+        {Status, _} -> Status =:= up;
         unknown -> false
     end.
 

@@ -82,11 +82,13 @@ transport(Node, up, Now, Links) ->
     confirm(Node, Link, Link#link{direct = true, met = true, since = Now, held = max(Held, Now + ?LINGER)}, Links);
 transport(Node, down, Now, Links) ->
     case Links of
-        #{Node := #link{direct = true} = Link} -> confirm(Node, Link, Link#link{direct = false, since = Now}, Links);
+        #{Node := #link{direct = true} = Link} ->
+            %% The session may have to be opened anew.
+            confirm(Node, Link, Link#link{direct = false, answers = false, since = Now}, Links);
         _ -> {Links, []}
     end.
 
-%% @doc Whether the peer answers: it is up or suspect. `failed': it was declared down.
+%% @doc Whether the peer answers. `failed': it was declared down.
 -spec answers(node(), boolean() | failed, ms(), t()) -> {t(), [effect()]}.
 answers(Node, failed, Now, Links) ->
     case Links of
@@ -98,9 +100,19 @@ answers(Node, failed, Now, Links) ->
         _ ->
             {Links, []}
     end;
-answers(Node, Answers, _Now, Links) ->
+answers(Node, true, Now, Links) ->
     case Links of
-        #{Node := Link} -> confirm(Node, Link, Link#link{answers = Answers}, Links);
+        %% Who waited for it has it.
+        #{Node := #link{held = Held, firm = Firm} = Link} when Firm > Now ->
+            confirm(Node, Link, Link#link{answers = true, firm = Now, held = max(Held, Now + ?LINGER)}, Links);
+        #{Node := Link} ->
+            confirm(Node, Link, Link#link{answers = true}, Links);
+        _ ->
+            {Links, []}
+    end;
+answers(Node, false, _Now, Links) ->
+    case Links of
+        #{Node := Link} -> confirm(Node, Link, Link#link{answers = false}, Links);
         _ -> {Links, []}
     end.
 
