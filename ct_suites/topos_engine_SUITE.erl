@@ -20,7 +20,7 @@ groups() ->
     ],
     [
         {partisan, [], Common ++ [
-            tls_with_certificates, tls_without_certificate, tls_of_another_authority, only_frames_come_in, packets_are_bounded, listener_comes_back, clients_that_vanish_harm_nobody,
+            tls_with_certificates, tls_without_certificate, tls_of_another_authority, listener_comes_back, clients_that_vanish_harm_nobody,
             strategy_is_complete, bad_handshakes_harm_nobody,
             partisan_stopped_is_started_again, own_environment_is_restored, lost_connection_is_down_then_up,
             dead_addresses_do_not_delay, another_address_is_tried, hung_peer_is_not_up, loses_no_frame_between_up_and_down
@@ -393,38 +393,6 @@ tls_of_another_authority(Config) ->
     [?assertMatch({failed, {rejected, {tls, _}}}, engine(X, failure, [name(Y)])) || {X, Y} <- [{A, B}, {B, A}]],
     stays(1_000, fun() -> [events(X) || X <- Nodes] end, [[], []]),
     {comment, lists:flatten(io_lib:format("~p", [engine(A, failure, [name(B)])]))}.
-
-%% A stranger on the wire: no remote call, no message that is no frame, no view, no end of the VM.
-only_frames_come_in(Config) ->
-    [A] = started([a], Config),
-    probe(A, dest),
-    [{Ip, Port}] = engine(A, addresses, []),
-    {ok, Socket} = gen_tcp:connect(Ip, Port, [binary, {active, false}, {packet, 4}]),
-    {ok, Greeting} = gen_tcp:recv(Socket, 0, 5_000),
-    ?assertEqual({hello, name(A)}, binary_to_term(Greeting)),
-    Mark = filename:join(?config(priv_dir, Config), "remote_code"),
-    Send = fun(Term) -> ok = gen_tcp:send(Socket, term_to_binary(Term)) end,
-    Send({hello, 'stranger@127.0.0.1', control}),
-    {ok, _State} = gen_tcp:recv(Socket, 0, 5_000),
-    Send({forward_message, partisan_rpc_backend, {call, file, write_file, [Mark, <<"x">>], 1000, {origin, 'stranger@127.0.0.1', self}}}),
-    Send({forward_message, partisan_pluggable_peer_service_manager, {membership_strategy, {topos_view, []}}}),
-    Send({membership_strategy, {topos_view, []}}),
-    Send({relay_message, name(A), {forward_message, init, {stop, stop}}, 3}),
-    Send({forward_message, dest, "no frame"}),
-    Send({forward_message, init, {stop, stop}}),
-    Send({forward_message, dest, {topos, 1, 0, <<"a frame">>}}),
-    ?NODE:wait_until(frame, fun() -> frames(A, dest) =:= [<<"a frame">>] end, 5_000),
-    ?assertEqual(1, count(A, dest)),
-    ?assertNot(filelib:is_file(Mark)),
-    ?assert(?NODE:is_alive(A)),
-    ?assertEqual([], events(A)).
-
-%% The length a packet claims is not allocated; its sender is hung up on.
-packets_are_bounded(Config) ->
-    [A] = started([a], Config),
-    [{Ip, Port}] = engine(A, addresses, []),
-    hung_up_on(Ip, Port, <<16#7fffffff:32, "and so on">>),
-    ?assert(?NODE:is_alive(A)).
 
 %% Partisan's supervisor of listeners restarts with Partisan's own listener; ours is put back, with its bound.
 listener_comes_back(Config) ->

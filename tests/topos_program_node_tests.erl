@@ -16,7 +16,8 @@ distributed_test_() ->
         {"messages and events come in one order", fun events/0},
         {"a monitor fires exactly once", fun monitors/0},
         {"callbacks run once a transition, in their own process, with the handler's evidence", fun callbacks/0},
-        {"only the owner receives", fun only_the_owner/0},
+        {"every process receives, in the order in which they wait", fun every_process_receives/0},
+        {"who waits ends with the node", fun receivers_end_with_the_node/0},
         {"the node ends with its owner", fun ends_with_its_owner/0},
         {"broadcast answers whom it did not reach", fun broadcast/0}
     ]].
@@ -91,6 +92,10 @@ happens(Event) ->
     Pid ! {topos, Ref, Event},
     ok.
 
+arrives(Message) ->
+    topos_program_node ! {topos_program_message, 'a@127.0.0.1', Message},
+    ok.
+
 flush() -> receive M -> [M | flush()] after 0 -> [] end.
 
 before_init() ->
@@ -105,11 +110,9 @@ before_init() ->
 
 init_once() ->
     ?assertEqual({ok, ok}, init()),
-    ?assertEqual(self(), whereis(topos_program)),
     ?assertMatch({error, #{code := <<"TP1005">>, reason := <<"already_started">>}}, init()),
     ?assertEqual(here(), perform(self, [])),
     ?assertEqual({ok, ok}, perform(leave, [])),
-    ?assertEqual(undefined, whereis(topos_program)),
     ?assertEqual({ok, ok}, init()).
 
 errors_are_records() ->
@@ -156,14 +159,14 @@ events() ->
     ?assertEqual({in_doubt, 'a@127.0.0.1', 3}, Next()),
     ?assertMatch({undeliverable, 'a@127.0.0.1', #{code := <<"TP1024">>}}, Next()),
     %% recv leaves events where they are.
-    self() ! {topos_program, 'a@127.0.0.1', hello},
-    self() ! {topos_program, 'a@127.0.0.1', again},
+    ok = arrives(hello),
+    ok = arrives(again),
     ?assertEqual(hello, perform(recv, [])),
     ?assertEqual({some, again}, perform(recv_within, [1000])),
     ?assertEqual(none, perform(recv_within, [0])),
     ?assertEqual({node_down, 'a@127.0.0.1'}, Next()),
     ?assertEqual({node_left, 'b@127.0.0.1'}, Next()),
-    self() ! {topos_program, 'a@127.0.0.1', last},
+    ok = arrives(last),
     ?assertEqual({message, 'a@127.0.0.1', last}, Next()),
     ?assertEqual(none, perform(next_event_within, [0])).
 
@@ -205,11 +208,45 @@ callbacks() ->
     ?assertEqual(ok, Expect(down)),
     ?assertEqual([], [M || {up, _, _, _} = M <- flush()]).
 
-only_the_owner() ->
+%% Receivers are served in the order in which they began to wait; one that gave up or ended takes nothing.
+every_process_receives() ->
     {ok, ok} = init(),
+    [Late, First, Second, Events] = [receiver(Op) || Op <- [recv, recv, recv, next_event]],
+    true = exit(Late, kill),
+    ok = happens({up, 'a@127.0.0.1', 1}),
+    ?assertEqual({Events, {node_up, 'a@127.0.0.1'}}, received()),
+    ?assertEqual(none, perform(recv_within, [1])),
+    ok = arrives(one),
+    ?assertEqual({First, one}, received()),
+    ok = arrives(two),
+    ?assertEqual({Second, two}, received()),
+    ok = arrives(three),
+    ?assertEqual(three, perform(recv, [])).
+
+%% A server of the program ends quietly with the node, the process that started it is told.
+receivers_end_with_the_node() ->
+    {ok, ok} = init(),
+    Receiver = receiver(recv),
+    Monitor = monitor(process, Receiver),
+    {ok, ok} = perform(leave, []),
+    receive {'DOWN', Monitor, process, Receiver, Reason} -> ?assertEqual(shutdown, Reason) after 5000 -> ?assert(false) end,
+    ?assertError({not_started, _}, perform(recv, [])).
+
+%% A process that waits already.
+receiver(Op) ->
+    Self = self(),
     Handler = get(handler),
-    {Pid, Monitor} = spawn_monitor(fun() -> topos_effect_distributed:recv(Handler) end),
-    receive {'DOWN', Monitor, process, Pid, {Error, _}} -> ?assertMatch({not_owner, #{operation := recv}}, Error) end.
+    Pid = spawn(fun() -> Self ! {received, self(), topos_effect_distributed:Op(Handler)} end),
+    ok = wait_until(fun() -> process_info(Pid, current_function) =:= {current_function, {gen, do_call, 4}} end, 500),
+    Pid.
+
+wait_until(Condition, Left) when Left > 0 ->
+    case Condition() of
+        true -> ok;
+        false -> receive after 10 -> wait_until(Condition, Left - 1) end
+    end.
+
+received() -> receive {received, Pid, What} -> {Pid, What} after 5000 -> nothing end.
 
 ends_with_its_owner() ->
     Handler = get(handler),

@@ -188,8 +188,6 @@ entry(no_main) ->
     {<<"TP1063">>, "there is no program {module}: no module of that name exports `main'", "give the module a flow `main : () -> () / {..}' or `main : [Text] -> () / {..}'"};
 entry(too_many_missing) ->
     {<<"TP1064">>, "a partial application lacks {missing} arguments, the limit is {limit}", "write a function `fn(..) -> ..' instead"};
-entry(not_owner) ->
-    {<<"TP1065">>, "{operation} was performed by a process that is not the node's owner ({owner} is)", "perform it in the process that performed init"};
 entry(bad_exit_status) ->
     {<<"TP1066">>, "{status} is no exit status", "an exit status is from 0 to 255"};
 entry(unreadable_input) ->
@@ -246,6 +244,8 @@ entry(cannot_listen) ->
     {<<"TP1050">>, "cannot listen on {address}: {why}", "choose an address of this host and a port this user may open"};
 entry(name_in_use) ->
     {<<"TP1051">>, "the name {node} is taken on this host", "give every node a name of its own, or stop the other one"};
+entry(no_element) ->
+    {<<"TP1091">>, "the list has no element at {index}", "ask for `xs[k]` first: it is `None` where there is no element"};
 entry(foreign_node) ->
     {<<"TP1052">>, "this VM is the distributed node {running}, the configuration says {node}", "set node to {running}, or start the VM without -name and -sname"};
 entry(engine_failed) ->
@@ -262,5 +262,7 @@ entry(switch_unconfirmed) ->
     {<<"TP1098">>, "the topology is {topology} now, but {nodes} did not confirm it within {timeout} ms", "they follow when they answer; until then the links of both topologies stay"};
 entry(connections_paused) ->
     {<<"TP1099">>, "this node takes no new connections for another {remaining} ms", "call topos_topology:resume_new_connections/0, or wait"};
+entry(promise_ended) ->
+    {<<"TP1081">>, "the promise {promise} was cancelled, or the process that made it has ended", "wait before it is cancelled, in time of the process that made it"};
 entry(unknown_contact) ->
     {<<"TP1080">>, "this run has no node called {node}", "its nodes are {known}"}.

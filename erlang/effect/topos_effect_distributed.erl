@@ -4,8 +4,8 @@
 %% `TOPOS_COOKIE' and `TOPOS_LISTEN'. A name and a cookie of the program's own configuration win over it, the engine does
 %% not.
 %%
-%% Messages go to the process that performed `init', which has the registered name `topos_program' while the node runs, as
-%% `{topos_program, Sender, Message}'. They and the events come through `topos_program_node'. An error becomes a record of four texts: its code, reason, message and help.
+%% Messages and events wait in `topos_program_node' until a process takes them. An error becomes a record of four texts: its
+%% code, reason, message and help.
 -module(topos_effect_distributed).
 -behaviour(topos_handler).
 
@@ -30,7 +30,6 @@
 -type error() :: #{code := binary(), reason := binary(), message := binary(), help := binary()}.
 -type outcome() :: {ok, ok} | {error, error()}.
 
--define(PROGRAM, topos_program).
 -define(DEFAULT_NODE, <<"node@127.0.0.1">>).
 %% How long a node of the same run may take to listen, in milliseconds.
 -define(CONTACT_TIMEOUT, 15000).
@@ -42,7 +41,7 @@
 init([], Ev) ->
     {ok, #distributed{evidence = Ev}};
 init(#distributed{}, Config) ->
-    outcome(topos_program_node:start(configuration(Config, fun os:getenv/1), ?PROGRAM)).
+    outcome(topos_program_node:start(configuration(Config, fun os:getenv/1))).
 
 %% @doc A program that ends says good-bye to its cluster, which also waits for what it sent last.
 -spec terminate(term(), instance()) -> ok.
@@ -103,34 +102,26 @@ broadcast(#distributed{} = Instance, Nodes, Message) ->
 
 -spec recv(instance()) -> term().
 recv(#distributed{}) ->
-    ok = owned(recv),
-    receive
-        {?PROGRAM, _Sender, Message} -> Message
-    end.
+    {some, {message, _Sender, Message}} = taken(topos_program_node:take(messages, infinity)),
+    Message.
 
 -spec recv_within(instance(), integer()) -> {some, term()} | none.
 recv_within(#distributed{}, Timeout) ->
-    ok = owned(recv_within),
-    receive
-        {?PROGRAM, _Sender, Message} -> {some, Message}
-    after wait(Timeout) -> none
+    case taken(topos_program_node:take(messages, wait(Timeout))) of
+        {some, {message, _Sender, Message}} -> {some, Message};
+        none -> none
     end.
 
 -spec next_event(instance()) -> tuple().
 next_event(#distributed{}) ->
-    ok = owned(next_event),
-    receive
-        {?PROGRAM, Sender, Message} -> {message, Sender, Message};
-        {topos_program_event, Event} -> event(Event)
-    end.
+    {some, Item} = taken(topos_program_node:take(all, infinity)),
+    item(Item).
 
 -spec next_event_within(instance(), integer()) -> {some, tuple()} | none.
 next_event_within(#distributed{}, Timeout) ->
-    ok = owned(next_event_within),
-    receive
-        {?PROGRAM, Sender, Message} -> {some, {message, Sender, Message}};
-        {topos_program_event, Event} -> {some, event(Event)}
-    after wait(Timeout) -> none
+    case taken(topos_program_node:take(all, wait(Timeout))) of
+        {some, Item} -> {some, item(Item)};
+        none -> none
     end.
 
 -spec monitor(instance(), node()) -> reference().
@@ -223,14 +214,13 @@ value({error, Error}) -> erlang:error(Error);
 value({ok, Value}) -> Value;
 value(Value) -> Value.
 
--spec owned(atom()) -> ok.
-owned(Operation) ->
-    Self = erlang:self(),
-    case whereis(?PROGRAM) of
-        Self -> ok;
-        undefined -> erlang:error(topos_error:new(not_started, #{}));
-        Owner -> erlang:error(topos_error:new(not_owner, #{operation => Operation, owner => Owner}))
-    end.
+-spec taken({some, Item} | none | {error, topos_error:t()}) -> {some, Item} | none when Item :: topos_program_queue:item().
+taken({error, Error}) -> erlang:error(Error);
+taken(Answer) -> Answer.
+
+-spec item(topos_program_queue:item()) -> tuple().
+item({message, Sender, Message}) -> {message, Sender, Message};
+item({event, Event}) -> event(Event).
 
 -spec event(topos_program_node:event()) -> tuple().
 event({up, Node, _Incarnation}) -> {node_up, Node};

@@ -9,6 +9,7 @@
 -export([spawn/2, self/1, send/3, 'receive'/1, receive_within/2, is_alive/2, sleep/2, arguments/1, exit/2, fail/2]).
 
 -export([serve/2, ask/4, reply/3, stop/2]).
+-export([async/2, promise/1, fulfill/3, await/2, await_within/3, cancel/2]).
 -export([start_supervisor/4, start_child/5, count_children/2, stop_supervisor/2]).
 
 -compile({no_auto_import, [spawn/2, exit/2]}).
@@ -86,6 +87,27 @@ count_children(#process{}, Supervisor) -> topos_supervisor:count(Supervisor).
 
 -spec stop_supervisor(instance(), pid()) -> ok.
 stop_supervisor(#process{}, Supervisor) -> topos_actor:stop(Supervisor).
+
+%% @doc A promise of the body's value; the body runs in a process of its own, which ends with the calling one.
+-spec async(instance(), fun((ok, topos_effect:evidence()) -> term())) -> topos_promise:promise().
+async(#process{evidence = Ev}, Body) -> topos_promise:start(fun() -> Body(ok, Ev) end).
+
+-spec promise(instance()) -> topos_promise:promise().
+promise(#process{}) -> topos_promise:start().
+
+-spec fulfill(instance(), topos_promise:promise(), term()) -> ok.
+fulfill(#process{}, Promise, Value) -> topos_promise:fulfill(Promise, Value).
+
+-spec await(instance(), topos_promise:promise()) -> term().
+await(#process{}, Promise) ->
+    {some, Value} = topos_promise:wait(Promise, infinity),
+    Value.
+
+-spec await_within(instance(), topos_promise:promise(), integer()) -> {some, term()} | none.
+await_within(#process{}, Promise, Timeout) -> topos_promise:wait(Promise, wait(Timeout)).
+
+-spec cancel(instance(), topos_promise:promise()) -> ok.
+cancel(#process{}, Promise) -> topos_promise:cancel(Promise).
 
 -spec self(instance()) -> pid().
 self(#process{}) -> erlang:self().

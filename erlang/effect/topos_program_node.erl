@@ -1,14 +1,14 @@
 %% @doc The node of a Topos program: who owns it, what it watches, whom it calls back.
 %%
 %% One process holds this, so that what comes of an event comes in the event's order: a monitor placed after a node went
-%% down is told at once, one placed before is told exactly once. It subscribes to the events of `topos_partisan', passes them
-%% to the process that started the node as `{topos_program_event, Event}', and starts a process for each callback. Messages
-%% of other nodes come through it too ({@link send/2}), so that none overtakes the event that its sender is up. The node
-%% ends with its owner.
+%% down is told at once, one placed before is told exactly once. It subscribes to the events of `topos_partisan', keeps them
+%% until a process of the program takes them ({@link take/2}), and starts a process for each callback. Messages of other
+%% nodes come through it too ({@link send/2}), so that none overtakes the event that its sender is up. The node ends with
+%% the process that started it.
 -module(topos_program_node).
 -behaviour(gen_server).
 
--export([start/2, enter/1, leave/0, send/2, send/3, monitor/1, on/3, forget/1]).
+-export([start/1, enter/1, leave/0, send/2, send/3, take/2, monitor/1, on/3, forget/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 -export_type([callback/0, event/0]).
 
@@ -17,22 +17,24 @@
 -type callback() :: fun((node(), topos_effect:evidence()) -> term()).
 -type event() :: topos_partisan:event() | {monitor_down, reference(), node()}.
 
+%% Who waits, and the timer that ends it.
+-type waiter() :: {gen_server:from(), reference()}.
+
 -record(state, {
     owner :: pid(),
-    owner_name :: atom(),
     config :: map(),
     cluster :: binary(),
     subscription :: reference(),
     up = #{} :: #{node() => true},
+    queue = topos_program_queue:new() :: topos_program_queue:t(waiter()),
     monitors = #{} :: #{reference() => node()},
     callbacks = #{} :: #{reference() => {up | down, callback(), topos_effect:evidence()}}
 }).
 
-%% @doc Starts the node with a configuration of `topos_partisan:start/1'. The calling process becomes its owner and is
-%% registered as `Name'.
--spec start(map(), atom()) -> ok | {error, topos_error:t()}.
-start(Config, Name) ->
-    case gen_server:start({local, ?MODULE}, ?MODULE, {Config, Name, self()}, []) of
+%% @doc Starts the node with a configuration of `topos_partisan:start/1'. It ends with the calling process.
+-spec start(map()) -> ok | {error, topos_error:t()}.
+start(Config) ->
+    case gen_server:start({local, ?MODULE}, ?MODULE, {Config, self()}, []) of
         {ok, _} -> ok;
         {error, {already_started, _}} -> {error, topos_error:new(already_started, #{node => topos_partisan:node()})};
         {error, {shutdown, Error}} -> {error, Error}
@@ -43,8 +45,7 @@ start(Config, Name) ->
 -spec enter(binary()) -> ok | {error, topos_error:t()}.
 enter(Cluster) -> call({enter, Cluster}).
 
-%% @doc Sends a message to the program of that node: its owner receives `{Name, Sender, Message}', with the name it is
-%% registered as.
+%% @doc Sends a message to the program of that node, which takes it with {@link take/2}.
 -spec send(node(), term()) -> ok | {error, topos_error:t()}.
 send(Node, Message) ->
     case topos_partisan:node() of
@@ -58,6 +59,17 @@ send(Node, Message, Options) ->
     case topos_partisan:node() of
         {error, _} = Error -> Error;
         Self -> topos_partisan:send(Node, ?MODULE, {topos_program_message, Self, Message}, Options)
+    end.
+
+%% @doc The oldest message, or the oldest message or event; waits at most that many milliseconds for one. Any process may
+%% take; each thing is taken once, by those who wait in the order in which they began to. A process other than the one that
+%% started the node ends with reason `shutdown' when the node ends while it waits.
+-spec take(topos_program_queue:wants(), timeout()) ->
+    {some, topos_program_queue:item()} | none | {error, topos_error:t()}.
+take(Wants, Timeout) ->
+    case call({take, Wants, Timeout}) of
+        node_ended -> exit(shutdown);
+        Answer -> Answer
     end.
 
 %% @doc Leaves the cluster and stops the node.
@@ -82,23 +94,26 @@ forget(Ref) ->
 
 %% gen_server
 
--spec init({map(), atom(), pid()}) -> {ok, #state{}} | {stop, {shutdown, topos_error:t()}}.
-init({Config, Name, Owner}) ->
+-spec init({map(), pid()}) -> {ok, #state{}} | {stop, {shutdown, topos_error:t()}}.
+init({Config, Owner}) ->
     %% So that terminate/2 stops the node.
     _ = process_flag(trap_exit, true),
     case start_node(Config) of
         {ok, Cluster, Subscription, Up} ->
             _ = erlang:monitor(process, Owner),
-            true = register(Name, Owner),
-            {ok, #state{
-                owner = Owner, owner_name = Name, config = Config, cluster = Cluster, subscription = Subscription, up = Up
-            }};
+            {ok, #state{owner = Owner, config = Config, cluster = Cluster, subscription = Subscription, up = Up}};
         {error, Error} ->
             {stop, {shutdown, Error}}
     end.
 
 -spec handle_call(term(), gen_server:from(), #state{}) ->
-    {reply, term(), #state{}} | {stop, normal, term(), #state{}}.
+    {reply, term(), #state{}} | {noreply, #state{}} | {stop, normal, term(), #state{}}.
+handle_call({take, Wants, Timeout}, From, #state{queue = Queue} = State) ->
+    case topos_program_queue:take(Wants, Queue) of
+        {Item, Rest} -> {reply, {some, Item}, State#state{queue = Rest}};
+        empty when Timeout =:= 0 -> {reply, none, State};
+        empty -> {noreply, wait(From, Wants, Timeout, State)}
+    end;
 handle_call({enter, Cluster}, _From, #state{cluster = Cluster} = State) ->
     {reply, publish(), State};
 handle_call({enter, Cluster}, _From, #state{config = Config} = State) ->
@@ -121,8 +136,7 @@ handle_call({monitor, Node}, _From, #state{monitors = Monitors, up = Up} = State
         true ->
             {reply, {ok, Ref}, State#state{monitors = Monitors#{Ref => Node}}};
         false ->
-            ok = tell({monitor_down, Ref, Node}, State),
-            {reply, {ok, Ref}, State}
+            {reply, {ok, Ref}, tell({monitor_down, Ref, Node}, State)}
     end;
 handle_call({on, Which, Callback, Ev}, _From, #state{callbacks = Callbacks} = State) ->
     Ref = make_ref(),
@@ -134,30 +148,44 @@ handle_call({forget, Ref}, _From, #state{monitors = Monitors, callbacks = Callba
 handle_cast(_Unknown, State) -> {noreply, State}.
 
 -spec handle_info(term(), #state{}) -> {noreply, #state{}} | {stop, normal, #state{}}.
-handle_info({topos_program_message, _, _} = Message, State) ->
-    ok = pass_on(Message, State),
-    {noreply, State};
+handle_info({topos_program_message, Sender, Message}, State) ->
+    {noreply, came({message, Sender, Message}, State)};
 handle_info({topos, Ref, Event}, #state{subscription = Ref} = State) ->
-    ok = tell(Event, State),
-    {noreply, happened(Event, State)};
+    {noreply, happened(Event, tell(Event, State))};
+handle_info({timeout, Timer, Ref}, #state{queue = Queue} = State) ->
+    case topos_program_queue:forget(Ref, Queue) of
+        {{From, Timer}, Rest} ->
+            true = demonitor(Ref, [flush]),
+            ok = gen_server:reply(From, none),
+            {noreply, State#state{queue = Rest}};
+        none ->
+            {noreply, State}
+    end;
 handle_info({'DOWN', _, process, Owner, _}, #state{owner = Owner} = State) ->
     {stop, normal, State};
+handle_info({'DOWN', Ref, process, _, _}, #state{queue = Queue} = State) ->
+    case topos_program_queue:forget(Ref, Queue) of
+        {{_, Timer}, Rest} ->
+            ok = stop_timer(Timer),
+            {noreply, State#state{queue = Rest}};
+        none ->
+            {noreply, State}
+    end;
 handle_info(_OfAnEarlierSubscription, State) ->
     {noreply, State}.
 
 -spec terminate(term(), #state{}) -> ok.
-terminate(_Reason, #state{owner = Owner, owner_name = Name} = State) ->
-    _ = whereis(Name) =:= Owner andalso unregister(Name),
+terminate(_Reason, State) ->
     %% After a failed restart it is stopped already.
     _ = topos_partisan:stop(),
-    pass_on_rest(State).
+    dismiss(State).
 
 %% internal
 
--spec call(leave | {enter | monitor | forget, term()} | {on, up | down, callback(), topos_effect:evidence()}) -> term().
+-spec call(leave | {atom(), term()} | {atom(), term(), term()} | {on, up | down, callback(), topos_effect:evidence()}) -> term().
 call(Request) ->
     try
-        %% Each call ends in the bounded time of the API below it.
+        %% Each call ends in the bounded time of the API below it, or in the time that it says.
         gen_server:call(?MODULE, Request, infinity)
     catch
         exit:{Reason, {gen_server, call, _}} when Reason =:= noproc; Reason =:= normal ->
@@ -181,24 +209,46 @@ publish() ->
     #{node := Node, addresses := Addresses} = topos_partisan:cluster(),
     topos_runner:publish(Node, Addresses).
 
--spec pass_on({topos_program_message, node(), term()}, #state{}) -> ok.
-pass_on({topos_program_message, Sender, Message}, #state{owner = Owner, owner_name = Name}) ->
-    Owner ! {Name, Sender, Message},
-    ok.
+-spec wait(gen_server:from(), topos_program_queue:wants(), timeout(), #state{}) -> #state{}.
+wait({Pid, _} = From, Wants, Timeout, #state{queue = Queue} = State) ->
+    Ref = erlang:monitor(process, Pid),
+    Timer =
+        case Timeout of
+            infinity -> Ref;
+            _ -> erlang:start_timer(Timeout, self(), Ref)
+        end,
+    State#state{queue = topos_program_queue:wait(Ref, Wants, {From, Timer}, Queue)}.
 
-%% What was delivered while the node left, and acknowledged to its sender.
--spec pass_on_rest(#state{}) -> ok.
-pass_on_rest(#state{subscription = Ref} = State) ->
-    receive
-        {topos_program_message, _, _} = Message -> ok = pass_on(Message, State), pass_on_rest(State);
-        {topos, Ref, Event} -> ok = tell(Event, State), pass_on_rest(State)
-    after 0 -> ok
+-spec came(topos_program_queue:item(), #state{}) -> #state{}.
+came(Item, #state{queue = Queue} = State) ->
+    case topos_program_queue:put(Item, Queue) of
+        {give, Ref, {From, Timer}, Rest} ->
+            true = demonitor(Ref, [flush]),
+            ok = stop_timer(Timer),
+            ok = gen_server:reply(From, {some, Item}),
+            State#state{queue = Rest};
+        {kept, Rest} ->
+            State#state{queue = Rest}
     end.
 
--spec tell(event(), #state{}) -> ok.
-tell(Event, #state{owner = Owner}) ->
-    Owner ! {topos_program_event, Event},
+%% Who waits without a limit has no timer; its monitor stands there, which is none. A timer that has run out has sent its
+%% message: nobody waits by its reference then.
+-spec stop_timer(reference()) -> ok.
+stop_timer(Timer) ->
+    _ = erlang:cancel_timer(Timer),
     ok.
+
+%% The node has ended, and who waits for it need not go on. The process that started it can see from the error that another
+%% one ended it.
+-spec dismiss(#state{}) -> ok.
+dismiss(#state{queue = Queue, owner = Owner}) ->
+    lists:foreach(
+        fun({{Pid, _} = From, _}) -> _ = [gen_server:reply(From, node_ended) || Pid =/= Owner], ok end,
+        topos_program_queue:waiters(Queue)
+    ).
+
+-spec tell(event(), #state{}) -> #state{}.
+tell(Event, State) -> came({event, Event}, State).
 
 -spec happened(topos_partisan:event(), #state{}) -> #state{}.
 happened({up, Node, _}, #state{up = Up} = State) ->
@@ -215,8 +265,8 @@ gone(Node, #state{up = Up, monitors = Monitors} = State) ->
         {true, Others} ->
             ok = call_back(down, Node, State),
             Fired = [Ref || {Ref, N} <- maps:to_list(Monitors), N =:= Node],
-            ok = lists:foreach(fun(Ref) -> ok = tell({monitor_down, Ref, Node}, State) end, Fired),
-            State#state{up = Others, monitors = maps:without(Fired, Monitors)};
+            Told = lists:foldl(fun(Ref, Next) -> tell({monitor_down, Ref, Node}, Next) end, State, Fired),
+            Told#state{up = Others, monitors = maps:without(Fired, Monitors)};
         error ->
             State
     end.

@@ -4,7 +4,7 @@
 -module(topos_rt).
 
 -export([apply/3, capture/2, check/3, show/1, same/1, format_error/3]).
--export([leavable/1, leave/2]).
+-export([leavable/1, leave/2, no_element/1]).
 -export_type([descriptor/0]).
 
 -compile({no_auto_import, [apply/3]}).
@@ -84,6 +84,10 @@ check(Descriptor, Value, What) ->
 %% @doc The value itself, under another Topos type: a Duration is the integer of its milliseconds.
 -spec same(Value) -> Value when Value :: term().
 same(Value) -> Value.
+
+%% @doc Ends the process: a list was assigned at an index that it does not have.
+-spec no_element(integer()) -> no_return().
+no_element(Index) -> erlang:error(topos_error:new(no_element, #{index => Index})).
 
 %% @doc The text of a value, as f-strings show it: a Text as it is, inside of something else in quotes, everything else as
 %% Topos would write it. The run-time representation does not tell all types apart: `{ok, 1}' is shown `Ok(1)', and

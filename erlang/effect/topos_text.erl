@@ -1,7 +1,7 @@
 %%% @doc What `Topos.Text' needs of Erlang: texts are UTF-8 binaries.
 -module(topos_text).
 
--export([split/2, replace/3, to_int/1, to_float/1, starts_with/2, ends_with/2, contains/2]).
+-export([split/2, replace/3, to_int/1, to_float/1, starts_with/2, ends_with/2, contains/2, characters/1, reverse/1]).
 
 %% @doc The parts between the separators. An empty separator splits nothing.
 -spec split(binary(), binary()) -> [binary()].
@@ -53,3 +53,11 @@ ends_with(Suffix, Text) ->
 -spec contains(binary(), binary()) -> boolean().
 contains(<<>>, _Text) -> true;
 contains(Part, Text) -> binary:match(Text, Part) =/= nomatch.
+
+%% @doc The characters (grapheme clusters), each as a text.
+-spec characters(binary()) -> [binary()].
+characters(Text) -> [unicode:characters_to_binary([Character]) || Character <- string:to_graphemes(Text)].
+
+%% @doc The characters in the opposite order.
+-spec reverse(binary()) -> binary().
+reverse(Text) -> unicode:characters_to_binary(string:reverse(Text)).

@@ -93,8 +93,9 @@
     peers = #{} :: #{node() => #peer{}},
     %% Specifications the manager may still have in its view or on its list of pending peers.
     removed = [] :: [topos_partisan_api:spec()],
-    refs = #{} :: #{reference() => {prober | inspector | lane | inbound, node()}},
-    inbound = #{} :: #{pid() => {node(), reference()}}
+    refs = #{} :: #{reference() => {prober | inspector | lane, node()} | {inbound, binary()}},
+    %% By their names in bytes: nobody vouches for them, and they become no atoms.
+    inbound = #{} :: #{pid() => {binary(), reference()}}
 }).
 
 %% @doc Checks all that can be checked, then starts Partisan under a process of its own.
@@ -167,9 +168,9 @@ connections() ->
 -spec reconfigure(topos_node_spec:channels()) -> ok.
 reconfigure(Channels) -> gen_server:call(?MODULE, {reconfigure, Channels}).
 
-%% @private Called by `topos_partisan_firewall' in the process of an inbound connection, when its peer has said its name.
--spec inbound(pid(), node() | undefined) -> ok.
-inbound(Pid, Node) -> gen_server:cast(?MODULE, {inbound, Pid, Node}).
+%% @private Called by `topos_partisan_inbound' when the peer has said its name.
+-spec inbound(pid(), binary()) -> ok.
+inbound(Pid, Name) -> gen_server:cast(?MODULE, {inbound, Pid, Name}).
 
 %% internal
 
@@ -182,14 +183,14 @@ link_of(Node, Channel) ->
     end.
 
 -spec start_link(topos_config:t(), pid(), pos_integer()) -> {ok, pid()} | {error, topos_error:t()}.
-start_link(#{listen := Listen} = Config, Sink, Tries) ->
+start_link(Config, Sink, Tries) ->
     case checked(Config) of
         {ok, Addresses} ->
             case gen_server:start_link({local, ?MODULE}, ?MODULE, {Config, Sink, Addresses}, []) of
                 {ok, Pid} -> {ok, Pid};
                 {error, {already_started, _}} -> {error, already_started()};
-                {error, {shutdown, {address_in_use, _}}} when Addresses =/= Listen, Tries > 1 ->
-                    %% Somebody took the free port between our look and Partisan's listening.
+                {error, {shutdown, {address_in_use, _}}} when Tries > 1 ->
+                    %% Somebody took a free port between our look and the listening.
                     start_link(Config, Sink, Tries - 1);
                 {error, {shutdown, Error}} -> {error, Error}
             end;
@@ -285,13 +286,13 @@ handle_cast({connect, Node, Addresses}, #state{peers = Peers} = State) ->
     end;
 handle_cast({disconnect, Node}, State) ->
     {noreply, forget(Node, State)};
-handle_cast({inbound, Pid, Node}, #state{inbound = Inbound, refs = Refs} = State) ->
+handle_cast({inbound, Pid, Name}, #state{inbound = Inbound, refs = Refs} = State) ->
     Ref = monitor(process, Pid),
-    Known = State#state{inbound = Inbound#{Pid => {Node, Ref}}, refs = Refs#{Ref => {inbound, Node}}},
-    case Known#state.peers of
+    Known = State#state{inbound = Inbound#{Pid => {Name, Ref}}, refs = Refs#{Ref => {inbound, Name}}},
+    case [{N, P} || {N, #peer{phase = waiting} = P} <- maps:to_list(Known#state.peers), atom_to_binary(N) =:= Name] of
         %% It is alive: no need to wait.
-        #{Node := #peer{phase = waiting} = Peer} -> {noreply, probe(Node, Peer, Known)};
-        #{} -> {noreply, Known}
+        [{Node, Peer}] -> {noreply, probe(Node, Peer, Known)};
+        [] -> {noreply, Known}
     end.
 
 -spec handle_info(term(), #state{}) -> {noreply, #state{}} | {stop, term(), #state{}}.
@@ -417,8 +418,8 @@ probe(Node, #peer{addresses = Addresses} = Peer0, #state{tls = Tls, refs = Refs}
     Probing = Peer#peer{phase = probing, worker = Worker},
     set_peer(Node, Probing, State#state{refs = Refs#{Ref => {prober, Node}}}).
 
--spec ended(prober | inspector | lane | inbound, node(), pid(), term(), #state{}) -> #state{}.
-ended(inbound, _Node, Pid, _Reason, #state{inbound = Inbound} = State) ->
+-spec ended(prober | inspector | lane | inbound, node() | binary(), pid(), term(), #state{}) -> #state{}.
+ended(inbound, _Name, Pid, _Reason, #state{inbound = Inbound} = State) ->
     State#state{inbound = maps:remove(Pid, Inbound)};
 ended(Kind, Node, Pid, Reason, #state{peers = Peers} = State) ->
     case {Kind, Peers} of
@@ -617,7 +618,8 @@ lane_lost(Reason, Node, #peer{since = Since, attempts = Attempts} = Peer, #state
 -spec forget(node(), #state{}) -> #state{}.
 forget(Node, #state{peers = Peers, inbound = Inbound} = State) ->
     ok = topos_engine_table:forget(?TAB, Node),
-    ok = close_later([Pid || {Pid, {Of, _}} <- maps:to_list(Inbound), Of =:= Node]),
+    Name = atom_to_binary(Node),
+    ok = close_later([Pid || {Pid, {Of, _}} <- maps:to_list(Inbound), Of =:= Name]),
     case Peers of
         #{Node := #peer{phase = Phase} = Peer} ->
             ok = topos_engine_table:close(?TAB, Node),

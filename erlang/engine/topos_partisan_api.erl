@@ -50,6 +50,9 @@ supported() ->
 is_running() -> whereis(partisan_sup) =/= undefined.
 
 %% @doc Starts Partisan's supervisor linked to the calling process, with the settings as its whole configuration.
+%%
+%% Partisan always starts a listener of its own, which believes whoever connects. Until `topos_partisan_listener' ends it,
+%% right after the start, it has a free port of the loopback interface that nobody is told.
 -spec start([{atom(), term()}]) -> {ok, pid(), saved()} | {error, term()}.
 start(Settings) ->
     %% The applications Partisan needs, in the order its own resource file gives.
@@ -57,14 +60,9 @@ start(Settings) ->
     case start_needed(Needed) of
         ok ->
             Saved = application:get_all_env(partisan),
-            ok = replace_environment(Settings),
-            ok = topos_partisan_log:install(),
-            case call(partisan_sup, start_link, []) of
-                {ok, Sup} ->
-                    {ok, Sup, Saved};
-                {error, Reason} ->
-                    ok = restore(Saved),
-                    {error, Reason}
+            case topos_engine_listen:reserve([{{127, 0, 0, 1}, 0}]) of
+                {ok, [{Ip, Port}]} -> start(Settings ++ [{listen_addrs, [#{ip => Ip, port => Port}]}], Saved);
+                {error, _} = Error -> Error
             end;
         {error, _} = Error ->
             Error
@@ -159,6 +157,18 @@ close(Pids) -> lists:foreach(fun close_one/1, Pids).
 call(Module, Function, Args) -> apply(Module, Function, Args).
 
 %% internal
+
+-spec start([{atom(), term()}], saved()) -> {ok, pid(), saved()} | {error, term()}.
+start(Settings, Saved) ->
+    ok = replace_environment(Settings),
+    ok = topos_partisan_log:install(),
+    case call(partisan_sup, start_link, []) of
+        {ok, Sup} ->
+            {ok, Sup, Saved};
+        {error, Reason} ->
+            ok = restore(Saved),
+            {error, Reason}
+    end.
 
 -spec start_needed([atom()]) -> ok | {error, term()}.
 start_needed(Applications) ->

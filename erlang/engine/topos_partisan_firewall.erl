@@ -1,21 +1,16 @@
-%% @doc Stands before Partisan's pluggable manager and lets frames in, nothing else.
+%% @doc Stands before Partisan's pluggable manager and lets nothing in.
 %%
 %% Partisan delivers whatever a TCP peer sends to whatever process the peer names: `{forward_message,
 %% partisan_rpc_backend, {call, M, F, A, ..}}' runs any function, `{forward_message, init, {stop, stop}}' ends the VM,
-%% `{membership_strategy, ..}' rewrites the membership. Stopping the RPC server would close one of those doors.
+%% `{membership_strategy, ..}' rewrites the membership. So what comes in is `topos_partisan_inbound''s business and never
+%% Partisan's. Only while Partisan starts does its own listener accept, for some milliseconds and on a free port of the
+%% loopback interface (`topos_partisan_api:start/1'); this module is the second wall for that moment.
 %%
 %% Partisan takes the module that gets inbound messages from its configuration (`peer_service_manager'). This module
-%% is named there: it starts the pluggable manager itself, unchanged, and passes calls of this VM on to it; of what comes in it delivers
-%% `{topos, Version, Epoch, Binary}' to a registered process and drops the rest, with a warning for the first of each
-%% connection. It also answers the handshake's request for the local state without asking the manager (the manager dials
-%% peers in its own process, and would keep those who dial us waiting), and tells the engine who shook hands, so that the
-%% engine can close inbound connections too.
-%%
-%% What it cannot do: Partisan decodes the bytes before they get here, with `binary_to_term/1'. A peer that was not
-%% authenticated by TLS can make atoms and large terms. That is why a listener beyond loopback needs TLS.
+%% is named there: it starts the pluggable manager itself, unchanged, passes calls of this VM on to it, and drops what
+%% Partisan's connections bring.
 -module(topos_partisan_firewall).
 
--include("topos_frame.hrl").
 -include_lib("kernel/include/logger.hrl").
 
 -export([start_link/0, receive_message/3, get_local_state/0]).
@@ -31,26 +26,17 @@
 -spec start_link() -> {ok, pid()} | ignore | {error, term()}.
 start_link() -> ?DELEGATE(start_link, []).
 
-%% @doc Runs in the process of an inbound connection.
+%% @doc Runs in the process of an inbound connection of Partisan's.
 -spec receive_message(node(), topos_engine:channel(), term()) -> ok.
-receive_message(_Node, _Channel, {forward_message, Dest, {topos, Version, Epoch, Frame} = Message}) when
-    is_atom(Dest), is_integer(Version), is_integer(Epoch), is_binary(Frame)
-->
-    topos_engine:deliver(Dest, Message);
-receive_message(_Node, Channel, _Other) ->
+receive_message(_Node, Channel, _Message) ->
     case put(?MODULE, warned) of
-        warned ->
-            ok;
-        undefined ->
-            ?LOG_WARNING(#{description => "dropped a message that is no frame", peer => peer(), channel => Channel})
+        warned -> ok;
+        undefined -> ?LOG_WARNING(#{description => "dropped a message to Partisan's own listener", channel => Channel})
     end.
 
-%% @doc Runs in the process of an inbound connection when its peer has said its name. The state is nobody's business.
+%% @doc Runs in the process of an inbound connection of Partisan's. The state is nobody's business.
 -spec get_local_state() -> {ok, undefined}.
-get_local_state() ->
-    ok = topos_partisan_listener:greeted(),
-    ok = topos_engine_partisan:inbound(self(), peer()),
-    {ok, undefined}.
+get_local_state() -> {ok, undefined}.
 
 -spec members() -> term().
 members() -> ?DELEGATE(members, []).
@@ -123,9 +109,3 @@ inject_partition(Origin, Ttl) -> ?DELEGATE(inject_partition, [Origin, Ttl]).
 
 -spec resolve_partition(reference()) -> term().
 resolve_partition(Ref) -> ?DELEGATE(resolve_partition, [Ref]).
-
-%% internal
-
-%% Partisan keeps the name the peer gave in the process dictionary of the connection, and passes `undefined' instead.
--spec peer() -> node() | undefined.
-peer() -> get({partisan_peer_service_server, peer}).

@@ -1,4 +1,4 @@
-%% @doc A listener of ours in the place of Partisan's, for Partisan's connection processes.
+%% @doc A listener of ours in the place of Partisan's, and the processes of the connections it accepts.
 %%
 %% Partisan's own is replaced right after the start, under the same supervisor, because
 %% <ul>
@@ -7,23 +7,23 @@
 %% <li>its backlog is 5, which one peer that opens its connections overflows: the kernel drops the sixth, tries again
 %%     after a second, and Partisan's manager stands still meanwhile;</li>
 %% <li>it takes packets of any size up to 4 GB, and allocates what the first four bytes say;</li>
-%% <li>a client that connects and says nothing is kept for ever.</li>
+%% <li>a client that connects and says nothing is kept for ever;</li>
+%% <li>its connections decode whatever comes: see `topos_partisan_inbound', which our acceptors become.</li>
 %% </ul>
-%% A process accepts, becomes the connection (`partisan_peer_service_server'), and another takes its place.
+%% A process accepts, becomes the connection, and another takes its place.
 -module(topos_partisan_listener).
 
 -behaviour(gen_server).
 
 -include_lib("kernel/include/logger.hrl").
 
--export([replace/2, start_link/3, greeted/0, is_connection/0]).
+-export([replace/2, start_link/3, greeted/0]).
 -export_type([options/0]).
 
 -type options() :: #{max_packet_bytes := pos_integer(), tls := boolean()}.
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -define(SUPERVISOR, partisan_acceptor_socket_pool_sup).
--define(CONNECTION, partisan_peer_service_server).
 -define(BACKLOG, 1_024).
 -define(ACCEPTORS, 16).
 -define(MAX_CONNECTIONS, 16_384).
@@ -40,11 +40,13 @@
     connections = #{} :: #{pid() => undefined | reference()}
 }).
 
-%% @doc Replaces Partisan's listeners. Inbound connections that exist end.
+%% @doc Ends Partisan's listeners and starts ours. Inbound connections that exist end.
 -spec replace([topos_engine:address()], options()) -> ok | {error, term()}.
 replace(Addresses, Options) ->
     try
-        replace_each(Addresses, Options)
+        Theirs = [Id || {{partisan_acceptor_socket, _, _} = Id, _, _, _} <- supervisor:which_children(?SUPERVISOR)],
+        ok = lists:foreach(fun end_theirs/1, Theirs),
+        start_each(Addresses, Options)
     catch
         %% The supervisor ended while it was being asked.
         exit:Reason -> {error, Reason}
@@ -61,26 +63,21 @@ greeted() ->
         Listener -> gen_server:cast(Listener, {greeted, self()})
     end.
 
-%% @doc Whether the calling process is an inbound connection.
--spec is_connection() -> boolean().
-is_connection() -> get(?MODULE) =/= undefined.
-
 %% internal
 
--spec replace_each([topos_engine:address()], options()) -> ok | {error, term()}.
-replace_each([], _Options) ->
+-spec end_theirs(term()) -> ok.
+end_theirs(Id) ->
+    ok = supervisor:terminate_child(?SUPERVISOR, Id),
+    ok = supervisor:delete_child(?SUPERVISOR, Id).
+
+-spec start_each([topos_engine:address()], options()) -> ok | {error, term()}.
+start_each([], _Options) ->
     ok;
-replace_each([{Ip, Port} = Address | Rest], Options) ->
-    Theirs = {partisan_acceptor_socket, Ip, Port},
-    case supervisor:terminate_child(?SUPERVISOR, Theirs) of
-        ok -> ok = supervisor:delete_child(?SUPERVISOR, Theirs);
-        %% Replaced already.
-        {error, not_found} -> ok
-    end,
+start_each([{Ip, Port} = Address | Rest], Options) ->
     Ours = #{id => {?MODULE, Address}, start => {?MODULE, start_link, [Ip, Port, Options]}},
     case supervisor:start_child(?SUPERVISOR, Ours) of
-        {ok, _} -> replace_each(Rest, Options);
-        {error, {already_started, _}} -> replace_each(Rest, Options);
+        {ok, _} -> start_each(Rest, Options);
+        {error, {already_started, _}} -> start_each(Rest, Options);
         {error, Reason} -> {error, {Address, Reason}}
     end.
 
@@ -179,12 +176,11 @@ acceptor(Listener, ListenSocket) ->
             acceptor(Listener, ListenSocket)
     end.
 
-%% Becomes Partisan's connection process. Its TLS handshake is a match that fails when the client is not one of ours.
+%% Becomes the connection. Partisan's TLS handshake is a match that fails when the client is not one of ours.
 -spec connection({inet:ip_address(), inet:port_number()}, gen_tcp:socket(), gen_tcp:socket()) -> no_return().
 connection(Peer, Socket, ListenSocket) ->
-    {ok, Monitor} = topos_partisan_api:call(?CONNECTION, acceptor_init, [undefined, ListenSocket, []]),
     try
-        topos_partisan_api:call(?CONNECTION, acceptor_continue, [Peer, Socket, Monitor])
+        topos_partisan_inbound:serve(Socket, Peer, ListenSocket)
     catch
         error:{badmatch, {error, Reason}} ->
             ?LOG_NOTICE(#{description => "TLS handshake failed", peer => Peer, reason => Reason}),

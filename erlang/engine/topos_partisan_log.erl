@@ -1,8 +1,6 @@
 %% @doc What of Partisan's log is worth reading.
 %%
-%% Its notices and infos (each connection, each ping) are left out by level. An inbound connection that ends with an
-%% error (a scanner, a packet too large, a vanished client) is told by Partisan in one event; the two reports of its
-%% end, with the whole state of the process, that follow are left out here. So is that a connection closed or could not
+%% Its notices and infos (each connection, each ping) are left out by level. So is that a connection closed or could not
 %% be opened, which Partisan repeats with whole specifications for each channel of a peer that died:
 %% `topos_engine_partisan' finds that out by itself and tells it once, as an event or as `failure/1'. Nothing else is
 %% left out.
@@ -35,10 +33,8 @@ filter(#{msg := {report, #{label := {gen_server, terminate}, reason := {error, c
     %% A connection of ours whose peer died while it said hello.
     case get('$initial_call') of
         {partisan_peer_service_client, init, 1} -> stop;
-        _ -> inbound()
+        _ -> ignore
     end;
-filter(#{msg := {report, #{label := Label}}}, _) when Label =:= {gen_server, terminate}; Label =:= {proc_lib, crash} ->
-    inbound();
 filter(#{msg := {report, #{description := Description, channel := _}}}, _) when
     Description =:= "Node failed to connect"; Description =:= "Connection closed"
 ->
@@ -56,12 +52,3 @@ filter(#{msg := {_Format, [_Pid, {badarg, [{ets, _, _, _} | Callers]}]}}, _) ->
     end;
 filter(_Event, _) ->
     ignore.
-
-%% internal
-
--spec inbound() -> stop | ignore.
-inbound() ->
-    case topos_partisan_listener:is_connection() of
-        true -> stop;
-        false -> ignore
-    end.

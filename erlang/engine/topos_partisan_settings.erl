@@ -9,9 +9,10 @@
 -type tls() :: #{certfile := file:filename(), keyfile := file:filename(), cacertfile := file:filename()}.
 -type file() :: {certfile | keyfile | cacertfile, file:filename()}.
 
-%% @doc Partisan's application environment. The addresses have ports, never 0.
+%% @doc Partisan's application environment but what it listens on, which `topos_partisan_api:start/1' adds. The addresses
+%% have ports, never 0.
 -spec environment(topos_config:t(), [topos_engine:address()]) -> [{atom(), term()}].
-environment(#{node := Node, channels := Channels, tls := Tls}, [{FirstIp, FirstPort} | _] = Addresses) ->
+environment(#{node := Node, channels := Channels, tls := Tls}, [{FirstIp, FirstPort} | _]) ->
     [
         {name, Node},
         {peer_service_manager, topos_partisan_firewall},
@@ -21,8 +22,6 @@ environment(#{node := Node, channels := Channels, tls := Tls}, [{FirstIp, FirstP
         {listen_ip, FirstIp},
         {peer_port, FirstPort},
         {listen_port, FirstPort},
-        {listen_addrs, [#{ip => Ip, port => Port} || {Ip, Port} <- Addresses]},
-        %% For the moment until `topos_partisan_listener' takes over.
         {acceptor_pool_size, 1},
         {channels, maps:remove(undefined, channels(Channels))},
         {parallelism, 1},

@@ -46,7 +46,7 @@ periodic(View) -> unchanged(View).
 -spec prune([spec()], state()) -> {ok, [spec()], state()}.
 prune(_Stale, View) -> {ok, members(View), View}.
 
-%% @doc Takes a new view. Only this VM can send one: `topos_partisan_firewall' lets no such message in.
+%% @doc Takes a new view. Only this VM can send one: `topos_partisan_inbound' lets no such message in.
 -spec handle_message({topos_view, [spec()]}, state()) -> {ok, [spec()], outgoing(), state()}.
 handle_message({topos_view, Peers}, View) -> unchanged(View#view{peers = Peers}).
 

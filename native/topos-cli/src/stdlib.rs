@@ -9,8 +9,8 @@ macro_rules! modules {
 }
 
 modules![
-    "Channel", "Duration", "IO", "List", "Log", "Map", "Maybe", "Partisan", "Prelude", "Process", "Random", "Result",
-    "Runner", "Set", "Test", "Text", "Time", "UUID",
+    "Async", "Channel", "Duration", "IO", "List", "Log", "Map", "Maybe", "Partisan", "Prelude", "Process", "Promise",
+    "Random", "Result", "Runner", "Set", "Test", "Text", "Time", "UUID",
 ];
 
 /// The program of `topos demo`.

@@ -39,4 +39,6 @@ macro_rules! programs {
 
 programs! {
     constraints
+    impls
+    places
 }

@@ -93,6 +93,9 @@ codes! {
     UNTYPED_PARAMETER = 221, "parameter without a type",
         "Operations and extern handlers have no body from which a type could be inferred.";
 
+    BAD_IMPL = 222, "unusable `impl`",
+        "`impl T { m : A -> B = .. }` gives the record or shape `T` members: `e.m(x)`. It stands in the module of its type.";
+
     MISSING_EFFECT = 300, "effect that the row does not have",
         "A flow may only do what its row says; no row means that it does nothing but compute. Add the effect to the row \
          after the slash, or handle it with `with`.";
@@ -117,7 +120,8 @@ codes! {
     UNKNOWN_CLAUSE = 309, "clause for an unknown operation",
         "A handler has clauses for the operations of its effect, and besides them `init`, `finally` and `return`.";
     NOT_STATE = 310, "assignment to something that is no state",
-        "`:=` and `atomic` work on `state` variables of the handler or actor around them. Everything else never changes.";
+        "`:=` and `atomic` work on `state` variables of the handler or actor around them: `x := e`, `x.a.b := e`, `x.a[k] := e`. \
+         Everything else never changes.";
     BAD_SUPERVISOR = 311, "unusable supervisor",
         "A supervisor is a record literal: `strategy` (`OneForOne`, `OneForAll` or `RestForOne`), `intensity` restarts within \
          `period`, and `children`, a list of what starts them, or of records with `id`, `restart` and `start`.";
@@ -179,7 +183,7 @@ codes! {
     NO_SESSION = 904, "sessions are not supported yet", "They are parsed, but not checked or compiled.";
     NO_ACTOR = 905, "actors", "No longer reported: they are compiled now.";
     NO_SUPERVISOR = 906, "supervisors", "No longer reported: they are compiled now.";
-    NO_IMPL = 907, "`impl` is not supported yet", "Declare flows that take the record as their last parameter.";
+    NO_IMPL = 907, "`impl`", "No longer reported: its members are compiled now.";
     NO_TEST = 908, "tests are not supported yet", "They are parsed, but not checked or compiled.";
     NO_PROPERTY = 909, "properties are not supported yet", "They are parsed, but not checked or compiled.";
     NO_TRY = 910, "`try` is not supported yet", "Return a `Result` and match on it.";

@@ -112,7 +112,7 @@ fn term_decode<'a>(
     depth: usize,
     new_atoms: usize,
 ) -> Term<'a> {
-    decode(env, &schema, &bytes, Limits { depth, new_atoms, work: NORMAL_UNITS })
+    decode(env, &schema, bytes, Limits { depth, new_atoms, work: NORMAL_UNITS })
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
@@ -123,12 +123,13 @@ fn term_decode_dirty<'a>(
     depth: usize,
     new_atoms: usize,
 ) -> Term<'a> {
-    decode(env, &schema, &bytes, Limits { depth, new_atoms, work: u64::MAX })
+    decode(env, &schema, bytes, Limits { depth, new_atoms, work: u64::MAX })
 }
 
-fn decode<'a>(env: Env<'a>, schema: &SchemaResource, bytes: &[u8], limits: Limits) -> Term<'a> {
-    let mut vm = Vm::new(env);
-    match topos_term::decode(&schema.0, &mut vm, bytes, limits) {
+fn decode<'a>(env: Env<'a>, schema: &SchemaResource, bytes: Binary<'a>, limits: Limits) -> Term<'a> {
+    let mut vm = Vm::reading(env, &bytes);
+    let source = vm.source();
+    match topos_term::decode(&schema.0, &mut vm, source, limits) {
         Ok((term, work)) => {
             charge(env, work);
             (ok(), vm.term(term)).encode(env)

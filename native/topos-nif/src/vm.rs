@@ -11,13 +11,15 @@
 
 use rustler::sys::{self, ErlNifBinary, ErlNifCharEncoding, ErlNifMapIterator, ErlNifMapIteratorEntry, ErlNifTermType};
 use rustler::sys::{ErlNifTerm, ERL_NIF_BIN2TERM_SAFE};
-use rustler::{Env, Term};
+use rustler::{Binary, Env, Term};
 use std::ffi::c_uint;
 use std::mem::MaybeUninit;
 use std::{ptr, slice};
 use topos_term::{AtomName, Build, Inspect, Kind};
 
 const VERSION: u8 = 131;
+/// Smaller parts of a binary are copied.
+const SHARED_BYTES: usize = 4_096;
 const ATOM_UTF8: u8 = 118;
 const SMALL_ATOM_UTF8: u8 = 119;
 
@@ -35,11 +37,39 @@ pub(crate) struct Vm<'a> {
     env: Env<'a>,
     /// Bytes that the VM is to read, for the version byte that goes before them.
     scratch: Vec<u8>,
+    /// The binary that is being decoded, and its bytes.
+    source: Option<(Raw, &'a [u8])>,
 }
 
 impl<'a> Vm<'a> {
     pub(crate) fn new(env: Env<'a>) -> Self {
-        Self { env, scratch: Vec::new() }
+        Self { env, scratch: Vec::new(), source: None }
+    }
+
+    /// To decode a binary: what is made of it may share its bytes.
+    pub(crate) fn reading(env: Env<'a>, binary: &Binary<'a>) -> Self {
+        // SAFETY: the VM keeps the bytes of a binary where they are until the call ends, and so for 'a.
+        let bytes = unsafe { slice::from_raw_parts(binary.as_slice().as_ptr(), binary.len()) };
+        Self { env, scratch: Vec::new(), source: Some((Raw(binary.to_term(env).as_c_arg()), bytes)) }
+    }
+
+    pub(crate) fn source(&self) -> &'a [u8] {
+        self.source.map_or(&[], |(_, bytes)| bytes)
+    }
+
+    /// A view of the source, for a part of it that is large and the most of it: then it keeps little alive that would not
+    /// be kept anyway.
+    fn shared(&self, part: &[u8]) -> Option<Raw> {
+        let (source, bytes) = self.source?;
+        if part.len() < SHARED_BYTES || part.len() < bytes.len() / 2 {
+            return None;
+        }
+        let offset = (part.as_ptr() as usize).checked_sub(bytes.as_ptr() as usize)?;
+        if offset.checked_add(part.len())? > bytes.len() {
+            return None;
+        }
+        // SAFETY: the source is a binary of this call, and the part lies within its bytes.
+        Some(Raw(unsafe { sys::enif_make_sub_binary(self.env.as_c_arg(), source.0, offset, part.len()) }))
     }
 
     /// The term must be of this call: the lifetime says so.
@@ -351,6 +381,9 @@ impl Build for Vm<'_> {
 
     #[inline]
     fn binary(&mut self, bytes: &[u8]) -> Raw {
+        if let Some(shared) = self.shared(bytes) {
+            return shared;
+        }
         let mut term = MaybeUninit::uninit();
         // SAFETY: the VM gives as many bytes as are asked for and writes `term`; it ends the VM where memory is exhausted.
         unsafe {
@@ -401,5 +434,13 @@ impl Build for Vm<'_> {
         let term = self.read(&scratch, true);
         self.scratch = scratch;
         term
+    }
+
+    fn flat(&mut self, bytes: &[u8]) -> Option<Raw> {
+        match self.source {
+            // The version byte is there already.
+            Some((_, [VERSION, rest @ ..])) if ptr::eq(rest, bytes) => self.read(self.source(), true),
+            _ => self.external(bytes),
+        }
     }
 }

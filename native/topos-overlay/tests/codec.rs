@@ -19,7 +19,9 @@ fn view() -> impl Strategy<Value = hyparview::Message> {
         Just(Message::Accept),
         Just(Message::Reject),
         Just(Message::Confirm),
-        prop::option::of(node()).prop_map(|instead| Message::Disconnect { instead }),
+        prop::option::of(node()).prop_map(|instead| Message::Yield { instead }),
+        Just(Message::Disconnect),
+        Just(Message::Keep),
         (node(), any::<u8>(), vec(node(), 0..9)).prop_map(|(origin, ttl, nodes)| Message::Shuffle {
             origin,
             ttl,

@@ -270,6 +270,8 @@ impl World {
                 return Ok(());
             }
             Happening::Event(_) if !there.alive => return Ok(()),
+            // The link has been opened again since: a driver tells the end of the link that there is, not of the one before.
+            Happening::Event(Event::LinkDown(peer)) if there.links.contains(&number(&peer)) => return Ok(()),
             Happening::Event(event) => event,
         };
         self.give(node, StackEvent::Overlay(event))

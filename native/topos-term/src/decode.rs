@@ -1,6 +1,7 @@
 //! From bytes: building a term that matches a schema.
 
 use crate::fault::{excerpt, quoted, Fault};
+use crate::flat::{self, Extent, Leaf};
 use crate::format::{self, AtomName, Reader};
 use crate::scan;
 use crate::schema::{Id, Node, Record, Schema};
@@ -147,6 +148,9 @@ impl<'s, 'b, B: Build> Decoder<'s, 'b, B> {
                     return Err(self.mismatch(id, start));
                 }
                 let size = self.reader.count(2)?;
+                if let Some(map) = self.flat_map(start, *key, *value, size)? {
+                    return Ok(Step::Value(map));
+                }
                 self.open(FrameKind::Map(*key, *value), size * 2)?;
                 if size == 0 {
                     return self.close();
@@ -179,6 +183,9 @@ impl<'s, 'b, B: Build> Decoder<'s, 'b, B> {
             format::NIL => Ok(Step::Value(self.build.list(&[]))),
             format::LIST => {
                 let length = self.reader.count(1)?;
+                if let Some(list) = self.flat_list(start, element, length)? {
+                    return Ok(Step::Value(list));
+                }
                 self.open(FrameKind::List(element), length)?;
                 if length == 0 {
                     return self.close();
@@ -208,6 +215,49 @@ impl<'s, 'b, B: Build> Decoder<'s, 'b, B> {
                 Ok(Step::Value(list))
             }
             _ => Err(self.mismatch(id, start)),
+        }
+    }
+
+    /// A list whose elements the VM may read by itself, and does.
+    #[inline]
+    fn flat_list(&mut self, start: Reader<'b>, element: Id, length: usize) -> Result<Option<B::Term>, Fault> {
+        match Leaf::of(self.schema.node(element)) {
+            Some(leaf) if self.has_room_for(length) => {
+                self.flat(start, length, flat::list(leaf, length, start.rest()))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    #[inline]
+    fn flat_map(&mut self, start: Reader<'b>, key: Id, value: Id, size: usize) -> Result<Option<B::Term>, Fault> {
+        match (Leaf::of(self.schema.node(key)), Leaf::of(self.schema.node(value))) {
+            (Some(key), Some(value)) if self.has_room_for(2 * size) => {
+                self.flat(start, 2 * size, flat::map(key, value, size, start.rest()))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether so many leaves are worth a call, and neither too deep nor too much work.
+    #[inline]
+    fn has_room_for(&self, leaves: usize) -> bool {
+        leaves >= flat::LEAST
+            && self.frames.len() < self.limits.depth
+            && leaves as u64 <= self.limits.work.saturating_sub(self.work)
+    }
+
+    fn flat(&mut self, start: Reader<'b>, leaves: usize, extent: Option<Extent>) -> Result<Option<B::Term>, Fault> {
+        let Some(Extent { length, work }) = extent else { return Ok(None) };
+        let mut after = start;
+        let bytes = after.take(length)?;
+        match self.build.flat(bytes) {
+            Some(value) => {
+                self.spend(leaves + work)?;
+                self.reader = after;
+                Ok(Some(value))
+            }
+            None => Ok(None),
         }
     }
 
@@ -435,7 +485,7 @@ impl<'s, 'b, B: Build> Decoder<'s, 'b, B> {
         }
         let length = self.reader.u32()?;
         let bytes = self.reader.take(length)?;
-        if std::str::from_utf8(bytes).is_err() {
+        if !flat::is_text(bytes) {
             return Err(self.mismatch(id, start));
         }
         self.spend(length / 64)?;

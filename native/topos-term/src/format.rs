@@ -97,6 +97,12 @@ impl<'a> Reader<'a> {
         self.bytes.len() - self.offset
     }
 
+    /// The bytes that have not been read.
+    #[inline]
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        &self.bytes[self.offset..]
+    }
+
     /// The bytes from `start` to where the reader is.
     pub(crate) fn since(&self, start: usize) -> &'a [u8] {
         &self.bytes[start..self.offset]

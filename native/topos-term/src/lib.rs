@@ -25,6 +25,7 @@
 mod decode;
 mod descriptor;
 mod fault;
+mod flat;
 mod format;
 mod scan;
 mod schema;

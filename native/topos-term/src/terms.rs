@@ -108,4 +108,9 @@ pub trait Build {
     /// One term of the external format, without the version byte, as the VM reads it; `None` if it cannot, or if that would
     /// make an atom.
     fn external(&mut self, bytes: &[u8]) -> Option<Self::Term>;
+    /// As [`external`](Self::external), for a list or a map of integers, floats and texts alone, whose bytes have been looked
+    /// over; that its floats are finite and its keys distinct has not been. `None` leaves it to the other functions.
+    fn flat(&mut self, _bytes: &[u8]) -> Option<Self::Term> {
+        None
+    }
 }

@@ -1,6 +1,7 @@
 //! From terms: checking them against a schema and writing them as bytes, in one walk.
 
 use crate::fault::{excerpt, quoted, Fault};
+use crate::flat::is_text;
 use crate::format;
 use crate::schema::{Id, Node, Record, Schema, ANY};
 use crate::terms::{Inspect, Kind};
@@ -140,7 +141,7 @@ impl<'s, 'o, I: Inspect, const WRITE: bool> Walk<'s, 'o, I, WRITE> {
                 None => Err(self.mismatch(id, term)),
             },
             Node::Text => match inspect.binary(term) {
-                Some(bytes) if std::str::from_utf8(bytes).is_ok() => {
+                Some(bytes) if is_text(bytes) => {
                     self.spend(bytes.len() / 64)?;
                     self.put_binary(bytes);
                     Ok(())

@@ -78,16 +78,13 @@ impl Checker<'_> {
         Expr { kind: ExprKind::Leave { label, value: Box::new(value) }, ty, span }
     }
 
-    /// `x := e`, `x.a.b := e`.
+    /// `x := e`, `x.a.b := e`, `x.a[k] := e`.
     pub(super) fn assign(&mut self, place: &ast::Expr, value: &ast::Expr, span: Span) -> Option<Expr> {
-        let mut fields = Vec::new();
         let mut at = place;
         let name = loop {
             match &at.kind {
-                ast::ExprKind::Field { record, field } => {
-                    fields.push(field);
-                    at = record;
-                }
+                ast::ExprKind::Field { record, .. } => at = record,
+                ast::ExprKind::Index { collection, .. } => at = collection,
                 ast::ExprKind::Var { qualifier, name } if qualifier.is_empty() => break Some(name),
                 _ => break None,
             }
@@ -99,32 +96,32 @@ impl Checker<'_> {
                 None => ("this cannot be assigned to".to_owned(), place.span),
             };
             if name.is_none_or(|n| !n.name.is_empty()) {
-                self.report(
-                    Diagnostic::new(codes::NOT_STATE, what, at).help(
+                let diagnostic = Diagnostic::new(codes::NOT_STATE, what, at);
+                let field = name.filter(|n| self.is_own_field(n));
+                self.report(match field {
+                    Some(name) => {
+                        diagnostic.primary("a field: the value that it belongs to never changes").help(format!(
+                            "answer the new value, `{{{} with {} = ..}}`, or keep the value in a `state` variable",
+                            super::impls::THIS,
+                            name.name
+                        ))
+                    }
+                    None => diagnostic.help(
                         "`:=` changes a `state` variable of the handler or actor around it; bind others with `let`",
                     ),
-                );
+                });
             }
             let ty = self.fresh();
             self.expr(value, &Want::plain(ty));
             return None;
         };
-        // `x.a := e` is `x := {x with a = e}`.
         let updated;
-        let source = if fields.is_empty() {
-            value
-        } else {
-            let mut e = value.clone();
-            let mut record = place;
-            for field in &fields {
-                let ast::ExprKind::Field { record: inner, .. } = &record.kind else { break };
-                let init = ast::FieldInit { name: (*field).clone(), value: e, pun: false };
-                let kind = ast::ExprKind::Update { record: inner.clone(), fields: vec![init] };
-                e = ast::Expr { kind, span };
-                record = inner;
+        let source = match &place.kind {
+            ast::ExprKind::Var { .. } => value,
+            _ => {
+                updated = self.updated(place, value.clone(), span)?;
+                &updated
             }
-            updated = e;
-            &updated
         };
         let mut names = std::collections::HashSet::new();
         graph::expr(source, &mut names);
@@ -132,6 +129,51 @@ impl Checker<'_> {
         let value = self.expr(source, &Want::new(ty, Why::Demand("a state variable keeps its type")));
         let unit = self.store.unit();
         Some(Expr { kind: ExprKind::Assign { cell: local, value: Box::new(value), atomic }, ty: unit, span })
+    }
+
+    /// The value of the variable of a place after the assignment: `x.a := e` is `x := {x with a = e}`, and `x[k] := e` is
+    /// `x := put_at(k, e, x)`.
+    fn updated(&mut self, place: &ast::Expr, value: ast::Expr, span: Span) -> Option<ast::Expr> {
+        let (mut value, mut at, mut inner) = (value, place, false);
+        loop {
+            let kind = match &at.kind {
+                ast::ExprKind::Field { record, field } => {
+                    let init = ast::FieldInit { name: field.clone(), value, pun: false };
+                    let kind = ast::ExprKind::Update { record: record.clone(), fields: vec![init] };
+                    at = record;
+                    kind
+                }
+                ast::ExprKind::Index { .. } if inner => {
+                    self.report(
+                        Diagnostic::new(codes::NOT_STATE, "only the last step of a place can be an index", at.span)
+                            .primary("there may be no element here")
+                            .help(
+                                "take the element out with `match`, and assign what it becomes: `m[k] := {v with ..}`",
+                            ),
+                    );
+                    return None;
+                }
+                ast::ExprKind::Index { collection, index } => {
+                    let ident = |name: &str| ast::Ident { name: name.to_owned(), span: at.span };
+                    let qualifier = super::PRELUDE.split('.').map(ident).collect();
+                    let kind = ast::ExprKind::Var { qualifier, name: ident("put_at") };
+                    let function = Box::new(ast::Expr { kind, span: at.span });
+                    let args = vec![(**index).clone(), value, (**collection).clone()];
+                    at = collection;
+                    ast::ExprKind::Apply { function, args }
+                }
+                _ => return Some(value),
+            };
+            value = ast::Expr { kind, span };
+            inner = true;
+        }
+    }
+
+    /// Whether a name is a field of the value that the member of an `impl` under check belongs to.
+    fn is_own_field(&mut self, name: &ast::Ident) -> bool {
+        let this = self.env.local(super::impls::THIS).map(|info| info.ty);
+        let fields = this.and_then(|ty| self.nominal_fields(ty));
+        fields.is_some_and(|(_, fields)| fields.iter().any(|f| *f.name == *name.name))
     }
 
     /// `atomic { .. }` in a clause.

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::actor::{ACTOR, SUPERVISOR};
 use super::env::{CtorRef, HandledBy, Lookup};
 use super::interface::TypeBody;
+use super::report::{INDEX, PUT_AT};
 use super::traits::Constraint;
 use super::tree::{Expr, ExprKind, Literal, With};
 use super::{suggest, unsupported, Checker, Want, Why};
@@ -130,6 +131,9 @@ impl Checker<'_> {
     }
 
     fn no_companion(&mut self, type_name: &str, ty: Ty, field: &ast::Ident) {
+        if self.unsupported_names.contains(&field.name) {
+            return; // The `impl` that has it was refused.
+        }
         let module = super::env::companion_module(type_name);
         let shown = self.store.show(ty);
         let known = self.env.has_module(&module) || *module == *self.env.module;
@@ -147,8 +151,8 @@ impl Checker<'_> {
             )
             .help(format!("add `import {module}`, if there is such a module"))
         };
-        let near =
-            if known { suggest::nearest(&field.name, self.env.exported(&module)).map(str::to_owned) } else { None };
+        let members = if known { self.members_of(type_name) } else { Vec::new() };
+        let near = suggest::nearest(&field.name, members.iter().map(String::as_str));
         self.report(match near {
             Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
             None => diagnostic,
@@ -187,8 +191,9 @@ impl Checker<'_> {
         let ty = self.fresh();
         let collection = self.expr(collection, &Want::plain(ty));
         let ty = self.fresh();
+        let what = format!("`{INDEX}`");
         let element =
-            self.apply_head(head, "`m[k]`", vec![Arg::Ast(index), Arg::Done(collection)], true, &Want::plain(ty), span);
+            self.apply_head(head, &what, vec![Arg::Ast(index), Arg::Done(collection)], true, &Want::plain(ty), span);
         self.solve_dependent();
         self.subsume(element.ty, want, span);
         element
@@ -258,7 +263,11 @@ impl Checker<'_> {
         for row in rows {
             self.require(row, span, what);
         }
-        let args = self.arguments(args, &params, what);
+        let args = if self.decides_by_last(&head, what) {
+            self.arguments_by_last(args, &params, what)
+        } else {
+            self.arguments(args, &params, what)
+        };
         self.subsume(result, want, span);
         Expr { kind: ExprKind::App { function: Box::new(head), args, last_first }, ty: result, span }
     }
@@ -284,6 +293,23 @@ impl Checker<'_> {
             typed[i] = Some(self.expr(ast, &want));
         }
         typed.into_iter().flatten().collect()
+    }
+
+    /// Whether the type of the collection, the last argument, decides those of the others: `m[k]`, `m[k] := e`.
+    fn decides_by_last(&self, head: &Expr, what: &str) -> bool {
+        let name = what.trim_matches('`');
+        (name == INDEX || name == PUT_AT) && matches!(head.kind, ExprKind::Overloaded { .. })
+    }
+
+    /// As [`Checker::arguments`]: the last one first, so that messages about the others say what the collection wants.
+    fn arguments_by_last(&mut self, mut args: Vec<Arg<'_>>, params: &[Ty], what: &str) -> Vec<Expr> {
+        let (Some(last), Some((ty, others))) = (args.pop(), params.split_last()) else { return Vec::new() };
+        let last = self.arguments(vec![last], std::slice::from_ref(ty), what);
+        self.settle_fields(u32::MAX);
+        self.solve_dependent();
+        let mut typed = self.arguments(args, others, what);
+        typed.extend(last);
+        typed
     }
 
     fn too_many(&mut self, what: &str, head: &Expr, taken: usize, given: usize, span: Span) {

@@ -76,7 +76,6 @@ impl<'a> Checker<'a> {
                         effects.push((decl, effect));
                     }
                 }
-                ast::DeclKind::Impl(i) => self.report(unsupported::impl_(i.name.span)),
                 ast::DeclKind::Session(s) => self.report(unsupported::session(s.name.span)),
                 ast::DeclKind::Protocol(p) => self.report(unsupported::protocol(p.name.span)),
                 ast::DeclKind::Flow(_)
@@ -89,7 +88,8 @@ impl<'a> Checker<'a> {
                 // Flows by now.
                 | ast::DeclKind::Test(_)
                 | ast::DeclKind::Property(_)
-                // Replaced by what they mean.
+                // Replaced by what they mean; left only where that was refused.
+                | ast::DeclKind::Impl(_)
                 | ast::DeclKind::Actor(_)
                 | ast::DeclKind::Supervisor(_)
                 | ast::DeclKind::Error => {}

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use super::impls;
 use super::interface::{ConstraintExport, HandledByExport, Imports, Interface, RecordFieldInfo, TypeBody, TypeExport};
 use super::traits::{self, Constraint, InstanceInfo, InstanceKey, MemberInfo, TraitInfo};
 use super::tree::FlowId;
@@ -491,7 +492,8 @@ impl Env {
     /// A flow or config by its path: of a module, or of the module of a type.
     pub(super) fn lookup_value(&self, qualifier: &[Ident], name: &str) -> Lookup<FlowId> {
         let direct = self.lookup(|n| &n.values, qualifier, name);
-        if let (Lookup::NoModule(_), Some((last, rest))) = (&direct, qualifier.split_last()) {
+        let is_type = matches!(direct, Lookup::NoModule(_) | Lookup::NotExported(_));
+        if let (true, Some((last, rest))) = (is_type, qualifier.split_last()) {
             if let Lookup::Found(ty) = self.lookup_type(rest, &last.name) {
                 if let Some(id) = self.companion(&ty, name) {
                     return Lookup::Found(id);
@@ -501,9 +503,10 @@ impl Env {
         direct
     }
 
-    /// The flow `name` of the module of a type (rule 7).
+    /// The member of a type, or the flow `name` of its module (rule 7).
     pub(super) fn companion(&self, ty: &str, name: &str) -> Option<FlowId> {
-        self.flow_of(&companion_module(ty), name)
+        let module = companion_module(ty);
+        self.flow_of(&module, &impls::member(short(ty), name)).or_else(|| self.flow_of(&module, name))
     }
 
     /// A flow of a module.

@@ -18,7 +18,11 @@ impl Checker<'_> {
     /// Whether other modules may name something.
     pub(super) fn is_visible(&self, name: &str) -> bool {
         let name = name.strip_prefix(ACTOR).or_else(|| name.strip_prefix(SUPERVISOR)).unwrap_or(name);
-        !self.private.contains(name) && self.export_list.as_ref().is_none_or(|list| list.contains(name))
+        // A member of an `impl` is as visible as its type.
+        let of = name.split_once('.').map_or(name, |(of, _)| of);
+        !self.private.contains(name)
+            && !self.private.contains(of)
+            && self.export_list.as_ref().is_none_or(|list| list.contains(of))
     }
 
     /// Reads the `export` lists; names that are not declared are reported.

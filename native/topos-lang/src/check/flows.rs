@@ -73,7 +73,7 @@ impl<'a> Checker<'a> {
     pub(super) fn add_flow(&mut self, name: &ast::Ident, info: FlowInfo, private: bool) -> Option<FlowId> {
         if let Some(first) = self.env.own.values.get(&name.name) {
             let span = self.env.flows[*first].span;
-            self.defined_twice("flow", name, span);
+            self.defined_twice(if name.name.contains('.') { "member" } else { "flow" }, name, span);
             return None;
         }
         let id = self.env.flows.len();
@@ -748,6 +748,11 @@ fn is_clause(flow: &ast::FlowDecl) -> bool {
 fn components(groups: &[Group<'_>], values: &HashMap<String, FlowId>) -> Vec<Vec<usize>> {
     let by_id: HashMap<FlowId, usize> =
         groups.iter().enumerate().filter(|(_, g)| !g.signed).map(|(i, g)| (g.id, i)).collect();
+    // `e.m(..)` may call the member `m` of any `impl`.
+    let members: Vec<(&str, usize)> = by_id
+        .values()
+        .filter_map(|index| groups[*index].name.name.split_once('.').map(|(_, name)| (name, *index)))
+        .collect();
     let edges: Vec<Vec<usize>> = groups
         .iter()
         .map(|group| {
@@ -768,6 +773,7 @@ fn components(groups: &[Group<'_>], values: &HashMap<String, FlowId>) -> Vec<Vec
                 .filter_map(|n| values.get(n))
                 .filter_map(|id| by_id.get(id))
                 .copied()
+                .chain(members.iter().filter(|(name, _)| names.contains(*name)).map(|(_, index)| *index))
                 .collect();
             out.sort_unstable();
             out

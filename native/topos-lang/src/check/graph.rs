@@ -17,7 +17,7 @@ pub(super) fn handler<'a>(handler: &'a ast::HandlerDecl, out: &mut HashSet<&'a s
     handler.clauses.iter().for_each(|c| block(&c.body, out));
 }
 
-fn block<'a>(b: &'a ast::Block, out: &mut HashSet<&'a str>) {
+pub(super) fn block<'a>(b: &'a ast::Block, out: &mut HashSet<&'a str>) {
     for stmt in &b.stmts {
         match &stmt.kind {
             StmtKind::Let { value, .. } | StmtKind::Bind { value, .. } | StmtKind::Define { value, .. } => {

@@ -171,7 +171,9 @@ impl<'a> Checker<'a> {
     pub(super) fn handler_body(&mut self, index: usize, handler: &ast::HandlerDecl) -> Option<HandlerBody> {
         let info = self.env.handlers[index].clone();
         let HandledBy::Topos { body, answer, .. } = info.by else { return None };
-        let of = AmbientOf::Flow(handler.name.name.clone(), handler.row.as_ref().map(|r| r.span));
+        let name = &handler.name.name;
+        let described = if name.contains(' ') { name.clone() } else { format!("{PREFIX}{name}") };
+        let of = AmbientOf::Flow(described, handler.row.as_ref().map(|r| r.span));
         self.handling = Some(Handling { effect: info.effect.clone(), effect_args: info.effect_args.clone(), answer });
         self.flow_row = Some((info.row, of.clone()));
         let checked = self.under(info.row, of, |c| {

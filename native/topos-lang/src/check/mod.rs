@@ -21,6 +21,7 @@ mod export;
 mod flows;
 mod graph;
 mod handler;
+mod impls;
 mod infer;
 mod interface;
 mod modules;
@@ -122,9 +123,15 @@ fn check_here(
 ) -> Result<(core::Module, Interface), Vec<Diagnostic>> {
     let name: Name = module.name.as_ref().map_or_else(|| options.default_name.to_owned(), ast::Path::dotted).into();
     let module = &*testing::as_flows(module);
+    let members = impls::expand(module);
+    let (module, mut reported) = match &members {
+        Some((expanded, diagnostics)) => (expanded, diagnostics.clone()),
+        None => (module, Vec::new()),
+    };
     let derived = traits::derived(module);
     let mut expanded = actor::expand(module);
     let mut checker = Checker::new(name.clone(), imports);
+    checker.diagnostics.append(&mut reported);
     checker.imports(module);
     if !checker.needs_process(module) {
         expanded = None;

@@ -9,6 +9,20 @@ use crate::diagnostic::{Code, Diagnostic, Span};
 use crate::syntax::ast;
 use crate::types::{short, Kind, Node, Printer, Ty, UnifyError};
 
+/// How a use of an index is called.
+pub(super) const INDEX: &str = "m[k]";
+/// How an assignment of an element is called.
+pub(super) const PUT_AT: &str = "m[k] := e";
+
+/// What the flow of a name was in the program: actors, tests and the like are flows of names that nobody can write.
+fn describe(flow: &str) -> String {
+    match flow.split_once(' ') {
+        Some((what, name)) => format!("the {what} `{name}`"),
+        None if flow.contains('.') => format!("the member `{flow}`"),
+        None => format!("the flow `{flow}`"),
+    }
+}
+
 impl Checker<'_> {
     pub(super) fn twice(&mut self, what: &str, code: Code, name: &ast::Ident) {
         self.report(Diagnostic::new(code, format!("the {what} `{}` is given twice", name.name), name.span));
@@ -148,7 +162,12 @@ impl Checker<'_> {
             Why::Signature(at) => diagnostic = diagnostic.label(*at, "expected because of this"),
             Why::Argument(name, n) => {
                 if diagnostic.help.is_none() {
-                    diagnostic = diagnostic.help(format!("argument {n} of `{name}` has the type `{expected}`"));
+                    diagnostic = diagnostic.help(match (name.as_str(), n) {
+                        ("for", 2) => "`for` goes through a list".to_owned(),
+                        (INDEX | PUT_AT, 1) => format!("this collection is indexed by `{expected}`"),
+                        (PUT_AT, 2) => format!("the elements of this collection have the type `{expected}`"),
+                        _ => format!("argument {n} of `{name}` has the type `{expected}`"),
+                    });
                 }
             }
             Why::Demand(text) => {
@@ -327,7 +346,7 @@ impl Checker<'_> {
                 let allowed = self.store.show(row);
                 let diagnostic = Diagnostic::new(
                     codes::MISSING_EFFECT,
-                    format!("the flow `{name}` may not have the effect `{effect}`"),
+                    format!("{} may not have the effect `{effect}`", describe(name)),
                     span,
                 )
                 .primary(format!("{what} brings `{effect}`"));
@@ -356,7 +375,7 @@ impl Checker<'_> {
 
     fn ambient_name(&self) -> String {
         match &self.ambient_of {
-            AmbientOf::Flow(name, _) => format!("the flow `{name}`"),
+            AmbientOf::Flow(name, _) => describe(name),
             AmbientOf::Lambda(_) => "this function".to_owned(),
             AmbientOf::Guard => "a guard".to_owned(),
             AmbientOf::Config(what) => (*what).to_owned(),
@@ -403,6 +422,9 @@ impl Checker<'_> {
     pub(super) fn callee_name(function: &ast::Expr) -> String {
         match &function.kind {
             ast::ExprKind::Var { qualifier, name } if qualifier.is_empty() => format!("`{}`", name.name),
+            ast::ExprKind::Var { qualifier, name } if name.name == "put_at" && dotted(qualifier) == super::PRELUDE => {
+                format!("`{PUT_AT}`")
+            }
             ast::ExprKind::Var { qualifier, name } => format!("`{}.{}`", dotted(qualifier), name.name),
             ast::ExprKind::Constructor(path) => format!("`{}`", path.dotted()),
             ast::ExprKind::Field { field, .. } => format!("`.{}`", field.name),

@@ -25,6 +25,6 @@ macro_rules! unsupported {
 }
 
 unsupported! {
-    protocol = NO_PROTOCOL, session = NO_SESSION, impl_ = NO_IMPL, try_ = NO_TRY, for_ = NO_FOR, return_ = NO_RETURN,
+    protocol = NO_PROTOCOL, session = NO_SESSION, try_ = NO_TRY, for_ = NO_FOR, return_ = NO_RETURN,
     loop_ = NO_LOOP, constraint = NO_CONSTRAINT, index = NO_INDEX,
 }

@@ -5,7 +5,6 @@
 
 mod beam;
 mod build;
-mod docs;
 mod golden;
 mod programs;
 mod run;

@@ -8,7 +8,7 @@ use crate::{
 /// How much a node that asks to be taken as a neighbour needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Priority {
-    /// It has no neighbour: it is taken, if another one has to go.
+    /// It has no neighbour: it is taken, if another one can go.
     High,
     /// It is taken where there is room.
     Low,
@@ -17,7 +17,8 @@ pub enum Priority {
 /// What two machines say to each other; the names are the paper's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
-    /// Take me into the cluster. Answered by [`Message::Accept`].
+    /// Take me into the cluster. Answered by [`Message::Accept`], or by [`Message::Reject`] where every neighbour of the asked
+    /// node has no other.
     Join,
     /// A node has joined: a random walk that ends with an offer to it.
     ForwardJoin {
@@ -32,11 +33,16 @@ pub enum Message {
     Accept,
     /// You are not: there is no room.
     Reject,
-    /// You are not in my active view any more.
-    Disconnect {
-        /// Who has taken the place, if anybody has.
+    /// Let me take you out of my active view. Answered by [`Message::Disconnect`], or by [`Message::Keep`] of who has no other
+    /// neighbour to rely on.
+    Yield {
+        /// For whom the place is needed, if it is needed for anybody: a node with room, or soon a neighbour of the sender.
         instead: Option<NodeId>,
     },
+    /// You are not in my active view any more.
+    Disconnect,
+    /// You are all that I have: look for another place.
+    Keep,
     /// A sample of somebody's views: a random walk that ends with a sample in return.
     Shuffle {
         /// Whose views.
@@ -48,7 +54,7 @@ pub enum Message {
     },
     /// The sample in return.
     ShuffleReply(Vec<NodeId>),
-    /// Am I in your active view, as you are in mine? Who does not think so takes the sender in, or disconnects it.
+    /// Am I in your active view, as you are in mine? Who does not think so takes the sender in, or asks to be let go.
     Confirm,
 }
 
@@ -65,8 +71,8 @@ impl Wire for Message {
             Self::Neighbour(Priority::Low) => to.byte(3),
             Self::Accept => to.byte(4),
             Self::Reject => to.byte(5),
-            Self::Disconnect { instead: None } => to.byte(6),
-            Self::Disconnect { instead: Some(node) } => {
+            Self::Yield { instead: None } => to.byte(6),
+            Self::Yield { instead: Some(node) } => {
                 to.byte(7);
                 to.node(node);
             }
@@ -81,6 +87,8 @@ impl Wire for Message {
                 to.list(nodes, Writer::node);
             }
             Self::Confirm => to.byte(10),
+            Self::Disconnect => to.byte(11),
+            Self::Keep => to.byte(12),
         }
     }
 
@@ -92,11 +100,13 @@ impl Wire for Message {
             3 => Self::Neighbour(Priority::Low),
             4 => Self::Accept,
             5 => Self::Reject,
-            6 => Self::Disconnect { instead: None },
-            7 => Self::Disconnect { instead: Some(from.node()?) },
+            6 => Self::Yield { instead: None },
+            7 => Self::Yield { instead: Some(from.node()?) },
             8 => Self::Shuffle { origin: from.node()?, ttl: from.byte()?, nodes: from.list(Reader::node)? },
             9 => Self::ShuffleReply(from.list(Reader::node)?),
             10 => Self::Confirm,
+            11 => Self::Disconnect,
+            12 => Self::Keep,
             kind => return Err(DecodeError::Kind(kind)),
         })
     }

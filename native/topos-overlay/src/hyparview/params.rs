@@ -7,7 +7,8 @@ use crate::{params::Checks, Backoff, Millis, NodeId, OverlayError};
 pub struct HyParViewParams {
     /// This node, which is never in a view of its own.
     pub own: NodeId,
-    /// Size of the active view, 1 to 64: how many links a node keeps. The fan-out of a broadcast plus one.
+    /// Size of the active view, 2 to 64: how many links a node keeps. The fan-out of a broadcast plus one. With one link there
+    /// would be pairs of nodes, and no overlay.
     pub active_size: u32,
     /// Size of the passive view, 1 to 1,024: the reserve.
     pub passive_size: u32,
@@ -59,7 +60,7 @@ impl HyParViewParams {
     pub(super) fn check(&self) -> Result<Backoff, OverlayError> {
         const HOUR: Millis = 3_600_000;
         let mut checks = Checks::default();
-        checks.range("active_size", self.active_size.into(), 1, 64);
+        checks.range("active_size", self.active_size.into(), 2, 64);
         checks.range("passive_size", self.passive_size.into(), 1, 1_024);
         checks.range("active_walk", self.active_walk.into(), 1, 32);
         let walk = self.passive_walk;

@@ -10,6 +10,16 @@ fn machine(change: impl FnOnce(&mut HyParViewParams)) -> HyParView {
     HyParView::new(params, 42).expect("valid parameters")
 }
 
+/// Full with two neighbours.
+fn pair(params: &mut HyParViewParams) {
+    params.active_size = 2;
+    params.shuffle_active = 1;
+}
+
+fn text(name: &NodeId) -> &str {
+    std::str::from_utf8(name.as_bytes()).expect("a name of these tests")
+}
+
 fn said(actions: &[Action]) -> Vec<(NodeId, Message)> {
     let message = |action: &Action| match action {
         Action::Send { to, message: crate::Message::HyParView(message) } => Some((to.clone(), message.clone())),
@@ -61,29 +71,69 @@ fn a_contact_that_does_not_answer_is_asked_again_for_ever() {
 #[test]
 fn who_joins_is_taken_and_walks_spread_its_name() {
     let mut machine = with_neighbours(&["a", "b", "c", "d", "e"], |_| {});
-    let actions = hear(&mut machine, 1, "new", Message::Join);
+    let asked = said(&hear(&mut machine, 1, "new", Message::Join));
+    let [(goes, Message::Yield { instead: Some(instead) })] = &asked[..] else {
+        panic!("one is asked to go: {asked:?}")
+    };
+    assert_eq!((instead, machine.view().len()), (&node("new"), 5));
+    assert!(machine.view().contains(goes), "it has not answered yet");
+    let actions = hear(&mut machine, 2, text(goes), Message::Disconnect);
     assert!(machine.view().contains(&node("new")));
     assert_eq!(machine.view().len(), 5);
     let said = said(&actions);
-    let dismissed: Vec<&NodeId> = said
-        .iter()
-        .filter(|(_, m)| *m == Message::Disconnect { instead: Some(node("new")) })
-        .map(|(to, _)| to)
-        .collect();
-    assert_eq!(dismissed.len(), 1, "one makes room and is told for whom");
     let walks = said.iter().filter(|(_, m)| *m == Message::ForwardJoin { node: node("new"), ttl: 6 });
     assert_eq!(walks.count(), 4);
     assert!(said.contains(&(node("new"), Message::Accept)));
-    assert!(machine.reserve().contains(dismissed[0]));
+    assert!(machine.reserve().contains(goes));
+}
+
+#[test]
+fn who_has_no_other_neighbour_stays_and_another_is_asked() {
+    let mut machine = with_neighbours(&["a", "b"], pair);
+    let mut asked = said(&hear(&mut machine, 1, "new", Message::Join));
+    let mut stayed = Vec::new();
+    while let [(goes, Message::Yield { instead: Some(_) })] = &asked[..] {
+        stayed.push(goes.clone());
+        let name = text(goes).to_owned();
+        asked = said(&hear(&mut machine, 2, &name, Message::Keep));
+    }
+    stayed.sort();
+    assert_eq!(stayed, [node("a"), node("b")]);
+    assert_eq!(asked, [(node("new"), Message::Reject)], "both know of it, and have room");
+    assert_eq!(machine.view(), [node("a"), node("b")]);
+}
+
+#[test]
+fn nobody_relies_on_a_neighbour_that_was_asked_to_go() {
+    let mut machine = with_neighbours(&["a", "b"], pair);
+    let asked = said(&hear(&mut machine, 1, "new", Message::Join));
+    let [(goes, Message::Yield { .. })] = &asked[..] else { panic!("one is asked to go: {asked:?}") };
+    let other = if *goes == node("a") { "b" } else { "a" };
+    let answer = said(&hear(&mut machine, 1, other, Message::Yield { instead: None }));
+    assert_eq!(answer, [(node(other), Message::Keep)]);
+    let answer = said(&hear(&mut machine, 1, text(goes), Message::Yield { instead: None }));
+    assert!(answer.contains(&(goes.clone(), Message::Disconnect)), "the other one stays: {answer:?}");
+    assert!(answer.contains(&(node("new"), Message::Accept)), "there is room now");
+}
+
+#[test]
+fn who_waits_for_a_place_does_not_wait_for_ever() {
+    let mut machine = with_neighbours(&["a", "b"], pair);
+    hear(&mut machine, 1, "new", Message::Join);
+    let late = machine.handle(5_001, Event::Tick).unwrap();
+    assert!(said(&late).contains(&(node("new"), Message::Reject)), "{late:?}");
+    for name in 0..100 {
+        hear(&mut machine, 6_000, &format!("n{name}"), Message::Neighbour(Priority::High));
+    }
+    let told = said(&machine.handle(12_000, Event::Tick).unwrap());
+    let rejected = told.iter().filter(|(_, message)| *message == Message::Reject).count();
+    assert_eq!(rejected, machine.params.passive_size as usize, "the others were told at once");
 }
 
 #[test]
 fn a_walk_goes_on_leaves_a_name_on_its_way_and_ends_in_an_offer() {
     // Full, so that it asks nobody on its own account.
-    let mut machine = with_neighbours(&["a", "b"], |params| {
-        params.active_size = 2;
-        params.shuffle_active = 1;
-    });
+    let mut machine = with_neighbours(&["a", "b"], pair);
     let walk = |ttl| Message::ForwardJoin { node: node("new"), ttl };
     let on = hear(&mut machine, 1, "a", walk(4));
     assert_eq!(said(&on), [(node("b"), walk(3))]);
@@ -94,32 +144,37 @@ fn a_walk_goes_on_leaves_a_name_on_its_way_and_ends_in_an_offer() {
     assert_eq!(said(&end), [(node("new"), Message::Neighbour(Priority::Low))]);
     let hostile = hear(&mut machine, 2, "a", Message::ForwardJoin { node: node("x"), ttl: 255 });
     assert_eq!(said(&hostile), [(node("b"), Message::ForwardJoin { node: node("x"), ttl: 5 })]);
-    hear(&mut machine, 3, "new", Message::Accept);
+    let asked = said(&hear(&mut machine, 3, "new", Message::Accept));
+    let [(goes, Message::Yield { .. })] = &asked[..] else { panic!("one is asked to go: {asked:?}") };
+    hear(&mut machine, 3, text(goes), Message::Disconnect);
     assert!(machine.view().contains(&node("new")), "one of the two made room");
 }
 
 #[test]
 fn low_priority_is_refused_without_room_and_high_is_not() {
-    let mut machine = with_neighbours(&["a", "b"], |params| {
-        params.active_size = 2;
-        params.shuffle_active = 1;
-    });
+    let mut machine = with_neighbours(&["a", "b"], pair);
     let low = hear(&mut machine, 1, "c", Message::Neighbour(Priority::Low));
     assert_eq!(said(&low), [(node("c"), Message::Reject)]);
     let high = hear(&mut machine, 1, "d", Message::Neighbour(Priority::High));
-    assert!(said(&high).contains(&(node("d"), Message::Accept)));
+    assert!(matches!(&said(&high)[..], [(_, Message::Yield { instead: Some(new) })] if *new == node("d")));
     assert_eq!(machine.view().len(), 2);
 }
 
 #[test]
-fn who_is_dismissed_asks_the_one_that_came_instead() {
+fn who_is_asked_to_go_goes_and_asks_the_one_that_comes_instead() {
     let mut machine = with_neighbours(&["a", "b"], |_| {});
-    let actions = hear(&mut machine, 1, "a", Message::Disconnect { instead: Some(node("new")) });
-    assert!(said(&actions).contains(&(node("new"), Message::Neighbour(Priority::Low))));
+    let told = said(&hear(&mut machine, 1, "a", Message::Yield { instead: Some(node("new")) }));
+    assert!(told.contains(&(node("a"), Message::Disconnect)));
+    assert!(told.contains(&(node("new"), Message::Neighbour(Priority::Low))));
+    assert!(!told.contains(&(node("a"), Message::Neighbour(Priority::Low))), "not who has just had no room");
     assert_eq!(machine.view(), [node("b")]);
     assert!(machine.reserve().contains(&node("a")));
-    let alone = hear(&mut machine, 2, "b", Message::Disconnect { instead: Some(node("last")) });
-    assert!(said(&alone).contains(&(node("last"), Message::Neighbour(Priority::High))), "it has nobody else");
+    let told = said(&hear(&mut machine, 2, "b", Message::Yield { instead: Some(node("last")) }));
+    assert!(told.contains(&(node("b"), Message::Keep)), "it has nobody else");
+    assert!(told.contains(&(node("last"), Message::Neighbour(Priority::Low))));
+    assert_eq!(machine.view(), [node("b")]);
+    let told = said(&hear(&mut machine, 3, "stranger", Message::Yield { instead: None }));
+    assert_eq!(told, [(node("stranger"), Message::Disconnect)]);
 }
 
 #[test]
@@ -141,14 +196,13 @@ fn an_edge_that_one_side_does_not_know_is_mended() {
     let mut machine = with_neighbours(&["a"], |_| {});
     hear(&mut machine, 1, "b", Message::Confirm);
     assert!(machine.view().contains(&node("b")), "there is room");
-    let mut full = with_neighbours(&["a"], |params| {
-        params.active_size = 1;
-        params.shuffle_active = 1;
-    });
-    let actions = hear(&mut full, 1, "b", Message::Confirm);
-    assert_eq!(said(&actions), [(node("b"), Message::Disconnect { instead: None })]);
-    let late = hear(&mut full, 1, "c", Message::Accept);
-    assert!(said(&late).contains(&(node("c"), Message::Disconnect { instead: None })), "nor is an answer too late");
+    let mut full = with_neighbours(&["a", "b"], pair);
+    let actions = hear(&mut full, 1, "c", Message::Confirm);
+    assert_eq!(said(&actions), [(node("c"), Message::Yield { instead: None })]);
+    let late = hear(&mut full, 1, "d", Message::Accept);
+    assert_eq!(said(&late), [(node("d"), Message::Yield { instead: None })], "nor is an answer too late");
+    let stays = said(&hear(&mut full, 2, "c", Message::Keep));
+    assert!(matches!(&stays[..], [(_, Message::Yield { instead: Some(relies) })] if *relies == node("c")), "{stays:?}");
 }
 
 #[test]
@@ -180,11 +234,11 @@ fn who_left_is_forgotten_by_all_tables() {
 fn all_parameters_out_of_range_are_named() {
     let params = HyParViewParams {
         own: node("self"),
-        active_size: 0,
+        active_size: 1,
         passive_size: 2_000,
         active_walk: 33,
         passive_walk: 34,
-        shuffle_active: 1,
+        shuffle_active: 2,
         shuffle_passive: 129,
         shuffle_period: 1,
         mix_period: 4_000_000,

@@ -33,6 +33,7 @@ rejected! {
     an_assignment_to_a_variable = "flow f(x : Int) = { x := 1\n x }";
     an_assignment_to_a_parameter = "handler h(x : Int) : Handler(State Int) = { get() => x\n put(y) => x := y }";
     an_assignment_to_an_unknown_field = "handler h : Handler(State Int) = { state r = { a = 1 }\n get() => r.a\n put(y) => r.b := y }";
+    assignments_at_an_index = "handler h(c : Map Text Int) : Handler(State Int) = {\n state m = c\n state xs = [{ a = 1 }]\n state n = 1\n get() => {\n  m[1] := 2\n  m[\"a\"] := \"b\"\n  xs[0].a := 2\n  n[1] := 2\n  c[\"x\"] := 1\n  xs[0] := { a = \"\" }\n  n\n }\n put(x) => () }";
     atomic_without_state = "flow f = atomic { 1 }";
     abort_with_another_type = "effect Stop { operation stop() : () }\nhandler h : Handler(Stop) = { stop() => abort \"x\"\n return x => x + 1 }";
     abort_outside_of_a_handler = "flow f = abort 1";

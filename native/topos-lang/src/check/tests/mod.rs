@@ -4,6 +4,7 @@ mod accept;
 mod constrained;
 mod elaborated;
 mod handlers;
+mod impls;
 mod limits;
 mod reject;
 mod robust;

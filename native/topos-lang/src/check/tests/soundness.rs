@@ -138,7 +138,7 @@ fn errors_inside_unsupported_parts_do_not_panic() {
     // Whatever the construct, checking goes on.
     for source in [
         "handler h : Handler(Unknown) = { op() => perform op() }\nflow f = with h { 1 }",
-        "impl T = { get : Int = 1 }\nflow f = get(1)",
+        "impl T { get : Int = 1 }\nflow f = get(1)",
         "flow f = atomic { 1 }",
         "flow f : Show a => a -> Text = 1",
         "effect E[a : Shoow] { operation op() : a }",

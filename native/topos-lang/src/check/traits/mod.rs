@@ -37,6 +37,8 @@ pub(super) const NUM: &str = "Topos.Prelude.Num";
 pub(super) const COMBINER: &str = "Topos.Prelude.Combiner";
 /// `m[k]`.
 pub(super) const INDEX: &str = "Topos.Prelude.Index";
+/// `m[k] := e`.
+pub(super) const INDEX_PUT: &str = "Topos.Prelude.IndexPut";
 
 /// What may cross nodes.
 pub(super) const SERIALIZABLE: &str = "Topos.Prelude.Serializable";

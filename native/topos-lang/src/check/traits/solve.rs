@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Constraint, Dict, DictId, Origin, Wanted, COMBINER, COMPARABLE, INDEX, NUM, ORDERABLE, SHOW};
+use super::{Constraint, Dict, DictId, Origin, Wanted, COMBINER, COMPARABLE, INDEX, INDEX_PUT, NUM, ORDERABLE, SHOW};
 use crate::check::interface::TypeBody;
 use crate::check::Checker;
 use crate::codes;
@@ -552,12 +552,24 @@ impl Checker<'_> {
         let missing = self.show_constraint(&want.constraint);
         let name = short(&want.constraint.of).to_owned();
         let declared = want.constraint.args.first().and_then(|t| self.head(*t)).filter(|h| h.contains('.'));
+        let shown = want.constraint.args.first().map(|t| self.store.show(*t)).unwrap_or_default();
+        let indexed = match &*want.constraint.of {
+            INDEX => Some((format!("`{shown}` cannot be indexed"), "`m[k]` works on maps and lists")),
+            INDEX_PUT => {
+                Some((format!("elements of `{shown}` cannot be assigned"), "`m[k] := e` works on maps and lists"))
+            }
+            _ => None,
+        };
+        if let Some((message, help)) = indexed {
+            let diagnostic = Diagnostic::new(codes::NO_INSTANCE_FOUND, message, want.span);
+            self.report(diagnostic.help(format!("{help}, and on types with an instance of `{name}`")));
+            return;
+        }
         let help = match (&*want.constraint.of, declared) {
             (COMPARABLE | ORDERABLE, Some(head)) => {
                 let alias = if name == "Comparable" { "Eq" } else { "Ord" };
                 format!("end the declaration of `{}` with `deriving [{alias}]`, or write an instance", short(&head))
             }
-            (INDEX, _) => "`m[k]` works on maps and lists, and on types with an instance of `Index`".to_owned(),
             (_, Some(head)) => format!("write `instance {name} {} where ..`", short(&head)),
             _ => match native {
                 Some(Native::Part(part)) => format!("`{}` has no order of its own", self.store.show(part)),

@@ -1,0 +1,127 @@
+%% @doc The process of an inbound connection: the side of Partisan's protocol that is connected to.
+%%
+%% It stands where Partisan has `partisan_peer_service_server', which decodes whatever anybody sends, runs any function for
+%% `{forward_message, partisan_rpc_backend, {call, M, F, A, ..}}', ends the VM for `{forward_message, init, {stop, stop}}'
+%% and rewrites the membership for `{membership_strategy, ..}'. This one says hello, answers a hello and pings, hands frames
+%% to the registered processes they name, and drops everything else unread (`topos_partisan_wire'), with a warning for the
+%% first of each connection. Names of peers stay binaries. Who a frame is from, the link finds out.
+%%
+%% A connection on which nothing came for 16 s is closed: Partisan's client pings after 5 s of silence.
+-module(topos_partisan_inbound).
+
+-behaviour(gen_server).
+
+-include_lib("kernel/include/logger.hrl").
+
+-export([serve/3]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
+
+%% Partisan's wrapper of a socket, with or without TLS.
+-define(SOCKET, partisan_peer_socket).
+-define(IDLE_CHECK, 8_000).
+
+-record(state, {
+    socket :: term(),
+    address :: {inet:ip_address(), inet:port_number()},
+    listener :: reference(),
+    node :: node(),
+    peer = undefined :: undefined | binary(),
+    %% Whether something came since the last look.
+    heard = true :: boolean(),
+    warned = false :: boolean()
+}).
+
+%% @doc Turns the calling process, which owns an accepted socket, into the connection. Ends with the listening socket. A TLS
+%% handshake that fails is an exception.
+-spec serve(gen_tcp:socket(), {inet:ip_address(), inet:port_number()}, gen_tcp:socket()) -> no_return().
+serve(Socket, Address, ListenSocket) ->
+    Listener = monitor(port, ListenSocket),
+    Accepted = call(accept, [Socket]),
+    Node = topos_partisan_api:call(partisan, node, []),
+    State = #state{socket = Accepted, address = Address, listener = Listener, node = Node},
+    case call(send, [Accepted, topos_partisan_wire:hello(Node)]) of
+        ok ->
+            _ = erlang:start_timer(?IDLE_CHECK, self(), idle),
+            gen_server:enter_loop(?MODULE, [], State);
+        {error, _} ->
+            %% It is gone already.
+            ok = call(close, [Accepted]),
+            exit(normal)
+    end.
+
+%% gen_server
+
+-spec init(term()) -> {stop, not_started_this_way}.
+init(_) -> {stop, not_started_this_way}.
+
+-spec handle_call(term(), gen_server:from(), #state{}) -> {reply, {error, unknown_call}, #state{}}.
+handle_call(_, _From, State) -> {reply, {error, unknown_call}, State}.
+
+-spec handle_cast(term(), #state{}) -> {noreply, #state{}}.
+handle_cast(_, State) -> {noreply, State}.
+
+-spec handle_info(term(), #state{}) -> {noreply, #state{}} | {stop, normal, #state{}}.
+handle_info({Transport, _, Packet}, #state{socket = Socket} = State) when Transport =:= tcp; Transport =:= ssl ->
+    %% The next packet may come while this one is handled. An error is told by the socket's own message.
+    _ = call(setopts, [Socket, [{active, once}]]),
+    packet(topos_partisan_wire:decode(Packet), State#state{heard = true});
+handle_info({Closed, _}, State) when Closed =:= tcp_closed; Closed =:= ssl_closed ->
+    {stop, normal, State};
+handle_info({Error, _, Reason}, #state{address = Address} = State) when Error =:= tcp_error; Error =:= ssl_error ->
+    ?LOG_WARNING(#{description => "an inbound connection failed", address => Address, peer => State#state.peer, reason => Reason}),
+    {stop, normal, State};
+handle_info({'DOWN', Listener, port, _, _}, #state{listener = Listener} = State) ->
+    {stop, normal, State};
+handle_info({timeout, _, idle}, #state{heard = false} = State) ->
+    {stop, normal, State};
+handle_info({timeout, _, idle}, State) ->
+    _ = erlang:start_timer(?IDLE_CHECK, self(), idle),
+    {noreply, State#state{heard = false}};
+handle_info(_, State) ->
+    {noreply, State}.
+
+-spec terminate(term(), #state{}) -> ok.
+terminate(_Reason, #state{socket = Socket}) ->
+    %% It may be closed already.
+    _ = call(close, [Socket]),
+    ok.
+
+%% internal
+
+-spec packet(topos_partisan_wire:packet(), #state{}) -> {noreply, #state{}} | {stop, normal, #state{}}.
+packet({frame, Dest, Version, Epoch, Frame}, #state{peer = Peer} = State) when Peer =/= undefined ->
+    case known(Dest) of
+        {ok, Name} -> ok = topos_engine:deliver(Name, {topos, Version, Epoch, Frame});
+        %% No process can have this name.
+        error -> ok
+    end,
+    {noreply, State};
+packet({hello, Peer, _Channel}, #state{peer = undefined} = State) ->
+    ok = topos_partisan_listener:greeted(),
+    ok = topos_engine_partisan:inbound(self(), Peer),
+    answer(topos_partisan_wire:state(), State#state{peer = Peer});
+packet({ping, Peer, Rest}, #state{peer = Peer, node = Node} = State) ->
+    answer(topos_partisan_wire:pong(Node, Rest), State);
+packet(_, #state{warned = true} = State) ->
+    {noreply, State};
+packet(_, #state{address = Address, peer = Peer} = State) ->
+    ?LOG_WARNING(#{description => "dropped a packet that is no frame", address => Address, peer => Peer}),
+    {noreply, State#state{warned = true}}.
+
+-spec answer(iodata(), #state{}) -> {noreply, #state{}} | {stop, normal, #state{}}.
+answer(Bytes, #state{socket = Socket} = State) ->
+    case call(send, [Socket, Bytes]) of
+        ok -> {noreply, State};
+        {error, _} -> {stop, normal, State}
+    end.
+
+-spec known(binary()) -> {ok, atom()} | error.
+known(Name) ->
+    try
+        {ok, binary_to_existing_atom(Name)}
+    catch
+        error:badarg -> error
+    end.
+
+-spec call(accept | send | setopts | close, [term()]) -> term().
+call(Function, Args) -> topos_partisan_api:call(?SOCKET, Function, Args).

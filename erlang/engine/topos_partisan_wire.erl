@@ -1,0 +1,108 @@
+%% @doc What may come in on a connection of Partisan's, read byte by byte.
+%%
+%% Partisan reads packets with `binary_to_term/1': whoever can connect makes as many atoms as the packet names, and a
+%% compressed packet becomes a thousand times larger. Of all its protocol this house needs four messages of fixed shape, so
+%% these are recognised by their bytes (Erlang's external term format, as OTP 25 and later write it). No atom is made,
+%% nothing is allocated but views of the packet, and everything else is `other'.
+-module(topos_partisan_wire).
+
+-export([decode/1, hello/1, state/0, pong/2]).
+-export_type([packet/0]).
+
+%% `ping': who asks, and the rest of the message, which its answer repeats.
+-type packet() ::
+    {hello, Name :: binary(), Channel :: binary()}
+    | {frame, Dest :: binary(), Version :: byte(), Epoch :: non_neg_integer(), Frame :: binary()}
+    | {ping, Name :: binary(), Rest :: binary()}
+    | other.
+
+-define(VERSION, 131).
+-define(TUPLE, 104).
+-define(BINARY, 109).
+%% The longest atom has 255 characters, of 4 bytes at most.
+-define(MAX_NAME, 1_020).
+%% What follows the name in a ping: a reference and a time.
+-define(MAX_PING, 1_024).
+
+-spec decode(binary()) -> packet().
+decode(<<?VERSION, ?TUPLE, 3, Rest/binary>>) ->
+    case atom(Rest) of
+        {<<"forward_message">>, Message} -> forwarded(Message);
+        {<<"hello">>, Names} -> greeting(Names);
+        _ -> other
+    end;
+decode(<<?VERSION, ?TUPLE, 4, Rest/binary>>) ->
+    case atom(Rest) of
+        {<<"ping">>, Ping} ->
+            case atom(Ping) of
+                {Name, Id} when byte_size(Id) =< ?MAX_PING -> {ping, Name, Id};
+                _ -> other
+            end;
+        _ ->
+            other
+    end;
+decode(_) ->
+    other.
+
+%% @doc The first packet on a connection, from the side that was connected to.
+-spec hello(node()) -> binary().
+hello(Node) -> term_to_binary({hello, Node}).
+
+%% @doc The answer to a hello. The state is nobody's business.
+-spec state() -> binary().
+state() -> term_to_binary({state, undefined, undefined}).
+
+%% @doc The answer to a ping.
+-spec pong(node(), Rest :: binary()) -> iolist().
+pong(Node, Rest) ->
+    <<?VERSION, Pong/binary>> = term_to_binary(pong),
+    <<?VERSION, Name/binary>> = term_to_binary(Node),
+    [<<?VERSION, ?TUPLE, 4>>, Pong, Name, Rest].
+
+%% internal
+
+-spec greeting(binary()) -> packet().
+greeting(Names) ->
+    case atom(Names) of
+        {Name, Rest} ->
+            case atom(Rest) of
+                {Channel, <<>>} -> {hello, Name, Channel};
+                _ -> other
+            end;
+        error ->
+            other
+    end.
+
+-spec forwarded(binary()) -> packet().
+forwarded(Message) ->
+    case atom(Message) of
+        {Dest, <<?TUPLE, 4, Rest/binary>>} ->
+            case atom(Rest) of
+                {<<"topos">>, <<97, Version, Frame/binary>>} -> frame(Dest, Version, Frame);
+                _ -> other
+            end;
+        _ ->
+            other
+    end.
+
+-spec frame(binary(), byte(), binary()) -> packet().
+frame(Dest, Version, <<97, Epoch, ?BINARY, Size:32, Frame:Size/binary>>) -> {frame, Dest, Version, Epoch, Frame};
+frame(Dest, Version, <<98, 0:1, Epoch:31, ?BINARY, Size:32, Frame:Size/binary>>) -> {frame, Dest, Version, Epoch, Frame};
+frame(Dest, Version, <<110, N, 0, Epoch:N/little-unit:8, ?BINARY, Size:32, Frame:Size/binary>>) when N =< 8 ->
+    {frame, Dest, Version, Epoch, Frame};
+frame(_, _, _) ->
+    other.
+
+%% The name of an atom in UTF-8, and what follows it. OTP 25 writes most atoms in Latin-1.
+-spec atom(binary()) -> {binary(), binary()} | error.
+atom(<<119, N, Name:N/binary, Rest/binary>>) -> {Name, Rest};
+atom(<<100, N:16, Name:N/binary, Rest/binary>>) when N =< ?MAX_NAME -> {from_latin1(Name), Rest};
+atom(<<115, N, Name:N/binary, Rest/binary>>) -> {from_latin1(Name), Rest};
+atom(<<118, N:16, Name:N/binary, Rest/binary>>) when N =< ?MAX_NAME -> {Name, Rest};
+atom(_) -> error.
+
+-spec from_latin1(binary()) -> binary().
+from_latin1(Name) ->
+    Utf8 = unicode:characters_to_binary(Name, latin1),
+    true = is_binary(Utf8),
+    Utf8.
