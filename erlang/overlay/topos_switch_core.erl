@@ -38,7 +38,7 @@
 %% link of either is closed by the switch. Nodes that reach each other end on one epoch (`tests/prop_topos_switch.erl').
 -module(topos_switch_core).
 
--export([new/3, handle/3, current/1, status/1, boot/0]).
+-export([new/3, handle/3, current/1, status/1, callers/1, boot/0]).
 -export_type([t/0, epoch/0, topology/0, event/0, action/0, message/0, why/0, settings/0, member_status/0]).
 
 -type ms() :: integer().
@@ -160,6 +160,11 @@ status(#core{next = #next{epoch = Epoch, decided = true}}) -> {adopting, Epoch};
 status(#core{next = #next{epoch = Epoch}}) -> {preparing, Epoch};
 status(#core{draining = #draining{}, active = {Epoch, _}}) -> {releasing, Epoch};
 status(#core{}) -> idle.
+
+%% @doc Who waits for an answer.
+-spec callers(t()) -> [term()].
+callers(#core{lead = #lead{from = {caller, From}}}) -> [From];
+callers(#core{}) -> [].
 
 %% @doc Takes an event that happened at `Now' (milliseconds of any clock that does not go back). `tick' is due some times a `resend'.
 -spec handle(event(), ms(), t()) -> {t(), [action()]}.
