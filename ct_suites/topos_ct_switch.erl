@@ -6,6 +6,8 @@
 %% @doc Sends 1, 2, 3, ... to the sink on each node, one number every so many milliseconds, until {@link stop_streams/0}.
 -spec start_streams([node()], Sink :: atom(), Interval :: pos_integer()) -> ok.
 start_streams(Nodes, Sink, Interval) ->
+    %% The VM may have been used by a case that failed.
+    _ = whereis(?MODULE) =/= undefined andalso stop_streams(),
     Self = self(),
     Pid = spawn(fun() ->
         true = register(?MODULE, self()),

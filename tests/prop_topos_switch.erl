@@ -36,9 +36,10 @@ topology() ->
     oneof([full_mesh, #{type => hyparview, active_view => 3}, #{type => hyparview, active_view => 4}, #{type => client_server, hubs => [n1]},
            #{type => client_server, hubs => [n2]}]).
 
--record(node, {core, alive = true, life = 1, born = 0, machines = #{}, ready = [], view = #{}}).
+-record(node, {core, alive = true, life = 1, born, machines = #{}, ready = [], view = #{}}).
 -record(world, {
-    now = 0, nodes = #{}, net = [], lives = 1,
+    %% A monotonic clock may begin below 0.
+    now = -1_000_000, nodes = #{}, net = [], lives = 1,
     %% Epoch => its topology, as machines were started for it.
     topologies = #{},
     %% Caller => the epoch that its switch got, its coordinator and life, and the answer.
@@ -117,7 +118,7 @@ honest(World) -> World#world{honest = true}.
 name(I) -> list_to_atom("n" ++ integer_to_list(I)).
 
 born(Name, #world{nodes = Nodes, lives = Life, now = Now} = World) ->
-    Core = topos_switch_core:new({Name, Life}, {?BOOT, full_mesh}, #{}),
+    Core = topos_switch_core:new({Name, Life}, {?BOOT, full_mesh}, #{}, Now),
     Node = #node{core = Core, life = Life, born = Now, machines = #{?BOOT => full_mesh}},
     World#world{nodes = Nodes#{Name => Node}, lives = Life + 1}.
 

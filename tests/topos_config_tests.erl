@@ -75,6 +75,8 @@ topologies_are_completed_test_() ->
         ?_assertEqual(full_mesh, Parsed(#{type => full_mesh})),
         ?_assertEqual(HyParView, Parsed(hyparview)),
         ?_assertEqual(HyParView#{active_view := 8}, Parsed([{type, <<"hyparview">>}, {active_view, "8"}])),
+        ?_assertEqual(HyParView#{active_view := 2, shuffle_active := 2, active_walk := 1, passive_walk := 1},
+                      Parsed(#{type => hyparview, active_view => 2, active_walk => 1})),
         ?_assertEqual(ClientServer, Parsed(#{type => client_server, hubs => ["a@b"]})),
         ?_assertEqual(ClientServer#{role := hub, hubs := [?NODE]}, Parsed(#{type => client_server, hubs => [?NODE]}))
     ].
@@ -112,8 +114,10 @@ violations_test_() ->
             {#{topology => #{type => hyparview, active_view => 65}}, <<"topology.active_view">>, "an integer in 1..64"},
             {#{topology => #{type => hyparview, activ_view => 5}}, <<"topology.activ_view">>, "did you mean active_view?"},
             {#{topology => #{type => hyparview, passive_walk => 7}}, <<"topology.passive_walk">>, "at most topology.active_walk, 6"},
-            {#{topology => #{type => hyparview, active_view => 2}}, <<"topology.shuffle_active">>, "at most topology.active_view, 2"},
-            {#{topology => #{type => hyparview, passive_view => 3}}, <<"topology.shuffle_passive">>, "at most topology.passive_view"},
+            {#{topology => #{type => hyparview, active_view => 2, shuffle_active => 3}}, <<"topology.shuffle_active">>,
+             "at most topology.active_view, 2"},
+            {#{topology => #{type => hyparview, passive_view => 3, shuffle_passive => 4}}, <<"topology.shuffle_passive">>,
+             "at most topology.passive_view"},
             {#{topology => client_server}, <<"topology.hubs">>, "a list of 1..255 names"},
             {#{topology => #{type => client_server, hubs => [a@b, "a@b"]}}, <<"topology.hubs">>, "each once"},
             {#{topology => #{type => client_server, hubs => [a@b], role => hub}}, <<"topology.role">>, "among topology.hubs"},

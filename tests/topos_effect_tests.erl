@@ -62,7 +62,7 @@ every_root_handler_answers_its_declared_operations_test_() ->
         'Topos.Channel.Channel' => [{send_on, 3}, {send_keyed, 4}, {create_channel, 2}, {create_channels, 1},
             {close_channel, 1}, {reconfigure, 2}, {stats, 1}, {health, 0}],
         'Topos.Partisan.Distributed' => [{init, 1}, {create_cluster, 1}, {join_cluster, 2}, {leave, 0}, {node_name, 0},
-            {self, 0}, {members, 0}, {statuses, 0}, {send, 2}, {broadcast, 2}, {recv, 0}, {recv_within, 1}, {next_event, 0},
+            {self, 0}, {members, 0}, {statuses, 0}, {current_topology, 0}, {neighbours, 0}, {route, 1}, {send, 2}, {broadcast, 2}, {recv, 0}, {recv_within, 1}, {next_event, 0},
             {next_event_within, 1}, {monitor, 1}, {demonitor, 1}, {on_up, 1}, {on_down, 1}, {cancel, 1}]
     },
     [{atom_to_list(Effect),
@@ -161,5 +161,9 @@ configuration_of_the_node_test_() ->
         ?_assertEqual(Default#{node := <<"own@127.0.0.1">>, cookie => <<"own">>, engine => <<"otp">>, listen => ["127.0.0.1:0"]},
                       Given(Config#{name := <<"own@127.0.0.1">>, cookie := <<"own">>, engine := partisan}, Chosen)),
         ?_assertEqual(Default#{engine => partisan, fault_detection => #{echo_interval => 1, suspect_after => 2, down_after => 3}},
-                      Given(Config#{engine := partisan, fault_detection := Times}, []))
+                      Given(Config#{engine := partisan, fault_detection := Times}, [])),
+        ?_assertEqual(Default#{topology := #{type => hyparview, active_view => 4}},
+                      Given(Config#{topology := {peer_to_peer, #{active_view => 4}}}, [])),
+        ?_assertEqual(Default#{topology := #{type => client_server, hubs => [<<"a@b">>], hubs_of_a_client => 1}},
+                      Given(Config#{topology := {client_server, #{hubs => [<<"a@b">>], hubs_of_a_client => 1}}}, []))
     ].

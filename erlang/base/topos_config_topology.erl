@@ -45,11 +45,14 @@ fields(hyparview) ->
           meaning => <<"nodes in reserve, to take the place of neighbours that fail">>},
         #{key => active_walk, kind => {integer, 1, 32}, default => 6, unit => <<"steps">>,
           meaning => <<"length of random walks (ARWL)">>},
-        #{key => passive_walk, kind => {integer, 0, 32}, default => 3, unit => <<"steps">>,
+        #{key => passive_walk, kind => {integer, 0, 32}, default => by_limit,
+          default_text => <<"3, or `active_walk` if that is less">>, unit => <<"steps">>,
           meaning => <<"steps left when a joiner enters a passive view (PRWL); at most `active_walk`">>},
-        #{key => shuffle_active, kind => {integer, 0, 64}, default => 3, unit => <<"nodes">>,
+        #{key => shuffle_active, kind => {integer, 0, 64}, default => by_limit,
+          default_text => <<"3, or `active_view` if that is less">>, unit => <<"nodes">>,
           meaning => <<"names of the active view in a shuffle; at most `active_view`">>},
-        #{key => shuffle_passive, kind => {integer, 0, 128}, default => 4, unit => <<"nodes">>,
+        #{key => shuffle_passive, kind => {integer, 0, 128}, default => by_limit,
+          default_text => <<"4, or `passive_view` if that is less">>, unit => <<"nodes">>,
           meaning => <<"names of the passive view in a shuffle; at most `passive_view`">>},
         #{key => shuffle_period, kind => {integer, 100, ?HOUR}, default => 10_000, unit => <<"ms">>,
           meaning => <<"time between two shuffles">>},
@@ -96,6 +99,16 @@ parse(Path, Term, Fields) ->
 
 %% @doc Fills in what follows from the rest of the configuration.
 -spec complete(full_mesh | #{atom() => term()}, term()) -> full_mesh | #{atom() => term()}.
+complete(#{type := hyparview} = Topology, _) ->
+    Limited = fun(Key, Limit, Default, Acc) ->
+        case Acc of
+            #{Key := by_limit, Limit := Max} when is_integer(Max) -> Acc#{Key := min(Default, Max)};
+            #{Key := by_limit} -> Acc#{Key := Default};
+            _ -> Acc
+        end
+    end,
+    Limited(passive_walk, active_walk, 3,
+        Limited(shuffle_active, active_view, 3, Limited(shuffle_passive, passive_view, 4, Topology)));
 complete(#{type := client_server, role := by_hubs, hubs := Hubs} = Topology, Node) when is_list(Hubs) ->
     Topology#{role := case lists:member(Node, Hubs) of true -> hub; false -> client end};
 complete(Topology, _) ->

@@ -11,6 +11,7 @@
 
 -export([init/2, terminate/2, portable/1]).
 -export([create_cluster/2, join_cluster/3, leave/1, node_name/1, self/1, members/1, statuses/1]).
+-export([current_topology/1, neighbours/1, route/2]).
 -export([send/3, broadcast/3, recv/1, recv_within/2, next_event/1, next_event_within/2]).
 -export([monitor/2, demonitor/2, on_up/2, on_down/2, cancel/2]).
 -export([configuration/2]).
@@ -93,6 +94,27 @@ members(#distributed{}) -> value(topos_partisan:nodes()).
 statuses(#distributed{}) ->
     [maps:with([node, status, incarnation], Member) || Member <- value(topos_partisan:members())].
 
+-spec current_topology(instance()) -> full_mesh | {peer_to_peer | client_server, map()}.
+current_topology(#distributed{}) ->
+    case value(topos_topology:current()) of
+        #{type := full_mesh} ->
+            full_mesh;
+        #{type := hyparview} = Settings ->
+            {peer_to_peer, maps:with([active_view, passive_view, active_walk, passive_walk, shuffle_period], Settings)};
+        #{type := client_server, hubs := Hubs, hubs_of_a_client := Count} ->
+            {client_server, #{hubs => [atom_to_binary(Hub) || Hub <- Hubs], hubs_of_a_client => Count}}
+    end.
+
+-spec neighbours(instance()) -> [node()].
+neighbours(#distributed{}) -> value(topos_topology:neighbours()).
+
+-spec route(instance(), node()) -> {ok, [node()]} | {error, error()}.
+route(#distributed{}, Node) ->
+    case topos_topology:route(Node) of
+        {ok, _} = Route -> Route;
+        {error, _} = Error -> outcome(Error)
+    end.
+
 -spec send(instance(), node(), term()) -> outcome().
 send(#distributed{}, Node, Message) -> outcome(topos_program_node:send(Node, Message)).
 
@@ -151,7 +173,7 @@ configuration(Config, Env) ->
         {listen, case Env("TOPOS_LISTEN") of false -> none; Listen -> string:lexemes(Listen, ",") end},
         {fault_detection, detection(Detection)},
         {channels, #{data => #{parallelism => Channels, compression => Compression}}},
-        {topology, Topology},
+        {topology, topology(Topology)},
         {compression, Compression}
     ],
     maps:from_list([Entry || {_, Value} = Entry <- Given, Value =/= none]).
@@ -173,6 +195,11 @@ text(Chars) -> unicode:characters_to_binary(Chars).
 detection(swim_detection) -> none;
 detection({echo_detection, #{interval := Interval, suspect_after := Suspect, down_after := Down}}) ->
     #{echo_interval => Interval, suspect_after => Suspect, down_after => Down}.
+
+-spec topology(full_mesh | {peer_to_peer | client_server, map()}) -> full_mesh | map().
+topology(full_mesh) -> full_mesh;
+topology({peer_to_peer, Settings}) -> Settings#{type => hyparview};
+topology({client_server, Settings}) -> Settings#{type => client_server}.
 
 %% Under `topos run' nodes listen where there is room: the runner knows where.
 -spec peer(binary()) -> {ok, topos_engine:peer()} | {error, topos_error:t()}.

@@ -48,9 +48,9 @@
     leaving = none :: none | {gen_server:from(), [node()], Timer :: reference()},
     %% Calls that wait for members that are known already.
     joins = [] :: [{node(), gen_server:from(), integer(), pos_integer()}],
-    gossip_at = 0 :: integer(),
+    gossip_at :: integer(),
     %% No new members until then.
-    paused = 0 :: integer()
+    paused = none :: none | integer()
 }).
 -type state() :: #state{}.
 
@@ -116,7 +116,7 @@ init([]) ->
     ),
     true = ets:insert(topos_members, {Node, up, Own, now_ms()}),
     _ = erlang:send_after(?TICK, self(), tick),
-    {ok, lists:foldl(fun resume/2, #state{node = Node, own = Own, members = Members}, Rows)}.
+    {ok, lists:foldl(fun resume/2, #state{node = Node, own = Own, members = Members, gossip_at = now_ms()}, Rows)}.
 
 -spec handle_call(term(), gen_server:from(), state()) -> {noreply, state()} | {reply, term(), state()}.
 handle_call({join, Node, _}, _From, #state{node = Node} = State) ->
@@ -223,6 +223,7 @@ stranger(Node, Addresses, 0, State) ->
 
 %% How long no new member is taken.
 -spec paused(state()) -> non_neg_integer().
+paused(#state{paused = none}) -> 0;
 paused(#state{paused = Until}) -> max(0, Until - now_ms()).
 
 -spec is_full(state()) -> boolean().

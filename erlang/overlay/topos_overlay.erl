@@ -51,7 +51,7 @@
     %% Messages for a machine that is not there yet, newest first.
     early = [] :: [{topos_overlay_machine:tag(), node(), binary()}],
     look = undefined :: reference() | undefined,
-    heal_at = 0 :: integer()
+    heal_at :: integer()
 }).
 -type state() :: #state{}.
 
@@ -156,7 +156,7 @@ init([]) ->
         {ok, Machine} ->
             Tag = topos_overlay_machine:tag(Epoch),
             Plain = topos_overlay_machine:kind(Machine) =:= full_mesh,
-            State = #state{machines = #{Tag => Machine}, active = Tag, plain = Plain},
+            State = #state{machines = #{Tag => Machine}, active = Tag, plain = Plain, heal_at = now_ms()},
             ok = case Plain of true -> ok; false -> topos_link:routes_changed(all) end,
             Known = lists:foldl(fun(Node, Acc) -> transport(Node, up, Acc) end, State, topos_link:transports()),
             {ok, looking(?LOOK, Known)};
@@ -189,8 +189,13 @@ handle_call(view, _From, State) ->
     {reply, atoms(topos_overlay_machine:view(active(State))), State};
 handle_call(reserve, _From, State) ->
     {reply, atoms(topos_overlay_machine:reserve(active(State))), State};
-handle_call({path, Node}, _From, State) ->
-    {reply, atoms(topos_overlay_machine:path(atom_to_binary(Node), active(State))), State};
+handle_call({path, Node}, _From, #state{links = Links} = State) ->
+    Path = case atoms(topos_overlay_machine:path(atom_to_binary(Node), active(State))) of
+        %% A link that is no part of the topology, such as that of a node which is joining.
+        [] -> [Node || topos_overlay_links:is_direct(Node, Links)];
+        Known -> Known
+    end,
+    {reply, Path, State};
 handle_call(graph, _From, State) ->
     Graph = topos_overlay_machine:graph(active(State)),
     {reply, [{Node, atoms(Neighbours)} || {Name, Neighbours} <- Graph, Node <- atoms([Name])], State};

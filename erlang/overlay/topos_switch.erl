@@ -20,7 +20,7 @@
 -record(state, {
     node :: node(),
     core :: topos_switch_core:t(),
-    members_at = 0 :: integer(),
+    members_at :: integer(),
     %% Callers of reconnect/1.
     reconnects = [] :: [waiting()]
 }).
@@ -73,7 +73,7 @@ init([]) ->
     case topos_events:subscribe(self()) of
         {ok, _} ->
             _ = erlang:send_after(?TICK, self(), tick),
-            {ok, members(#state{node = Node, core = core(Node)})};
+            {ok, members(#state{node = Node, core = core(Node), members_at = now_ms()})};
         {error, Error} ->
             {stop, Error}
     end.
@@ -135,7 +135,7 @@ handle_info(_, State) ->
 -spec core(node()) -> topos_switch_core:t().
 core(Node) ->
     Active = {topos_local:topology_epoch(), topos_switch_message:cluster_wide(topos_local:config(topology))},
-    topos_switch_core:new({Node, topos_local:incarnation()}, Active, ?SETTINGS).
+    topos_switch_core:new({Node, topos_local:incarnation()}, Active, ?SETTINGS, now_ms()).
 
 -spec looked(state()) -> state().
 looked(#state{core = Core, members_at = At} = State) ->

@@ -38,7 +38,7 @@
 %% link of either is closed by the switch. Nodes that reach each other end on one epoch (`tests/prop_topos_switch.erl').
 -module(topos_switch_core).
 
--export([new/3, handle/3, current/1, status/1, callers/1, boot/0]).
+-export([new/4, handle/3, current/1, status/1, callers/1, boot/0]).
 -export_type([t/0, epoch/0, topology/0, event/0, action/0, message/0, why/0, settings/0, member_status/0]).
 
 -type ms() :: integer().
@@ -130,9 +130,9 @@
     next = none :: none | #next{},
     draining = none :: none | #draining{},
     lead = none :: none | #lead{},
-    heartbeat_at = 0 :: ms(),
+    heartbeat_at :: ms(),
     told = none :: none | node(),
-    now = 0 :: ms(),
+    now :: ms(),
     %% Newest first.
     actions = [] :: [action()]
 }).
@@ -145,10 +145,13 @@
 boot() -> {0, '', 0}.
 
 %% @doc A node that routes by this epoch, and knows of no other member.
--spec new({node(), Incarnation :: non_neg_integer()}, {epoch(), topology()}, settings()) -> t().
-new({Own, Incarnation}, {{Counter, _, _}, _} = Active, Settings) ->
+-spec new({node(), Incarnation :: non_neg_integer()}, {epoch(), topology()}, settings(), ms()) -> t().
+new({Own, Incarnation}, {{Counter, _, _}, _} = Active, Settings, Now) ->
     Defaults = #{resend => 200, grace => 1_000, adopt => 5_000, takeover => 3_000, heartbeat => 1_000},
-    #core{own = Own, incarnation = Incarnation, settings = maps:merge(Defaults, Settings), active = Active, last = Counter}.
+    #core{
+        own = Own, incarnation = Incarnation, settings = maps:merge(Defaults, Settings), active = Active, last = Counter,
+        now = Now, heartbeat_at = Now
+    }.
 
 %% @doc The epoch and the topology that this node routes by.
 -spec current(t()) -> {epoch(), topology()}.

@@ -8,7 +8,7 @@
 //!
 //! [`crate::Router`] finds a way when one is needed, for clusters of tens of thousands; here every node knows all ways
 //! beforehand, and how far everybody is, at the price of one advert a node in memory and two flooded adverts a change of a
-//! link. `docs/decisions/0005-link-state-routes.md` says why live nodes do this.
+//! link. `docs/decisions/0006-link-state-routes.md` says why live nodes do this.
 
 mod message;
 #[cfg(test)]
