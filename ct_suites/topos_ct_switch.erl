@@ -18,7 +18,7 @@ start_streams(Nodes, Sink, Interval) ->
     receive {started, Pid} -> ok end.
 
 %% @doc How many numbers each node was sent, and how often one had to be offered again.
--spec stop_streams() -> [{node(), {Count :: non_neg_integer(), Refused :: non_neg_integer()}}].
+-spec stop_streams() -> [{node(), {Count :: non_neg_integer(), Refused :: non_neg_integer()} | {failed, term()}}].
 stop_streams() ->
     Ref = make_ref(),
     ?MODULE ! {stop, self(), Ref},
@@ -32,10 +32,13 @@ arrived(Sink) ->
 
 %% internal
 
--spec stopped({pid(), reference()}) -> {non_neg_integer(), non_neg_integer()}.
+-spec stopped({pid(), reference()}) -> {non_neg_integer(), non_neg_integer()} | {failed, term()}.
 stopped({Pid, Ref}) ->
     Pid ! stop,
-    receive {'DOWN', Ref, process, Pid, {sent, Counts}} -> Counts end.
+    receive
+        {'DOWN', Ref, process, Pid, {sent, Counts}} -> Counts;
+        {'DOWN', Ref, process, Pid, Reason} -> {failed, Reason}
+    end.
 
 -spec stream(node(), atom(), pos_integer(), pos_integer(), non_neg_integer()) -> no_return().
 stream(Node, Sink, Interval, Number, Refused) ->

@@ -13,16 +13,22 @@
 
 -include("topos_frame.hrl").
 
--export([current/0, current_topology/0, set_topology/1, set_topology/2, status/0]).
+-export([current/0, current_topology/0, set_topology/1, set_topology/2, status/0, metrics/0]).
 -export([pause_new_connections/0, pause_new_connections/1, resume_new_connections/0, reconnect_all/0, reconnect_all/1]).
 -export([neighbours/0, views/0, route/1, hops/1, links/0, broadcast/2]).
--export_type([topology/0, views/0]).
+-export_type([topology/0, views/0, metrics/0]).
 
 %% The topology with all its settings; a full mesh has none.
 -type topology() :: #{type := topos_config_topology:type(), atom() => term()}.
 %% `active': the nodes that the topology wants links to. `passive': those that it may turn to when it loses one of them: HyParView's passive view,
 %% the hubs that a client does not use; empty elsewhere. Both sorted.
 -type views() :: #{active := [node()], passive := [node()]}.
+
+%% What a choice of topology may rest on, as measured by this node. `nodes': up, this one too. `message_rate': messages a second that this node sent
+%% and received on all channels, over the last two seconds. `round_trip': microseconds from sending a batch to its acknowledgement, the medians of
+%% all peers and channels, weighted by how many were measured; 0 before the first. `missing': members that are suspect, down, or were never
+%% heard; not empty where the cluster may be cut in parts.
+-type metrics() :: #{nodes := pos_integer(), message_rate := float(), round_trip := non_neg_integer(), missing := [node()]}.
 
 %% @doc The topology of this node.
 -spec current() -> topology() | {error, topos_error:t()}.
@@ -72,6 +78,22 @@ set_topology(Topology, Options) when is_map(Options) ->
 %% @doc The epoch of the topology: how often it was switched, by whom at last and in which life of that node; and whether a switch is under way.
 -spec status() -> topos_switch:status() | {error, topos_error:t()}.
 status() -> topos_partisan:started(fun topos_switch:status/0).
+
+%% @doc Measurements to choose a topology by.
+-spec metrics() -> metrics() | {error, topos_error:t()}.
+metrics() ->
+    topos_partisan:started(fun() ->
+        {ok, Rows} = topos_channel:stats(),
+        Rates = [Out + In || #{rates := #{messages_out := Out, messages_in := In}} <- Rows],
+        Trips = [{Median * Count, Count} || #{rtt := #{p50 := Median, count := Count}} <- Rows],
+        {Total, Measured} = lists:foldl(fun({T, C}, {Ts, Cs}) -> {T + Ts, C + Cs} end, {0, 0}, Trips),
+        #{
+            nodes => 1 + length(topos_cluster:up()),
+            message_rate => lists:sum([0.0 | Rates]),
+            round_trip => Total div max(1, Measured),
+            missing => lists:sort([N || #{node := N, status := S} <- topos_cluster:members(), S =/= up, S =/= left])
+        }
+    end).
 
 %% @equiv pause_new_connections(30_000)
 -spec pause_new_connections() -> ok | {error, topos_error:t()}.
