@@ -133,7 +133,11 @@ see(Name, Change, #world{nodes = Nodes} = World) ->
     case Nodes of
         #{Name := #node{alive = true, view = View} = Node} ->
             New = Change(View),
-            event(Name, {members, New}, World#world{nodes = Nodes#{Name := Node#node{view = New}}});
+            Seen = event(Name, {members, New}, World#world{nodes = Nodes#{Name := Node#node{view = New}}}),
+            %% To be told again what is known makes nobody talk: else two nodes that answer each other never stop.
+            #world{nodes = #{Name := #node{core = Core}}, now = Now} = Seen,
+            {_, Again} = topos_switch_core:handle({members, New}, Now, Core),
+            law(Again =:= [], {talks_about_nothing, Again}, Seen);
         _ ->
             World
     end.

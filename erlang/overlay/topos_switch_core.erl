@@ -190,13 +190,16 @@ event(tick, Core) -> heartbeat(tick_draining(tick_next(tick_lead(Core)))).
 -spec members(#{node() => member_status()}, t()) -> t().
 members(Members, #core{members = Before, active = {Epoch, _}} = Core) ->
     Known = Core#core{members = Members},
-    Met = [Node || {Node, up} <- maps:to_list(Members), maps:get(Node, Before, down) =/= up, Epoch =/= boot()],
-    Told = lists:foldl(fun(Node, Acc) -> send(Node, {active, Epoch}, Acc) end, Known, Met),
-    check_draining(check_lead(judge_lead(Told))).
+    Met = [Node || {Node, up} <- maps:to_list(Members), maps:get(Node, Before, down) =/= up],
+    Told = case boot() of
+        Epoch -> Known;
+        _ -> to_all(Met, {active, Epoch}, Known)
+    end,
+    check_draining(check_lead(judge_lead(Met, Told))).
 
 %% A switch that is not decided needs everybody.
--spec judge_lead(t()) -> t().
-judge_lead(#core{lead = #lead{phase = preparing, topology = Topology, ready = Ready}} = Core) ->
+-spec judge_lead(Met :: [node()], t()) -> t().
+judge_lead(Met, #core{lead = #lead{phase = preparing, topology = Topology, ready = Ready}} = Core) ->
     Strangers = hubs(Topology) -- everybody(Core),
     case with_status(down, Core) of
         [_ | _] = Down ->
@@ -205,10 +208,9 @@ judge_lead(#core{lead = #lead{phase = preparing, topology = Topology, ready = Re
             fail_lead(topos_error:new(unknown_node, #{node => hd(Strangers)}), Core);
         [] ->
             %% Who joined meanwhile is asked too.
-            New = [Node || {Node, up} <- maps:to_list(Core#core.members), not is_map_key(Node, Ready)],
-            lists:foldl(fun prepare_to/2, Core, New)
+            lists:foldl(fun prepare_to/2, Core, [Node || Node <- Met, not is_map_key(Node, Ready)])
     end;
-judge_lead(Core) ->
+judge_lead(_, Core) ->
     Core.
 
 %% internal: the coordinator
