@@ -1,7 +1,7 @@
 # `make` alone lists the targets. Every target does its own set-up.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup ready build demo test rust eunit properties ct bench bench-link bench-effects bench-compiler lint docs clean
+.PHONY: help setup ready build demo test rust eunit properties ct bench bench-link bench-effects bench-compiler bench-scale lint docs clean
 
 # partisan or otp; empty chooses the best that is installed.
 ENGINE ?=
@@ -43,6 +43,9 @@ bench-effects: build ## what an effect, a state variable and a handler cost, aga
 
 bench-compiler: build ## lines a second of check and build, on a generated project of 50,000 lines
 	cargo bench --locked -p topos-cli --bench compiler
+
+bench-scale: build ## what a cluster costs each node: 100 to 10,000 simulated ones, 10 to 50 real ones: make bench-scale ARGS="otp 10"
+	@scripts/bench-scale.sh $(ARGS)
 
 lint: ready ## clippy, rustfmt, xref, Dialyzer and the house rules, without a warning
 	@scripts/lint.sh

@@ -14,7 +14,7 @@ suite() -> [{timetrap, {minutes, 10}}].
 all() -> [as_git_dependency, in_checkouts].
 
 init_per_suite(Config) ->
-    Root = root(filename:dirname(proplists:get_value(source, ?MODULE:module_info(compile)))),
+    Root = topos_ct_program:root(filename:dirname(proplists:get_value(source, ?MODULE:module_info(compile)))),
     case {git(Root), os:find_executable("rebar3")} of
         {false, _} -> {skip, "this copy is no git clone"};
         {_, false} -> {skip, "rebar3 is not on the path"};
@@ -33,7 +33,7 @@ as_git_dependency(Config) ->
 in_checkouts(Config) ->
     Project = project("checkouts", Config),
     Checkouts = filename:join(Project, "_checkouts"),
-    {0, _} = run("git", ["clone", "--quiet", root_url(Config), filename:join(Checkouts, "topos_partisan")], Project, []),
+    {0, _} = topos_ct_program:run("git", ["clone", "--quiet", root_url(Config), filename:join(Checkouts, "topos_partisan")], Project, []),
     {0, _} = compile(Project, Config),
     %% The dependency was not fetched beside it.
     ?assertEqual([], filelib:wildcard(filename:join(Project, "_build/default/lib/topos_partisan/*"))),
@@ -83,46 +83,20 @@ compile(Project, Config) ->
         %% This VM is rebar3's own: what it was told is not meant for the other project.
         {"REBAR_PROFILE", false}, {"REBAR_CONFIG", false}, {"REBAR_BASE_DIR", false}, {"ERL_FLAGS", false}
     ],
-    run(proplists:get_value(rebar3, Config), ["compile"], Project, Env).
+    topos_ct_program:run(proplists:get_value(rebar3, Config), ["compile"], Project, Env).
 
 runs(Pattern, Config) ->
     Paths = lists:append([["-pa", Dir] || Dir <- filelib:wildcard(Pattern)]),
     Args = ["-noshell", "-noinput"] ++ Paths ++ ["-eval", "user_of_topos:main(), halt(0)."],
     Erl = filename:join([code:root_dir(), "bin", "erl"]),
-    {Status, Output} = run(Erl, Args, proplists:get_value(priv_dir, Config), [{"ERL_FLAGS", false}]),
+    {Status, Output} = topos_ct_program:run(Erl, Args, proplists:get_value(priv_dir, Config), [{"ERL_FLAGS", false}]),
     ?assertEqual({0, Output}, {Status, Output}),
     ?assertNotEqual(nomatch, string:find(Output, "decoded Ada")).
 
 git(Root) ->
-    case run("git", ["rev-parse", "HEAD"], Root, []) of
+    case topos_ct_program:run("git", ["rev-parse", "HEAD"], Root, []) of
         {0, Commit} -> string:trim(Commit);
         {_, _} -> false
     end.
 
 root_url(Config) -> "file://" ++ proplists:get_value(root, Config).
-
-root(Dir) ->
-    case filelib:is_regular(filename:join(Dir, "Cargo.toml")) of
-        true -> Dir;
-        false -> root(filename:dirname(Dir))
-    end.
-
-%% Runs a program and answers its status and output, which goes to the log too.
-run(Program, Args, Dir, Env) ->
-    Path = case filename:pathtype(Program) of absolute -> Program; _ -> os:find_executable(Program) end,
-    Port = open_port(
-        {spawn_executable, Path}, [{args, Args}, {cd, Dir}, {env, Env}, exit_status, stderr_to_stdout, binary]
-    ),
-    {Status, Output} = collect(Port, []),
-    ct:log("~ts ~tp~n~ts~nstatus ~b", [Program, Args, Output, Status]),
-    {Status, Output}.
-
-collect(Port, Output) ->
-    receive
-        {Port, {data, Data}} -> collect(Port, [Output, Data]);
-        {Port, {exit_status, Status}} -> {Status, unicode:characters_to_list(Output)}
-    after 300_000 ->
-        {os_pid, Pid} = erlang:port_info(Port, os_pid),
-        _ = os:cmd("kill " ++ integer_to_list(Pid)),
-        error({no_end, unicode:characters_to_list(Output)})
-    end.

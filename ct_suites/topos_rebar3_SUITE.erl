@@ -15,15 +15,15 @@ all() ->
     [compiles, nothing_to_do, tests_and_cover, xref_and_dialyzer, mistakes_are_drawn, only_what_changed, clean_removes].
 
 init_per_suite(Config) ->
-    Root = root(filename:dirname(proplists:get_value(source, ?MODULE:module_info(compile)))),
-    case {run("git", ["rev-parse", "HEAD"], Root, []), os:find_executable("rebar3")} of
+    Root = topos_ct_program:root(filename:dirname(proplists:get_value(source, ?MODULE:module_info(compile)))),
+    case {topos_ct_program:run("git", ["rev-parse", "HEAD"], Root, []), os:find_executable("rebar3")} of
         {{Status, _}, _} when Status =/= 0 ->
             {skip, "this copy is no git clone"};
         {_, false} ->
             {skip, "rebar3 is not on the path"};
         {{0, Commit}, Rebar3} ->
             Project = filename:join(proplists:get_value(priv_dir, Config), "app_template"),
-            {0, _} = run("cp", ["-R", filename:join(Root, "examples/app_template"), Project], Root, []),
+            {0, _} = topos_ct_program:run("cp", ["-R", filename:join(Root, "examples/app_template"), Project], Root, []),
             Env = [
                 {"TOPOS_OFFLINE", "1"}, {"NO_COLOR", "1"},
                 {"TOPOS_PARTISAN", "file://" ++ Root}, {"TOPOS_PARTISAN_REF", string:trim(Commit)},
@@ -96,7 +96,7 @@ clean_removes(Config) ->
 %% internal
 
 rebar3(Args, Config) ->
-    run(proplists:get_value(rebar3, Config), Args, project(Config), proplists:get_value(env, Config)).
+    topos_ct_program:run(proplists:get_value(rebar3, Config), Args, project(Config), proplists:get_value(env, Config)).
 
 project(Config) -> proplists:get_value(project, Config).
 
@@ -115,30 +115,4 @@ shows(Text, Output) ->
     case string:find(Output, Text) of
         nomatch -> ct:fail("~ts is not in~n~ts", [Text, Output]);
         _ -> ok
-    end.
-
-root(Dir) ->
-    case filelib:is_regular(filename:join(Dir, "Cargo.toml")) of
-        true -> Dir;
-        false -> root(filename:dirname(Dir))
-    end.
-
-%% Runs a program and answers its status and output, which goes to the log too.
-run(Program, Args, Dir, Env) ->
-    Path = case filename:pathtype(Program) of absolute -> Program; _ -> os:find_executable(Program) end,
-    Port = open_port(
-        {spawn_executable, Path}, [{args, Args}, {cd, Dir}, {env, Env}, exit_status, stderr_to_stdout, binary]
-    ),
-    {Status, Output} = collect(Port, []),
-    ct:log("~ts ~tp~n~ts~nstatus ~b", [Program, Args, Output, Status]),
-    {Status, Output}.
-
-collect(Port, Output) ->
-    receive
-        {Port, {data, Data}} -> collect(Port, [Output, Data]);
-        {Port, {exit_status, Status}} -> {Status, unicode:characters_to_list(iolist_to_binary(Output))}
-    after 900_000 ->
-        {os_pid, Pid} = erlang:port_info(Port, os_pid),
-        _ = os:cmd("kill " ++ integer_to_list(Pid)),
-        error({no_end, unicode:characters_to_list(iolist_to_binary(Output))})
     end.

@@ -11,7 +11,8 @@
 
 all() -> [{group, partisan}].
 
-groups() -> [{partisan, [], [only_frames_come_in, strangers_make_no_atoms, strangers_inflate_nothing, packets_are_bounded]}].
+groups() -> [{partisan, [], [only_frames_come_in, strangers_make_no_atoms, strangers_inflate_nothing, packets_are_bounded,
+                                silent_connections_end, impostors_are_not_dialled]}].
 
 init_per_group(Engine, Config) -> ?ENGINE:init_per_group(Engine, Config).
 
@@ -81,8 +82,10 @@ strangers_make_no_atoms(Config) ->
     %% What modules loaded meanwhile hold.
     ?assert(?NODE:call(A, erlang, system_info, [atom_count]) - Before < 500).
 
-%% 400 MB of zeros in a packet of 400 kB, as Partisan's compression would send them.
+%% 200 MB of zeros in a packet of 200 kB, as Partisan's compression would send them.
 strangers_inflate_nothing(Config) ->
+    Bomb = term_to_binary({forward_message, dest, binary:copy(<<0>>, 200_000_000)}, [compressed]),
+    ?assert(byte_size(Bomb) < 500_000),
     [A] = ?ENGINE:started([a], Config),
     ?ENGINE:probe(A, dest),
     [{Ip, Port}] = ?ENGINE:engine(A, addresses, []),
@@ -91,8 +94,6 @@ strangers_inflate_nothing(Config) ->
     ok = gen_tcp:send(Socket, term_to_binary({hello, 'stranger@127.0.0.1', control})),
     {ok, _State} = gen_tcp:recv(Socket, 0, 5_000),
     Peak = ?NODE:apply(A, fun ?MODULE:watch_memory/0),
-    Bomb = term_to_binary({forward_message, dest, binary:copy(<<0>>, 400_000_000)}, [compressed]),
-    ?assert(byte_size(Bomb) < 1_000_000),
     ok = gen_tcp:send(Socket, Bomb),
     ok = gen_tcp:send(Socket, term_to_binary({forward_message, dest, {topos, 1, 0, <<"a frame">>}})),
     ?NODE:wait_until(frame, fun() -> ?ENGINE:frames(A, dest) =:= [<<"a frame">>] end, 20_000),
@@ -104,6 +105,42 @@ packets_are_bounded(Config) ->
     [{Ip, Port}] = ?ENGINE:engine(A, addresses, []),
     ?ENGINE:hung_up_on(Ip, Port, <<16#7fffffff:32, "and so on">>),
     ?assert(?NODE:is_alive(A)).
+
+%% Partisan's client pings after 5 s of silence; who greets and then says nothing is no such client.
+silent_connections_end(Config) ->
+    [A] = ?ENGINE:started([a], Config),
+    [{Ip, Port}] = ?ENGINE:engine(A, addresses, []),
+    {ok, Socket} = gen_tcp:connect(Ip, Port, [binary, {active, false}, {packet, 4}]),
+    {ok, _Greeting} = gen_tcp:recv(Socket, 0, 5_000),
+    ok = gen_tcp:send(Socket, term_to_binary({hello, 'stranger@127.0.0.1', control})),
+    {ok, _State} = gen_tcp:recv(Socket, 0, 5_000),
+    Start = erlang:monotonic_time(millisecond),
+    ?assertEqual({error, closed}, gen_tcp:recv(Socket, 0, 25_000)),
+    ?assert(?NODE:elapsed(Start) > 6_000).
+
+%% Somebody listens where a peer should be, greets with its name, and sends atoms to whoever dials.
+impostors_are_not_dialled(Config) ->
+    [A] = ?ENGINE:started([a], Config),
+    B = ?NODE:name(impostor),
+    Name = fun(N) -> iolist_to_binary(io_lib:format("impostor_~s_~b", [os:getpid(), N])) end,
+    Names = [Name(N) || N <- lists:seq(1, 1_000)],
+    Packets = [term_to_binary({hello, B}), term_to_binary([binary_to_atom(N) || N <- Names])],
+    {ok, Listen} = gen_tcp:listen(0, [binary, {ip, {127, 0, 0, 1}}, {packet, 4}, {active, true}]),
+    {ok, Port} = inet:port(Listen),
+    Impostor = spawn_link(fun() -> impostor(Listen, Packets) end),
+    ok = gen_tcp:controlling_process(Listen, Impostor),
+    ok = ?ENGINE:engine(A, connect, [#{node => B, addresses => [{{127, 0, 0, 1}, Port}]}]),
+    ?NODE:wait_until(failed, fun() -> ?ENGINE:engine(A, failure, [B]) =/= none end, 10_000),
+    ?assertEqual([], ?NODE:apply(A, fun ?MODULE:known_atoms/1, [Names])),
+    ?assertEqual({failed, {rejected, not_partisan}}, ?ENGINE:engine(A, failure, [B])),
+    ?assertEqual([], ?ENGINE:events(A)),
+    true = unlink(Impostor),
+    true = exit(Impostor, kill).
+
+impostor(Listen, Packets) ->
+    {ok, Socket} = gen_tcp:accept(Listen),
+    _ = [gen_tcp:send(Socket, Packet) || Packet <- Packets],
+    impostor(Listen, Packets).
 
 %% Helpers that run in the VMs
 

@@ -81,6 +81,17 @@ damage({At, Byte, How}, Bytes) ->
         add -> <<Before/binary, Byte, Old, After/binary>>
     end.
 
+%% Larger values of the types that the VM reads by itself.
+plain() ->
+    ?LET(Count, range(0, 40), oneof([
+        ?LET(Ns, vector(Count, ?LET({N, Shift}, {integer(), range(0, 64)}, N bsl Shift)), {{list, int}, Ns}),
+        ?LET(Fs, vector(Count, float()), {{list, float}, Fs}),
+        ?LET(Ts, vector(Count, text()), {{list, text}, Ts}),
+        ?LET(Pairs, vector(Count, {text(), integer()}), {{map, text, int}, maps:from_list(Pairs)}),
+        ?LET(Pairs, vector(Count, {integer(), float()}), {{list, {tuple, [int, float]}}, Pairs}),
+        ?LET(Lists, vector(Count, list(byte())), {{list, {list, int}}, Lists})
+    ])).
+
 %% A shape and a value of it.
 typed() -> ?SIZED(Size, typed(min(Size, 24))).
 
@@ -101,6 +112,7 @@ typed(Size) ->
         typed(0),
         ?LET({{Shape, Value}, N}, {Inner, range(0, 4)}, {{list, Shape}, lists:duplicate(N, Value)}),
         ?LET(Bytes, list(byte()), {{list, int}, Bytes}),
+        plain(),
         ?LET(Parts, short(Inner), begin
             {Shapes, Values} = lists:unzip(Parts),
             {{tuple, Shapes}, list_to_tuple(Values)}

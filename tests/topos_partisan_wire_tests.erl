@@ -81,3 +81,8 @@ mutated(Bytes, Place, Byte) ->
     At = Place rem byte_size(Bytes),
     <<Before:At/binary, _, After/binary>> = Bytes,
     <<Before/binary, Byte, After/binary>>.
+
+a_greeting_is_read_test() ->
+    ?assertEqual({ok, <<"a@h">>}, topos_partisan_wire:greeted_by(topos_partisan_wire:hello('a@h'))),
+    [?assertEqual(error, topos_partisan_wire:greeted_by(B))
+     || B <- [<<>>, term_to_binary({hello, "a@h"}), term_to_binary({hello, 'a@h', x}), term_to_binary({bye, 'a@h'}), <<"HTTP/1.1 400">>]].

@@ -192,3 +192,13 @@ compiled(Shape) ->
 unique_name() ->
     <<"topos_new_", (integer_to_binary(erlang:unique_integer([positive])))/binary, "_",
       (integer_to_binary(erlang:system_time()))/binary>>.
+
+%% A text that is most of its bytes is a view of them; one that is not is copied, so that it keeps nothing else alive.
+large_texts_share_their_bytes_test() ->
+    {ok, Two} = topos_term:descriptor({tuple, [text, text]}),
+    Bytes = term_to_binary({binary:copy(<<"a">>, 5_000), binary:copy(<<"b">>, 20_000)}),
+    {ok, {Small, Large}} = topos_term:decode(Two, Bytes),
+    ?assertEqual({5_000, 20_000}, {byte_size(Small), byte_size(Large)}),
+    ?assertEqual(5_000, binary:referenced_byte_size(Small)),
+    ?assertEqual(byte_size(Bytes), binary:referenced_byte_size(Large)),
+    ?assertEqual(binary:copy(<<"b">>, 20_000), Large).

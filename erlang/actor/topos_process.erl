@@ -8,7 +8,7 @@
 
 -include("topos_frame.hrl").
 
--export([serve/0, self/0, ref/1, spawn/2, spawn/4, send/2, send/3, monitor/1, demonitor/1, exit/2, whereis/2,
+-export([serve/0, self/0, ref/1, spawn/2, spawn_as/3, spawn/4, send/2, send/3, monitor/1, demonitor/1, exit/2, whereis/2,
     is_alive/1]).
 -export([handle_request/2, deliver/3]).
 -export_type([ref/0]).
@@ -43,10 +43,15 @@ ref(Pid) when is_pid(Pid) ->
 %% node has not (`bad_message'). Errors: those of
 %% `topos_request:call/4'; after `timeout' and `in_doubt' the process may have been started.
 -spec spawn(node(), fun(() -> any())) -> {ok, ref()} | {error, topos_error:t()}.
-spawn(Node, Fun) when is_atom(Node), is_function(Fun, 0) ->
-    {module, Module} = erlang:fun_info(Fun, module),
-    {type, Type} = erlang:fun_info(Fun, type),
-    Version = case Type of local -> element(2, erlang:fun_info(Fun, new_uniq)); external -> none end,
+spawn(Node, Fun) -> spawn_as(Node, Fun, Fun).
+
+%% @doc As {@link spawn/2} for a function that calls another one: `Inner' is the one whose module the node needs in the same
+%% version.
+-spec spawn_as(node(), Inner :: fun(), fun(() -> any())) -> {ok, ref()} | {error, topos_error:t()}.
+spawn_as(Node, Inner, Fun) when is_atom(Node), is_function(Inner), is_function(Fun, 0) ->
+    {module, Module} = erlang:fun_info(Inner, module),
+    {type, Type} = erlang:fun_info(Inner, type),
+    Version = case Type of local -> element(2, erlang:fun_info(Inner, new_uniq)); external -> none end,
     call(Node, {spawn, atom_to_binary(Module), Version, term_to_binary(Fun)}).
 
 %% @doc Runs a function of a module in a new process on `Node'.

@@ -1,7 +1,7 @@
 %% @doc The statistics of channels as texts: Prometheus' exposition format (0.0.4) and JSON.
 -module(topos_metrics).
 
--export([prometheus/0, stats/0, health/0]).
+-export([prometheus/0, stats/0, health/0, topology/0]).
 
 %% @doc What Prometheus scrapes. Round trips are summaries in seconds.
 -spec prometheus() -> {ok, iodata()} | {error, topos_error:t()}.
@@ -40,6 +40,23 @@ health() ->
     case topos_channel:health() of
         {ok, #{status := Status} = Health} -> {ok, Status, topos_json:encode(Health)};
         {error, _} = Error -> Error
+    end.
+
+%% @doc The topology as this node knows it, which `topos graph' draws: `node', the name of the `topology', `members' with `status' and
+%% `role' (`hub', `client', or `peer' where the topology knows no roles), and `links': for each node whose links it knows, `from' and `to'.
+-spec topology() -> {ok, iodata()} | {error, topos_error:t()}.
+topology() ->
+    case {topos_partisan:cluster(), topos_partisan:members()} of
+        {#{node := Node}, Members} when is_list(Members) ->
+            {ok, topos_json:encode(#{
+                node => Node,
+                topology => topos_local:config(topology),
+                members => [#{node => N, status => Status, role => peer} || #{node := N, status := Status} <- Members],
+                %% In a full mesh nodes do not tell each other of their links: these are its own.
+                links => [#{from => Node, to => [N || #{node := N, status := up} <- Members, N =/= Node]}]
+            })};
+        {{error, _} = Error, _} -> Error;
+        {_, {error, _} = Error} -> Error
     end.
 
 %% internal

@@ -1,5 +1,5 @@
 %% @doc Serves the statistics of the node over HTTP/1.1, where the configuration says so (`metrics'): `/metrics' for
-%% Prometheus, `/stats' and `/health' in JSON (`/health' answers 503 while something is not well).
+%% Prometheus, `/stats', `/topology' and `/health' in JSON (`/health' answers 503 while something is not well).
 %%
 %% It answers GET, one request a connection, at most 16 at once; a request has 5 s and 64 headers of 4 kB.
 -module(topos_metrics_server).
@@ -142,13 +142,14 @@ headers(Socket, Left, Deadline) ->
 -spec respond(atom() | binary(), binary()) -> response().
 respond('GET', <<"/metrics">>) -> content("text/plain; version=0.0.4; charset=utf-8", topos_metrics:prometheus());
 respond('GET', <<"/stats">>) -> content("application/json", topos_metrics:stats());
+respond('GET', <<"/topology">>) -> content("application/json", topos_metrics:topology());
 respond('GET', <<"/health">>) ->
     case topos_metrics:health() of
         {ok, ok, Text} -> {200, "application/json", Text};
         {ok, degraded, Text} -> {503, "application/json", Text};
         {error, _} = Error -> content("application/json", Error)
     end;
-respond('GET', _) -> {404, "text/plain", "there are /metrics, /stats and /health\n"};
+respond('GET', _) -> {404, "text/plain", "there are /metrics, /stats, /topology and /health\n"};
 respond(_, _) -> {405, "text/plain", "only GET\n"}.
 
 -spec content(string(), {ok, iodata()} | {error, topos_error:t()}) -> response().

@@ -87,7 +87,7 @@ fields() ->
         #{key => limits, kind => {section, limits()}, meaning => <<"bounds of queues, tables and sizes">>},
         #{key => timeouts, kind => {section, timeouts()}, meaning => <<"how long operations wait by default">>},
         #{key => metrics, kind => {optional_section, metrics()},
-          meaning => <<"where statistics are served over HTTP: `/metrics` (Prometheus), `/stats` and `/health` (JSON)">>},
+          meaning => <<"where statistics are served over HTTP: `/metrics` (Prometheus), `/stats`, `/topology` and `/health` (JSON)">>},
         #{key => forget_after, kind => {integer, 1_000, 30 * ?DAY}, default => ?DAY, unit => <<"ms">>,
           meaning => <<"how long a member that is `down` or `left` is remembered">>}
     ].

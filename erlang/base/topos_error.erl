@@ -6,7 +6,7 @@
 -module(topos_error).
 
 -export([new/2, reason/1, code/1, format/1]).
--export([message/1, help/1]).
+-export([message/1, help/1, is_error/1]).
 -export_type([t/0, reason/0]).
 
 %% How much of a term a message shows.
@@ -41,6 +41,16 @@ format({Reason, Details}) ->
 message({Reason, Details}) ->
     {_, Message, _} = entry(Reason),
     render(Message, Details).
+
+%% @doc Whether a term is an error of this table: what `erlang:error/1' was called with may be anything.
+-spec is_error(term()) -> boolean().
+is_error({Reason, Details}) when is_atom(Reason), is_map(Details) ->
+    try entry(Reason) of
+        _ -> true
+    catch
+        error:function_clause -> false
+    end;
+is_error(_) -> false.
 
 %% @doc What can be done about it.
 -spec help(t()) -> unicode:chardata().
@@ -244,6 +254,8 @@ entry(cannot_listen) ->
     {<<"TP1050">>, "cannot listen on {address}: {why}", "choose an address of this host and a port this user may open"};
 entry(name_in_use) ->
     {<<"TP1051">>, "the name {node} is taken on this host", "give every node a name of its own, or stop the other one"};
+entry(erlang_error) ->
+    {<<"TP1092">>, "Erlang code failed: {why}", "see the documentation of the Erlang function that was called"};
 entry(no_element) ->
     {<<"TP1091">>, "the list has no element at {index}", "ask for `xs[k]` first: it is `None` where there is no element"};
 entry(foreign_node) ->

@@ -6,12 +6,13 @@
 -behaviour(gen_server).
 
 -export([serve/1, ask/3, reply/2, stop/1]).
--export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2, handle_continue/2]).
 -export_type([reply/0]).
 
 %% Where an answer goes: an alias, which is a reference.
 -opaque reply() :: reference().
 -type state() :: fun((term()) -> term()).
+-type next() :: {noreply, state()} | {noreply, state(), {continue, set_aside}} | {stop, term(), state()}.
 
 %% How long a process may take to end when it is told to, in milliseconds.
 -define(SHUTDOWN, 5000).
@@ -26,6 +27,8 @@ serve(Handle) ->
             %% So that the end comes between two messages, and leaves the `with's around: their `finally' clauses run.
             _ = process_flag(trap_exit, true),
             try
+                %% What came before and was set aside comes first.
+                set_aside_first(Handle),
                 gen_server:enter_loop(?MODULE, [], Handle)
             catch
                 exit:{shutdown, {?THROWN, Thrown}} -> throw(Thrown)
@@ -78,29 +81,53 @@ init(Handle) -> {ok, Handle}.
 handle_call(Request, _From, Handle) ->
     {reply, {error, topos_error:new(no_such_call, #{request => Request})}, Handle}.
 
--spec handle_cast(term(), state()) -> {noreply, state()} | {stop, term(), state()}.
+-spec handle_cast(term(), state()) -> next().
 handle_cast(Message, Handle) -> handle_info(Message, Handle).
 
--spec handle_info(term(), state()) -> {noreply, state()} | {stop, term(), state()}.
-handle_info({'$topos', Message}, Handle) ->
-    try Handle(Message) of
-        _ -> {noreply, Handle}
-    catch
-        %% An `abort' of a handler around the loop. To `gen_server' a throw is an answer, so it goes round it.
-        throw:Thrown -> {stop, {shutdown, {?THROWN, Thrown}}, Handle}
-    end;
+-spec handle_info(term(), state()) -> next().
 handle_info({'EXIT', _, Reason}, Handle) when Reason =/= normal ->
     {stop, Reason, Handle};
-handle_info(_, Handle) ->
-    %% Not for an actor: what libraries send to the process.
-    {noreply, Handle}.
+handle_info(Info, Handle) ->
+    case topos_mailbox:message(Info) of
+        {some, Message} -> handle(Message, Handle);
+        %% Not for an actor: what libraries send to the process.
+        none -> {noreply, Handle}
+    end.
+
+%% A message that a selective receive set aside.
+-spec handle_continue(set_aside, state()) -> next().
+handle_continue(set_aside, Handle) ->
+    case topos_mailbox:is_waiting() of
+        true -> handle(topos_mailbox:next(), Handle);
+        false -> {noreply, Handle}
+    end.
 
 %% internal
 
+-spec set_aside_first(state()) -> ok.
+set_aside_first(Handle) ->
+    case topos_mailbox:is_waiting() of
+        true ->
+            _ = Handle(topos_mailbox:next()),
+            set_aside_first(Handle);
+        false ->
+            ok
+    end.
+
 -spec receive_all(state()) -> no_return().
 receive_all(Handle) ->
-    receive
-        {'$topos', Message} ->
-            _ = Handle(Message),
-            receive_all(Handle)
+    _ = Handle(topos_mailbox:next()),
+    receive_all(Handle).
+
+-spec handle(term(), state()) -> next().
+handle(Message, Handle) ->
+    try Handle(Message) of
+        _ ->
+            case topos_mailbox:is_waiting() of
+                true -> {noreply, Handle, {continue, set_aside}};
+                false -> {noreply, Handle}
+            end
+    catch
+        %% An `abort' of a handler around the loop. To `gen_server' a throw is an answer, so it goes round it.
+        throw:Thrown -> {stop, {shutdown, {?THROWN, Thrown}}, Handle}
     end.

@@ -11,8 +11,10 @@
 -export([serve/2, ask/4, reply/3, stop/2]).
 -export([async/2, promise/1, fulfill/3, await/2, await_within/3, cancel/2]).
 -export([start_supervisor/4, start_child/5, count_children/2, stop_supervisor/2]).
+-export([start_pool/5, start_worker/3, count_workers/2, stop_pool/2]).
+-export([select/3, spawn_monitor/2, monitor/2, await_end/3, notify_end/3, demonitor/2]).
 
--compile({no_auto_import, [spawn/2, exit/2]}).
+-compile({no_auto_import, [spawn/2, exit/2, spawn_monitor/2, monitor/2, demonitor/2]}).
 
 %% The arguments of the program, and the evidence its processes are started with.
 -record(process, {arguments :: [binary()], evidence :: topos_effect:evidence()}).
@@ -34,18 +36,9 @@ portable(#process{}) -> true.
 %% @doc Starts a process. Its error goes to standard error and ends nothing else, unless it is the child of a supervisor.
 -spec spawn(instance(), fun((ok, topos_effect:evidence()) -> term())) -> pid().
 spawn(#process{evidence = Ev}, Body) ->
-    %% What the `init' of a handler starts ends with the handler.
-    Owner = topos_scope:owner(),
     case topos_supervisor:is_starting() of
         false ->
-            proc_lib:spawn(fun() ->
-                true = Owner =:= undefined orelse link(Owner),
-                try
-                    Body(ok, Ev)
-                catch
-                    Class:Reason:Stack -> topos_effect:report(Class, Reason, Stack)
-                end
-            end);
+            proc_lib:spawn(body(Body, Ev));
         true ->
             proc_lib:spawn_link(fun() ->
                 try
@@ -57,6 +50,28 @@ spawn(#process{evidence = Ev}, Body) ->
                 end
             end)
     end.
+
+%% @doc As {@link spawn/2}, outside of supervisors, with a monitor.
+-spec spawn_monitor(instance(), fun((ok, topos_effect:evidence()) -> term())) -> {pid(), reference()}.
+spawn_monitor(#process{evidence = Ev}, Body) -> proc_lib:spawn_opt(body(Body, Ev), [monitor]).
+
+-spec monitor(instance(), pid()) -> reference().
+monitor(#process{}, Pid) -> erlang:monitor(process, Pid).
+
+-spec await_end(instance(), reference(), integer()) -> {some, topos_mailbox:exit()} | none.
+await_end(#process{}, Monitor, Timeout) ->
+    receive
+        {'DOWN', Monitor, process, _, Reason} -> {some, topos_mailbox:how_ended(Reason)}
+    after wait(Timeout) -> none
+    end.
+
+-spec notify_end(instance(), pid(), fun((topos_mailbox:exit(), topos_effect:evidence()) -> term())) -> reference().
+notify_end(#process{evidence = Ev}, Pid, Make) -> topos_mailbox:notify_end(Pid, fun(Exit) -> Make(Exit, Ev) end).
+
+-spec demonitor(instance(), reference()) -> ok.
+demonitor(#process{}, Monitor) ->
+    true = erlang:demonitor(Monitor, [flush]),
+    ok.
 
 %% @doc Becomes a `gen_server' that handles messages.
 -spec serve(instance(), fun((term(), topos_effect:evidence()) -> term())) -> no_return().
@@ -109,6 +124,21 @@ await_within(#process{}, Promise, Timeout) -> topos_promise:wait(Promise, wait(T
 -spec cancel(instance(), topos_promise:promise()) -> ok.
 cancel(#process{}, Promise) -> topos_promise:cancel(Promise).
 
+-spec start_pool(instance(), Restart, integer(), integer(), Start) -> pid() when
+    Restart :: permanent | transient | temporary,
+    Start :: fun((term(), topos_effect:evidence()) -> pid()).
+start_pool(#process{evidence = Ev}, Restart, Intensity, Period, Start) ->
+    topos_supervisor:start_pool(Restart, Intensity, Period, fun(Argument) -> Start(Argument, Ev) end).
+
+-spec start_worker(instance(), pid(), term()) -> pid().
+start_worker(#process{}, Pool, Argument) -> topos_supervisor:start_worker(Pool, Argument).
+
+-spec count_workers(instance(), pid()) -> non_neg_integer().
+count_workers(#process{}, Pool) -> topos_supervisor:count(Pool).
+
+-spec stop_pool(instance(), pid()) -> ok.
+stop_pool(#process{}, Pool) -> topos_actor:stop(Pool).
+
 -spec self(instance()) -> pid().
 self(#process{}) -> erlang:self().
 
@@ -118,18 +148,22 @@ send(#process{}, Pid, Message) ->
     ok.
 
 -spec 'receive'(instance()) -> term().
-'receive'(#process{}) ->
-    receive
-        {'$topos', Message} -> Message
-    end.
+'receive'(#process{}) -> topos_mailbox:next().
 
 %% @doc Waits at most that many milliseconds; a negative time is none.
 -spec receive_within(instance(), integer()) -> {some, term()} | none.
-receive_within(#process{}, Timeout) ->
-    receive
-        {'$topos', Message} -> {some, Message}
-    after wait(Timeout) -> none
-    end.
+receive_within(#process{}, Timeout) -> topos_mailbox:next(wait(Timeout)).
+
+%% @doc Takes the first message of which `Choose' makes something.
+-spec select(instance(), fun((term(), topos_effect:evidence()) -> {some, Result} | none), {some, integer()} | none) ->
+    {some, Result} | none.
+select(#process{evidence = Ev}, Choose, Timeout) ->
+    Wait =
+        case Timeout of
+            none -> infinity;
+            {some, Time} -> wait(Time)
+        end,
+    topos_mailbox:select(fun(Message) -> Choose(Message, Ev) end, Wait).
 
 -spec is_alive(instance(), pid()) -> boolean().
 is_alive(#process{}, Pid) -> is_process_alive(Pid).
@@ -151,6 +185,28 @@ fail(#process{}, Text) ->
     halt(1).
 
 %% internal
+
+%% What a process runs: its error goes to standard error, and is how it ends.
+-spec body(fun((ok, topos_effect:evidence()) -> term()), topos_effect:evidence()) -> fun(() -> term()).
+body(Body, Ev) ->
+    %% What the `init' of a handler starts ends with the handler.
+    Owner = topos_scope:owner(),
+    fun() ->
+        true = Owner =:= undefined orelse link(Owner),
+        try
+            Body(ok, Ev)
+        catch
+            Class:Reason:Stack ->
+                ok = topos_effect:report(Class, Reason, Stack),
+                %% The handler does not end with it.
+                true = Owner =:= undefined orelse unlink(Owner),
+                erlang:exit(how(Class, Reason, Stack))
+        end
+    end.
+
+-spec how(error | exit | throw, term(), [tuple()]) -> term().
+how(exit, Reason, _) -> Reason;
+how(Class, Reason, Stack) -> topos_mailbox:failed(topos_rt:format_error(Class, Reason, Stack)).
 
 -spec wait(integer()) -> non_neg_integer().
 wait(Time) -> max(0, min(Time, ?MAX_WAIT)).

@@ -17,6 +17,8 @@
     owner :: pid(),
     worker :: pid() | none,
     outcome = none :: none | outcome(),
+    %% Whether somebody was given the outcome. A failure that nobody waited for is reported at the end.
+    told = false :: boolean(),
     %% Who waits, by the timer that ends it; without a limit, by a reference of its own.
     waiters = #{} :: #{reference() => gen_server:from()}
 }).
@@ -69,7 +71,7 @@ init({Owner, Body}) ->
 
 -spec handle_call({wait, timeout()}, gen_server:from(), #state{}) -> {reply, term(), #state{}} | {noreply, #state{}}.
 handle_call({wait, _}, _From, #state{outcome = Outcome} = State) when Outcome =/= none ->
-    {reply, Outcome, State};
+    {reply, Outcome, State#state{told = true}};
 handle_call({wait, 0}, _From, State) ->
     {reply, none, State};
 handle_call({wait, Timeout}, From, #state{waiters = Waiters} = State) ->
@@ -105,10 +107,14 @@ handle_info(_, State) ->
     {noreply, State}.
 
 -spec terminate(term(), #state{}) -> ok.
+terminate(_Reason, #state{outcome = {failed, Class, Reason, Stack}, told = false}) ->
+    topos_effect:report(Class, Reason, Stack);
 terminate(_Reason, #state{worker = none}) -> ok;
 terminate(_Reason, #state{worker = Worker}) ->
     true = exit(Worker, kill),
     receive
+        %% It had failed just before.
+        {'EXIT', Worker, {shutdown, {settled, _, {failed, Class, Reason, Stack}}}} -> topos_effect:report(Class, Reason, Stack);
         {'EXIT', Worker, _} -> ok
     end.
 
@@ -148,4 +154,4 @@ settled(Outcome, #state{waiters = Waiters} = State) ->
         end,
         Waiters
     ),
-    State#state{outcome = Outcome, waiters = #{}}.
+    State#state{outcome = Outcome, told = map_size(Waiters) > 0, waiters = #{}}.

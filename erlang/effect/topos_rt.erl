@@ -3,8 +3,8 @@
 %% A function value of `n' parameters is a fun of `max(n, 1) + 1' arguments, the evidence last (see `topos_effect').
 -module(topos_rt).
 
--export([apply/3, capture/2, check/3, show/1, same/1, format_error/3]).
--export([leavable/1, leave/2, no_element/1]).
+-export([apply/3, capture/2, check/3, fits/2, show/1, same/1, format_error/3]).
+-export([leavable/1, leave/2, no_element/1, attempt/2]).
 -export_type([descriptor/0]).
 
 -compile({no_auto_import, [apply/3]}).
@@ -19,6 +19,8 @@
     | {variant, [{atom(), [descriptor()]}]}
     | {recursive, Name :: binary(), descriptor()}
     | {reference, Name :: binary()}.
+%% A value of the type `Failure' of the prelude.
+-type failure() :: #{code := binary(), reason := binary(), message := binary(), help := binary()}.
 %% The recursive descriptors around the one that is looked at.
 -type scope() :: #{binary() => descriptor()}.
 %% From the innermost step outwards.
@@ -81,9 +83,28 @@ check(Descriptor, Value, What) ->
     ok = check(Descriptor, Value, [What], #{}),
     Value.
 
+%% @doc Whether the value looks as described.
+-spec fits(descriptor(), term()) -> boolean().
+fits(Descriptor, Value) ->
+    try check(Descriptor, Value, [], #{}) of
+        ok -> true
+    catch
+        error:{type_mismatch, _} -> false
+    end.
+
 %% @doc The value itself, under another Topos type: a Duration is the integer of its milliseconds.
 -spec same(Value) -> Value when Value :: term().
 same(Value) -> Value.
+
+%% @doc The value of `Body', or, if it fails, what `Caught' makes of the failure, a `Topos.Prelude.Failure', and a fun that fails
+%% again in the same way. Throws are not failures: `abort' and `return' pass, and so does an exit.
+-spec attempt(fun(() -> Result), fun((failure(), fun(() -> no_return())) -> Result)) -> Result.
+attempt(Body, Caught) ->
+    try
+        Body()
+    catch
+        error:Reason:Stack -> Caught(failure(Reason, Stack), fun() -> erlang:raise(error, Reason, Stack) end)
+    end.
 
 %% @doc Ends the process: a list was assigned at an index that it does not have.
 -spec no_element(integer()) -> no_return().
@@ -108,6 +129,20 @@ format_error(Class, Reason, Stack) ->
     lists:join($\n, [what(Class, Reason, Stack) | Places]).
 
 %% internal
+
+-spec failure(term(), [tuple()]) -> failure().
+failure(Reason, Stack) ->
+    Error =
+        case known(Reason, Stack) of
+            {ok, Known} -> Known;
+            error -> topos_error:new(erlang_error, #{why => io_lib:format("~0tP", [Reason, 30])})
+        end,
+    #{
+        code => topos_error:code(Error),
+        reason => atom_to_binary(topos_error:reason(Error)),
+        message => unicode:characters_to_binary(topos_error:message(Error)),
+        help => unicode:characters_to_binary(topos_error:help(Error))
+    }.
 
 %% `Missing' parameters lack; the fun takes the evidence besides.
 -spec partial(function(), [term(), ...], pos_integer()) -> function().
@@ -324,18 +359,25 @@ is_constructor(Atom) ->
 commas(Items) -> lists:join(", ", Items).
 
 -spec what(error | exit | throw, term(), [tuple()]) -> unicode:chardata().
-what(error, {badkey, Effect}, [{erlang, map_get, [Effect, Ev], _} | _]) when is_map(Ev) ->
-    topos_error:format(topos_error:new(no_handler, #{effect => Effect}));
-what(error, {Reason, Details} = Error, _) when is_atom(Reason), is_map(Details) ->
-    try
-        topos_error:format(Error)
-    catch
-        error:_ -> plain(error, Error)
+what(error, Reason, Stack) ->
+    case known(Reason, Stack) of
+        {ok, Error} -> topos_error:format(Error);
+        error -> plain(error, Reason)
     end;
-what(error, badarith, _) ->
-    topos_error:format(topos_error:new(arithmetic, #{}));
 what(Class, Reason, _) ->
     plain(Class, Reason).
+
+%% What an error of the BEAM means in a Topos program.
+-spec known(term(), [tuple()]) -> {ok, topos_error:t()} | error.
+known({badkey, Effect}, [{erlang, map_get, [Effect, Ev], _} | _]) when is_map(Ev) ->
+    {ok, topos_error:new(no_handler, #{effect => Effect})};
+known(badarith, _) ->
+    {ok, topos_error:new(arithmetic, #{})};
+known(Reason, _) ->
+    case topos_error:is_error(Reason) of
+        true -> {ok, Reason};
+        false -> error
+    end.
 
 -spec plain(error | exit | throw, term()) -> unicode:chardata().
 plain(Class, Reason) ->

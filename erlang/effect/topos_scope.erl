@@ -13,11 +13,13 @@
 -export_type([scope/0, cell/0]).
 
 -compile({no_auto_import, [get/1, put/2]}).
+-compile({inline, [boxed/1]}).
 
 %% A local scope is the process that runs the `with' and a reference, under which its cells are listed.
 -type scope() :: {pid(), reference()} | {pid(), reference(), topos_owner:owner(), ets:table()}.
-%% A local cell is its key in the process dictionary; of a shared one, the table, its key there and its owner.
--opaque cell() :: reference() | {ets:table(), pos_integer(), topos_owner:owner()}.
+%% A local cell is its key in the process dictionary, which finds small integers faster than all else but atoms. Unique ones begin at the
+%% smallest of them: far from any that other code would use. Of a shared cell, the table, its key there and its owner.
+-opaque cell() :: integer() | {ets:table(), pos_integer(), topos_owner:owner()}.
 
 -define(ABORT, '$topos_abort').
 -define(OWNER, '$topos_owner').
@@ -51,7 +53,7 @@ run(true, Setup, Init, Body, Finally) ->
 %% @doc A new cell with its first value; only for the `Setup' of {@link run/5}.
 -spec cell(scope(), term()) -> cell().
 cell({_, Ref}, Value) ->
-    Cell = make_ref(),
+    Cell = erlang:unique_integer(),
     _ = erlang:put(Ref, [Cell | erlang:get(Ref)]),
     _ = erlang:put(Cell, boxed(Value)),
     Cell;
@@ -62,7 +64,7 @@ cell({_, _, Owner, Table}, Value) ->
 
 %% @doc The value of a cell.
 -spec get(cell()) -> term().
-get(Cell) when is_reference(Cell) ->
+get(Cell) when is_integer(Cell) ->
     case erlang:get(Cell) of
         undefined -> gone();
         ?UNDEFINED -> undefined;
@@ -76,7 +78,7 @@ get({Table, Key, _}) ->
 
 %% @doc Assigns a value that does not depend on the cell.
 -spec put(cell(), term()) -> ok.
-put(Cell, Value) when is_reference(Cell) ->
+put(Cell, Value) when is_integer(Cell) ->
     case erlang:put(Cell, boxed(Value)) of
         undefined ->
             _ = erlang:erase(Cell),
@@ -94,7 +96,7 @@ put({Table, Key, Owner}, Value) ->
 
 %% @doc Assigns a value that depends on the cell.
 -spec update(cell(), fun(() -> term())) -> ok.
-update(Cell, Value) when is_reference(Cell) -> put(Cell, Value());
+update(Cell, Value) when is_integer(Cell) -> put(Cell, Value());
 update({Table, _, Owner} = Cell, Value) -> transaction(Owner, Table, fun() -> put(Cell, Value()) end).
 
 %% @doc Runs an `atomic' block.

@@ -57,7 +57,8 @@
 -callback connect(peer()) -> ok.
 %% Closes every connection to the node in both directions as far as this side can, and stops asking for it.
 -callback disconnect(node()) -> ok.
-%% Carries `Frame' on the lane of the channel, in order with what was sent before on the same lane.
+%% Carries `Frame' on the lane of the channel, in order with what was sent before on the same lane. Never blocks. An engine
+%% that writes to a socket leaves `{inet_reply, _, _}' in the mailbox of the caller, which is to drop it.
 -callback send(node(), channel(), lane(), Dest :: atom(), Frame :: iodata()) ->
     ok | {error, not_connected | no_such_channel | overloaded}.
 %% Why the last attempt to connect to a node failed; `none' while there was none, or after it succeeded. The engine goes

@@ -19,8 +19,6 @@
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -define(TAB, topos_engine_otp_table).
--define(MIN_BACKOFF, 50).
--define(MAX_BACKOFF, 1_000).
 -define(MAX_RESTARTS, 5).
 -define(RESTART_DELAY, 200).
 
@@ -130,9 +128,7 @@ init({#{node := Node, channels := Channels} = Config, Sink, Address}) ->
             ok = announce(Started),
             {ok, Started};
         {error, Error} ->
-            %% The caller gets the answer; an exit signal on top would end one that is no supervisor.
-            true = unlink(parent()),
-            {stop, {shutdown, Error}}
+            topos_engine_process:not_started(Error)
     end.
 
 -spec handle_call(term(), gen_server:from(), #state{}) -> {reply, ok | {error, unknown_call}, #state{}}.
@@ -164,7 +160,7 @@ handle_cast({disconnect, Node}, #state{peers = Peers} = State) ->
     ok = topos_engine_table:close(?TAB, Node),
     ok = topos_engine_table:forget(?TAB, Node),
     ok = case Peers of
-        #{Node := #peer{phase = up}} -> tell({down, Node, disconnected}, State);
+        #{Node := #peer{phase = up}} -> topos_engine_process:tell(State#state.sink, {down, Node, disconnected});
         #{Node := Peer} -> cancel(Peer);
         #{} -> ok
     end,
@@ -185,7 +181,7 @@ handle_info({nodedown, Node, Info}, #state{peers = Peers} = State) ->
     case Peers of
         #{Node := #peer{phase = up} = Peer} ->
             ok = topos_engine_table:close(?TAB, Node),
-            ok = tell({down, Node, down_reason(Info)}, State),
+            ok = topos_engine_process:tell(State#state.sink, {down, Node, down_reason(Info)}),
             {noreply, wait(Node, Peer, State)};
         #{} ->
             {noreply, State}
@@ -259,7 +255,7 @@ reset(#state{peers = Peers} = State) ->
         end,
         maps:to_list(Peers)
     ),
-    ok = tell(reset, State),
+    ok = topos_engine_process:tell(State#state.sink, reset),
     State#state{peers = maps:map(fun(_, _) -> #peer{} end, Peers)}.
 
 -spec restart(#state{}) -> {noreply, #state{}} | {stop, term(), #state{}}.
@@ -347,13 +343,13 @@ failed(Failure, Node, #peer{attempts = Attempts} = Peer, State) ->
 
 -spec wait(node(), #peer{}, #state{}) -> #state{}.
 wait(Node, #peer{attempts = Attempts} = Peer, #state{peers = Peers} = State) ->
-    Timer = erlang:start_timer(backoff(Attempts), self(), {retry, Node}),
+    Timer = erlang:start_timer(topos_engine_process:backoff(Attempts), self(), {retry, Node}),
     State#state{peers = Peers#{Node => Peer#peer{phase = waiting, timer = Timer}}}.
 
 -spec up(node(), #peer{}, #state{}) -> #state{}.
 up(Node, Peer, #state{peers = Peers, channels = Channels, epoch = Epoch} = State) ->
     ok = topos_engine_table:open(?TAB, Node, maps:from_list([{Channel, Epoch} || Channel <- Channels])),
-    ok = tell({up, Node}, State),
+    ok = topos_engine_process:tell(State#state.sink, {up, Node}),
     State#state{peers = Peers#{Node => Peer#peer{phase = up, attempts = 0, timer = undefined, worker = undefined}}}.
 
 -spec cancel(#peer{}) -> ok.
@@ -365,28 +361,10 @@ cancel(#peer{timer = Timer}) ->
 
 %% Small things
 
--spec tell(reset | {up, node()} | {down, node(), term()}, #state{}) -> ok.
-tell(Event, #state{sink = Sink}) ->
-    Sink ! {topos_engine, Event},
-    ok.
-
 -spec down_reason(proplists:proplist()) -> term().
 down_reason(Info) ->
     case proplists:get_value(nodedown_reason, Info) of
         connection_closed -> closed;
         net_tick_timeout -> ping_timeout;
         Reason -> Reason
-    end.
-
-%% 50 ms doubled with each attempt, 1 s at most, a quarter more or less so that many do not dial at once.
--spec backoff(non_neg_integer()) -> pos_integer().
-backoff(Attempts) ->
-    Base = min(?MAX_BACKOFF, ?MIN_BACKOFF bsl min(Attempts, 10)),
-    Base - Base div 4 + rand:uniform(Base div 2 + 1) - 1.
-
--spec parent() -> pid().
-parent() ->
-    case hd(get('$ancestors')) of
-        Pid when is_pid(Pid) -> Pid;
-        Name -> whereis(Name)
     end.

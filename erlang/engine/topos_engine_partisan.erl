@@ -24,8 +24,9 @@
 %% socket without a `down' is said in `topos_engine:reconfigure/1'; the link's sequence numbers keep the order.
 %%
 %% == What is not asked of Partisan ==
-%% Frames go straight to the connection process (`topos_partisan_api:forward/3'). A connection with 1000 frames in its
-%% queue answers `overloaded': there is no other back-pressure, and beyond some thousands its throughput collapses.
+%% Frames are written to the sockets of Partisan's connections (`topos_partisan_socket'); with TLS they go to the connection
+%% process (`topos_partisan_api:forward/3'). One with 1000 frames in its queue answers `overloaded': there is no other
+%% back-pressure, and beyond some thousands its throughput collapses.
 -module(topos_engine_partisan).
 
 -behaviour(topos_engine).
@@ -47,8 +48,6 @@
 %% While a peer is being dialled, or the manager is missing; and otherwise, to find what was missed.
 -define(FAST_TICK, 20).
 -define(SLOW_TICK, 500).
--define(MIN_BACKOFF, 25).
--define(MAX_BACKOFF, 1_000).
 %% A peer that was up for less begins with the back-off it had.
 -define(STABLE_AFTER, 1_000).
 -define(MAX_RESTARTS, 5).
@@ -80,6 +79,7 @@
     sink :: pid(),
     epoch :: non_neg_integer(),
     tls :: undefined | map(),
+    key :: topos_partisan_proof:key(),
     channels :: map(),
     settings :: [{atom(), term()}],
     sup :: undefined | pid(),
@@ -121,20 +121,27 @@ send(Node, Channel, Lane, Dest, Frame) ->
     case link_of(Node, Channel) of
         {ok, {Epoch, Lanes, Sent}} ->
             Index = Lane rem tuple_size(Lanes) + 1,
-            Connection = element(Index, Lanes),
-            case room(Connection, Sent, Index) of
-                ok ->
-                    topos_partisan_api:forward(Connection, Dest, {topos, ?TOPOS_FRAME_VERSION, Epoch, iolist_to_binary(Frame)});
-                {error, _} = Error ->
-                    Error
+            case element(Index, Lanes) of
+                {Port, _} when is_port(Port) -> topos_partisan_socket:send(Port, Dest, Epoch, Frame);
+                {Connection, _} -> through(Connection, Sent, Index, Dest, {topos, ?TOPOS_FRAME_VERSION, Epoch, Frame})
             end;
         {error, _} = Error ->
             Error
     end.
 
-%% Epoch, connections, and how many frames each was given.
+-spec through(pid(), atomics:atomics_ref(), pos_integer(), atom(), {topos, byte(), non_neg_integer(), iodata()}) ->
+    ok | {error, not_connected | overloaded}.
+through(Connection, Sent, Index, Dest, {topos, Version, Epoch, Frame}) ->
+    case room(Connection, Sent, Index) of
+        ok -> topos_partisan_api:forward(Connection, Dest, {topos, Version, Epoch, iolist_to_binary(Frame)});
+        {error, _} = Error -> Error
+    end.
+
+%% Epoch; connections, each with what it is written to by; and how many frames each process was given.
 -spec link_row(non_neg_integer(), [pid()]) -> {non_neg_integer(), tuple(), atomics:atomics_ref()}.
-link_row(Epoch, Pids) -> {Epoch, list_to_tuple(Pids), atomics:new(length(Pids), [{signed, false}])}.
+link_row(Epoch, Pids) ->
+    Lanes = [{topos_partisan_socket:of_connection(Pid), Pid} || Pid <- Pids],
+    {Epoch, list_to_tuple(Lanes), atomics:new(length(Pids), [{signed, false}])}.
 
 %% Asking a process for the length of its queue waits until it is not running: a busy connection is asked at every so many
 %% frames only, and at each while it is full.
@@ -222,7 +229,8 @@ already_started() ->
     topos_error:new(already_started, #{node => topos_partisan_api:call(partisan_config, get, [name, undefined])}).
 
 -spec init({topos_config:t(), pid(), [topos_engine:address()]}) -> {ok, #state{}} | {stop, {shutdown, topos_error:t()}}.
-init({#{node := Node, tls := Tls, channels := Channels, limits := #{max_message_bytes := MaxMessage}} = Config, Sink, Addresses}) ->
+init({#{node := Node, tls := Tls, channels := Channels, cookie := Cookie} = Config, Sink, Addresses}) ->
+    #{limits := #{max_message_bytes := MaxMessage}} = Config,
     process_flag(trap_exit, true),
     Settings = topos_partisan_settings:environment(Config, Addresses),
     case topos_partisan_api:start(Settings) of
@@ -235,6 +243,7 @@ init({#{node := Node, tls := Tls, channels := Channels, limits := #{max_message_
                 sink = Sink,
                 epoch = Epoch,
                 tls = Tls,
+                key = topos_partisan_proof:key(Cookie),
                 channels = topos_partisan_settings:channels(Channels),
                 settings = Settings,
                 sup = Sup,
@@ -244,19 +253,13 @@ init({#{node := Node, tls := Tls, channels := Channels, limits := #{max_message_
             case listening(State) of
                 #state{listener = undefined} ->
                     ok = topos_partisan_api:stop(Sup, Saved),
-                    not_started(topos_engine_listen:in_use(hd(Addresses)));
+                    topos_engine_process:not_started(topos_engine_listen:in_use(hd(Addresses)));
                 Listening ->
                     {ok, ticking(find_manager(Listening))}
             end;
         {error, Reason} ->
-            not_started(start_error(Reason, Addresses))
+            topos_engine_process:not_started(start_error(Reason, Addresses))
     end.
-
-%% The caller gets the answer; an exit signal on top would end one that is no supervisor.
--spec not_started(topos_error:t()) -> {stop, {shutdown, topos_error:t()}}.
-not_started(Error) ->
-    true = unlink(parent()),
-    {stop, {shutdown, Error}}.
 
 -spec handle_call(term(), gen_server:from(), #state{}) -> {reply, ok | {error, unknown_call}, #state{}}.
 handle_call({reconfigure, Channels}, _From, #state{settings = Settings, peers = Peers} = State) ->
@@ -344,12 +347,13 @@ find_manager(State) ->
 
 %% Puts our listeners in the place of Partisan's; their supervisor brings those back when it restarts.
 -spec listening(#state{}) -> #state{}.
-listening(#state{listener = undefined, sup = Sup, tls = Tls, max_packet = MaxPacket} = State) when is_pid(Sup) ->
+listening(#state{listener = undefined, sup = Sup, tls = Tls, key = Key, max_packet = MaxPacket} = State) when is_pid(Sup) ->
     case whereis(partisan_acceptor_socket_pool_sup) of
         undefined ->
             State;
         Pool ->
-            case topos_partisan_listener:replace(addresses(), #{max_packet_bytes => MaxPacket, tls => Tls =/= undefined}) of
+            Options = #{max_packet_bytes => MaxPacket, tls => Tls =/= undefined, key => Key},
+            case topos_partisan_listener:replace(addresses(), Options) of
                 ok ->
                     State#state{listener = monitor(process, Pool)};
                 {error, Reason} ->
@@ -374,7 +378,7 @@ reset(#state{peers = Peers} = State) ->
         State,
         Peers
     ),
-    ok = tell(reset, State),
+    ok = topos_engine_process:tell(State#state.sink, reset),
     Closed.
 
 -spec restart(#state{}) -> {noreply, #state{}} | {stop, term(), #state{}}.
@@ -410,10 +414,11 @@ close_strays(#state{peers = Peers} = State) ->
 %% Peers
 
 -spec probe(node(), #peer{}, #state{}) -> #state{}.
-probe(Node, #peer{addresses = Addresses} = Peer0, #state{tls = Tls, refs = Refs} = State) ->
+probe(Node, #peer{addresses = Addresses} = Peer0, #state{tls = Tls, key = Key, refs = Refs} = State) ->
     Peer = cancel(Peer0),
+    Options = #{tls => Tls, key => Key, timeout => ?PROBE_TIMEOUT},
     Worker = {_, Ref} = topos_engine_worker:start(fun() ->
-        topos_partisan_probe:run(Node, Addresses, Tls, ?PROBE_TIMEOUT)
+        topos_partisan_probe:run(Node, Addresses, Options, {unreachable, no_address})
     end),
     Probing = Peer#peer{phase = probing, worker = Worker},
     set_peer(Node, Probing, State#state{refs = Refs#{Ref => {prober, Node}}}).
@@ -462,7 +467,7 @@ failed(Failure, Node, #peer{attempts = Attempts} = Peer, State) ->
 
 -spec wait(node(), #peer{}, #state{}) -> #state{}.
 wait(Node, #peer{attempts = Attempts} = Peer, State) ->
-    Timer = erlang:start_timer(backoff(Attempts), self(), {retry, Node}),
+    Timer = erlang:start_timer(topos_engine_process:backoff(Attempts), self(), {retry, Node}),
     set_peer(Node, Peer#peer{phase = waiting, timer = Timer}, State).
 
 %% Looks which connections of the peers that are being dialled have shaken hands; asking them takes time, so workers do.
@@ -511,7 +516,7 @@ up(Node, Peer, Lanes, #state{epoch = Epoch, refs = Refs} = State) ->
     Monitors = maps:from_list([{monitor(process, Pid), Pid} || Pid <- lists:append(maps:values(Lanes))]),
     Links = maps:map(fun(_, Pids) -> link_row(Epoch, Pids) end, maps:remove(undefined, Lanes)),
     ok = topos_engine_table:open(?TAB, Node, Links),
-    ok = tell({up, Node}, State),
+    ok = topos_engine_process:tell(State#state.sink, {up, Node}),
     set_peer(
         Node,
         Peer#peer{phase = up, lanes = Monitors, since = now_ms()},
@@ -537,7 +542,7 @@ truncate(Node, #state{channels = Channels}) ->
     Shorter = maps:map(
         fun(Channel, {Epoch, Lanes, _}) ->
             #{Channel := #{parallelism := N}} = Channels,
-            link_row(Epoch, lists:sublist(tuple_to_list(Lanes), N))
+            link_row(Epoch, [Pid || {_, Pid} <- lists:sublist(tuple_to_list(Lanes), N)])
         end, topos_engine_table:links(?TAB, Node)),
     topos_engine_table:open(?TAB, Node, Shorter).
 
@@ -606,7 +611,7 @@ lane_lost(Reason, Node, #peer{since = Since, attempts = Attempts} = Peer, #state
             State;
         true ->
             ok = topos_engine_table:close(?TAB, Node),
-            ok = tell({down, Node, down_reason(Reason)}, State),
+            ok = topos_engine_process:tell(State#state.sink, {down, Node, down_reason(Reason)}),
             {Clean, Next} = drop_lanes(Peer, State),
             case now_ms() - Since >= ?STABLE_AFTER of
                 true -> probe(Node, Clean#peer{attempts = 0}, set_view(removed(Peer, Node, Next)));
@@ -623,7 +628,7 @@ forget(Node, #state{peers = Peers, inbound = Inbound} = State) ->
     case Peers of
         #{Node := #peer{phase = Phase} = Peer} ->
             ok = topos_engine_table:close(?TAB, Node),
-            ok = case Phase of up -> tell({down, Node, disconnected}, State); _ -> ok end,
+            ok = case Phase of up -> topos_engine_process:tell(State#state.sink, {down, Node, disconnected}); _ -> ok end,
             {_, Next} = drop_lanes(cancel(Peer), State),
             Gone = removed(Peer, Node, Next),
             set_view(Gone#state{peers = maps:remove(Node, Peers)});
@@ -661,11 +666,6 @@ cancel(#peer{timer = Timer} = Peer) ->
 -spec set_peer(node(), #peer{}, #state{}) -> #state{}.
 set_peer(Node, Peer, #state{peers = Peers} = State) -> State#state{peers = Peers#{Node => Peer}}.
 
--spec tell(reset | {up, node()} | {down, node(), term()}, #state{}) -> ok.
-tell(Event, #state{sink = Sink}) ->
-    Sink ! {topos_engine, Event},
-    ok.
-
 %% There is one tick at a time; being called again brings it forward, or puts it off.
 -spec ticking(#state{}) -> #state{}.
 ticking(#state{manager = Manager, peers = Peers, tick = Old} = State) ->
@@ -698,21 +698,8 @@ down_reason(noproc) -> closed;
 down_reason({shutdown, Reason}) -> Reason;
 down_reason(Reason) -> Reason.
 
-%% 25 ms doubled with each attempt, 1 s at most, a quarter more or less so that many do not dial at once.
--spec backoff(non_neg_integer()) -> non_neg_integer().
-backoff(Attempts) ->
-    Base = min(?MAX_BACKOFF, ?MIN_BACKOFF bsl min(Attempts, 10)),
-    Base - Base div 4 + rand:uniform(Base div 2 + 1) - 1.
-
 -spec now_ms() -> integer().
 now_ms() -> erlang:monotonic_time(millisecond).
-
--spec parent() -> pid().
-parent() ->
-    case hd(get('$ancestors')) of
-        Pid when is_pid(Pid) -> Pid;
-        Name -> whereis(Name)
-    end.
 
 -spec start_error(term(), [topos_engine:address()]) -> topos_error:t().
 start_error({shutdown, {failed_to_start_child, partisan_acceptor_socket_pool_sup, Reason}}, Addresses) ->

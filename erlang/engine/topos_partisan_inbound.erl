@@ -1,5 +1,7 @@
 %% @doc The process of an inbound connection: the side of Partisan's protocol that is connected to.
 %%
+%% A probe of a peer (`topos_partisan_probe') may ask it for a proof of the cookie instead of saying hello.
+%%
 %% It stands where Partisan has `partisan_peer_service_server', which decodes whatever anybody sends, runs any function for
 %% `{forward_message, partisan_rpc_backend, {call, M, F, A, ..}}', ends the VM for `{forward_message, init, {stop, stop}}'
 %% and rewrites the membership for `{membership_strategy, ..}'. This one says hello, answers a hello and pings, hands frames
@@ -13,7 +15,7 @@
 
 -include_lib("kernel/include/logger.hrl").
 
--export([serve/3]).
+-export([serve/4]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 %% Partisan's wrapper of a socket, with or without TLS.
@@ -25,6 +27,9 @@
     address :: {inet:ip_address(), inet:port_number()},
     listener :: reference(),
     node :: node(),
+    key :: topos_partisan_proof:key(),
+    %% The nonces of a probe and ours.
+    nonces = undefined :: undefined | {topos_partisan_proof:nonce(), topos_partisan_proof:nonce()},
     peer = undefined :: undefined | binary(),
     %% Whether something came since the last look.
     heard = true :: boolean(),
@@ -33,12 +38,13 @@
 
 %% @doc Turns the calling process, which owns an accepted socket, into the connection. Ends with the listening socket. A TLS
 %% handshake that fails is an exception.
--spec serve(gen_tcp:socket(), {inet:ip_address(), inet:port_number()}, gen_tcp:socket()) -> no_return().
-serve(Socket, Address, ListenSocket) ->
+-spec serve(gen_tcp:socket(), {inet:ip_address(), inet:port_number()}, gen_tcp:socket(), topos_partisan_proof:key()) ->
+    no_return().
+serve(Socket, Address, ListenSocket, Key) ->
     Listener = monitor(port, ListenSocket),
     Accepted = call(accept, [Socket]),
     Node = topos_partisan_api:call(partisan, node, []),
-    State = #state{socket = Accepted, address = Address, listener = Listener, node = Node},
+    State = #state{socket = Accepted, address = Address, listener = Listener, node = Node, key = Key},
     case call(send, [Accepted, topos_partisan_wire:hello(Node)]) of
         ok ->
             _ = erlang:start_timer(?IDLE_CHECK, self(), idle),
@@ -64,7 +70,10 @@ handle_cast(_, State) -> {noreply, State}.
 handle_info({Transport, _, Packet}, #state{socket = Socket} = State) when Transport =:= tcp; Transport =:= ssl ->
     %% The next packet may come while this one is handled. An error is told by the socket's own message.
     _ = call(setopts, [Socket, [{active, once}]]),
-    packet(topos_partisan_wire:decode(Packet), State#state{heard = true});
+    case topos_partisan_wire:decode(Packet) of
+        other -> other(topos_partisan_proof:decode(Packet), State#state{heard = true});
+        Known -> packet(Known, State#state{heard = true})
+    end;
 handle_info({Closed, _}, State) when Closed =:= tcp_closed; Closed =:= ssl_closed ->
     {stop, normal, State};
 handle_info({Error, _, Reason}, #state{address = Address} = State) when Error =:= tcp_error; Error =:= ssl_error ->
@@ -102,9 +111,28 @@ packet({hello, Peer, _Channel}, #state{peer = undefined} = State) ->
     answer(topos_partisan_wire:state(), State#state{peer = Peer});
 packet({ping, Peer, Rest}, #state{peer = Peer, node = Node} = State) ->
     answer(topos_partisan_wire:pong(Node, Rest), State);
-packet(_, #state{warned = true} = State) ->
+packet(_, State) ->
+    dropped(State).
+
+-spec other({challenge, topos_partisan_proof:nonce()} | {proof, topos_partisan_proof:proof()} | other, #state{}) ->
+    {noreply, #state{}} | {stop, normal, #state{}}.
+other({challenge, Theirs}, #state{peer = undefined, nonces = undefined} = State) ->
+    Mine = topos_partisan_proof:nonce(),
+    answer(topos_partisan_proof:challenge(Mine), State#state{nonces = {Theirs, Mine}});
+other({proof, Proof}, #state{peer = undefined, nonces = {_, _} = Nonces, node = Node, key = Key} = State) ->
+    case topos_partisan_proof:is_proof(Proof, topos_partisan_proof:proof(Key, probe, Node, Nonces)) of
+        true ->
+            answer(topos_partisan_proof:packet(topos_partisan_proof:proof(Key, listener, Node, Nonces)), State);
+        false ->
+            {stop, normal, State}
+    end;
+other(_, State) ->
+    dropped(State).
+
+-spec dropped(#state{}) -> {noreply, #state{}}.
+dropped(#state{warned = true} = State) ->
     {noreply, State};
-packet(_, #state{address = Address, peer = Peer} = State) ->
+dropped(#state{address = Address, peer = Peer} = State) ->
     ?LOG_WARNING(#{description => "dropped a packet that is no frame", address => Address, peer => Peer}),
     {noreply, State#state{warned = true}}.
 

@@ -20,7 +20,7 @@
 -export([replace/2, start_link/3, greeted/0]).
 -export_type([options/0]).
 
--type options() :: #{max_packet_bytes := pos_integer(), tls := boolean()}.
+-type options() :: #{max_packet_bytes := pos_integer(), tls := boolean(), key := topos_partisan_proof:key()}.
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -define(SUPERVISOR, partisan_acceptor_socket_pool_sup).
@@ -34,6 +34,7 @@
 
 -record(state, {
     socket :: gen_tcp:socket(),
+    key :: topos_partisan_proof:key(),
     monitor :: reference(),
     acceptors = #{} :: #{pid() => true},
     %% The timer of those that have not greeted.
@@ -82,7 +83,7 @@ start_each([{Ip, Port} = Address | Rest], Options) ->
     end.
 
 -spec init({inet:ip_address(), inet:port_number(), options()}) -> {ok, #state{}} | {stop, inet:posix()}.
-init({Ip, Port, #{max_packet_bytes := MaxPacketBytes, tls := Tls}}) ->
+init({Ip, Port, #{max_packet_bytes := MaxPacketBytes, tls := Tls, key := Key}}) ->
     process_flag(trap_exit, true),
     %% Accepted sockets have the same options. A connection asks for each packet; the first must not be read as one when it
     %% begins with a TLS handshake.
@@ -92,7 +93,7 @@ init({Ip, Port, #{max_packet_bytes := MaxPacketBytes, tls := Tls}}) ->
         {reuseaddr, true}, {nodelay, true}, {keepalive, true}
     ],
     case gen_tcp:listen(Port, Options) of
-        {ok, Socket} -> {ok, accepting(#state{socket = Socket, monitor = monitor(port, Socket)})};
+        {ok, Socket} -> {ok, accepting(#state{socket = Socket, key = Key, monitor = monitor(port, Socket)})};
         {error, Reason} -> {stop, Reason}
     end.
 
@@ -142,45 +143,47 @@ terminate(_Reason, #state{socket = Socket}) ->
 
 %% As many acceptors as there should be, unless there are connections enough.
 -spec accepting(#state{}) -> #state{}.
-accepting(#state{socket = Socket, acceptors = Acceptors, connections = Connections} = State) when
+accepting(#state{socket = Socket, key = Key, acceptors = Acceptors, connections = Connections} = State) when
     map_size(Acceptors) < ?ACCEPTORS, map_size(Acceptors) + map_size(Connections) < ?MAX_CONNECTIONS
 ->
     Listener = self(),
-    Pid = proc_lib:spawn_link(fun() -> acceptor(Listener, Socket) end),
+    Pid = proc_lib:spawn_link(fun() -> acceptor(Listener, Socket, Key) end),
     accepting(State#state{acceptors = Acceptors#{Pid => true}});
 accepting(State) ->
     State.
 
--spec acceptor(pid(), gen_tcp:socket()) -> no_return().
-acceptor(Listener, ListenSocket) ->
+-spec acceptor(pid(), gen_tcp:socket(), topos_partisan_proof:key()) -> no_return().
+acceptor(Listener, ListenSocket, Key) ->
     case gen_tcp:accept(ListenSocket) of
         {ok, Socket} ->
             case inet:peername(Socket) of
                 {ok, Peer} ->
                     gen_server:cast(Listener, {accepted, self()}),
                     put(?MODULE, Listener),
-                    connection(Peer, Socket, ListenSocket);
+                    connection(Peer, Socket, ListenSocket, Key);
                 {error, _} ->
                     %% It is gone already.
                     ok = gen_tcp:close(Socket),
-                    acceptor(Listener, ListenSocket)
+                    acceptor(Listener, ListenSocket, Key)
             end;
         {error, closed} ->
             exit(normal);
         {error, Reason} when Reason =:= emfile; Reason =:= enfile; Reason =:= system_limit ->
             ?LOG_ERROR(#{description => "cannot accept a connection", reason => Reason}),
             receive after ?EXHAUSTED_DELAY -> ok end,
-            acceptor(Listener, ListenSocket);
+            acceptor(Listener, ListenSocket, Key);
         {error, _} ->
             %% That connection failed, not the listening.
-            acceptor(Listener, ListenSocket)
+            acceptor(Listener, ListenSocket, Key)
     end.
 
 %% Becomes the connection. Partisan's TLS handshake is a match that fails when the client is not one of ours.
--spec connection({inet:ip_address(), inet:port_number()}, gen_tcp:socket(), gen_tcp:socket()) -> no_return().
-connection(Peer, Socket, ListenSocket) ->
+-spec connection(
+    {inet:ip_address(), inet:port_number()}, gen_tcp:socket(), gen_tcp:socket(), topos_partisan_proof:key()
+) -> no_return().
+connection(Peer, Socket, ListenSocket, Key) ->
     try
-        topos_partisan_inbound:serve(Socket, Peer, ListenSocket)
+        topos_partisan_inbound:serve(Socket, Peer, ListenSocket, Key)
     catch
         error:{badmatch, {error, Reason}} ->
             ?LOG_NOTICE(#{description => "TLS handshake failed", peer => Peer, reason => Reason}),

@@ -6,7 +6,7 @@
 %% nothing is allocated but views of the packet, and everything else is `other'.
 -module(topos_partisan_wire).
 
--export([decode/1, hello/1, state/0, pong/2]).
+-export([decode/1, greeted_by/1, hello/1, state/0, pong/2, frame/4]).
 -export_type([packet/0]).
 
 %% `ping': who asks, and the rest of the message, which its answer repeats.
@@ -44,6 +44,21 @@ decode(<<?VERSION, ?TUPLE, 4, Rest/binary>>) ->
 decode(_) ->
     other.
 
+%% @doc Whose first packet on a connection it is.
+-spec greeted_by(binary()) -> {ok, Name :: binary()} | error.
+greeted_by(<<?VERSION, ?TUPLE, 2, Rest/binary>>) ->
+    case atom(Rest) of
+        {<<"hello">>, Name} ->
+            case atom(Name) of
+                {Node, <<>>} -> {ok, Node};
+                _ -> error
+            end;
+        _ ->
+            error
+    end;
+greeted_by(_) ->
+    error.
+
 %% @doc The first packet on a connection, from the side that was connected to.
 -spec hello(node()) -> binary().
 hello(Node) -> term_to_binary({hello, Node}).
@@ -58,6 +73,19 @@ pong(Node, Rest) ->
     <<?VERSION, Pong/binary>> = term_to_binary(pong),
     <<?VERSION, Name/binary>> = term_to_binary(Node),
     [<<?VERSION, ?TUPLE, 4>>, Pong, Name, Rest].
+
+%% @doc The packet of `{forward_message, Dest, {topos, Version, Epoch, Frame}}'. The frame is not copied.
+-spec frame(Dest :: atom(), byte(), Epoch :: non_neg_integer(), Frame :: iodata()) -> iolist().
+frame(Dest, Version, Epoch, Frame) ->
+    <<?VERSION, Forward/binary>> = term_to_binary(forward_message),
+    <<?VERSION, To/binary>> = term_to_binary(Dest),
+    <<?VERSION, Topos/binary>> = term_to_binary(topos),
+    <<?VERSION, Number/binary>> = term_to_binary(Epoch),
+    Head = <<
+        ?VERSION, ?TUPLE, 3, Forward/binary, To/binary, ?TUPLE, 4, Topos/binary, 97, Version, Number/binary, ?BINARY,
+        (iolist_size(Frame)):32
+    >>,
+    [Head | Frame].
 
 %% internal
 

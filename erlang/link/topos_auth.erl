@@ -9,7 +9,7 @@
 
 -include("topos_frame.hrl").
 
--export([key/1, nonce/0, greeting/5, proof/4, token/4, equal/2]).
+-export([key/1, nonce/0, greeting/6, proof/4, token/4, equal/2]).
 -export_type([key/0, party/0]).
 
 -opaque key() :: binary().
@@ -22,12 +22,14 @@ key(Cookie) -> crypto:mac(hmac, sha256, Cookie, <<"topos_partisan link">>).
 -spec nonce() -> topos_frame:nonce().
 nonce() -> crypto:strong_rand_bytes(?TOPOS_FRAME_NONCE_BYTES).
 
-%% @doc The proof of a HELLO: enough to be dialled back at these addresses, not enough for a session (it can be replayed).
--spec greeting(key(), Cluster :: binary(), party(), Destination :: non_neg_integer(), [topos_engine:address()]) ->
-    topos_frame:proof().
-greeting(Key, Cluster, From, Destination, Addresses) ->
+%% @doc The proof of a HELLO of a version: enough to be dialled back at these addresses, not enough for a session (it can be
+%% replayed).
+-spec greeting(
+    key(), Version :: byte(), Cluster :: binary(), party(), Destination :: non_neg_integer(), [topos_engine:address()]
+) -> topos_frame:proof().
+greeting(Key, Version, Cluster, From, Destination, Addresses) ->
     Fields = [sized(Cluster), party(From), <<Destination:64>>, topos_frame:addresses(Addresses)],
-    crypto:mac(hmac, sha256, Key, [<<"hello", ?TOPOS_FRAME_VERSION>> | Fields]).
+    crypto:mac(hmac, sha256, Key, [<<"hello", Version>> | Fields]).
 
 %% @doc What `Prover' shows to `Verifier'.
 -spec proof(key(), Cluster :: binary(), Prover :: party(), Verifier :: party()) -> topos_frame:proof().

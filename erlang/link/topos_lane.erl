@@ -76,10 +76,14 @@ release_room(Room, Messages, Bytes) ->
     ok = atomics:sub(Room, 1, Messages),
     atomics:sub(Room, 2, Bytes).
 
-%% @doc Whether there is room for a message. No more is waited for: on a monotonic channel a queue may stay almost full.
+%% @doc Whether those who wait for room are told that there is some: when a quarter of the queue is free. With less, a sender
+%% that is faster than its peer would wait before each message, and each would cost two switches between processes. A monotonic
+%% channel has one message a key and may stay almost full for good, so there any room is enough.
 -spec has_room(atomics:atomics_ref(), topos_local:channel()) -> boolean().
-has_room(Room, #{max_queue_messages := MaxMessages, max_queue_bytes := MaxBytes}) ->
-    atomics:get(Room, 1) < MaxMessages andalso atomics:get(Room, 2) < MaxBytes.
+has_room(Room, #{max_queue_messages := MaxMessages, max_queue_bytes := MaxBytes, monotonic := true}) ->
+    atomics:get(Room, 1) < MaxMessages andalso atomics:get(Room, 2) < MaxBytes;
+has_room(Room, #{max_queue_messages := MaxMessages, max_queue_bytes := MaxBytes, monotonic := false}) ->
+    atomics:get(Room, 1) =< MaxMessages * 3 div 4 andalso atomics:get(Room, 2) =< MaxBytes * 3 div 4.
 
 %% @doc The error for a record that the peer reported as not delivered.
 -spec failure(byte(), node(), destination()) -> topos_error:t().

@@ -225,7 +225,7 @@ moved(Node, #{payload := Payload} = Frame, #state{peers = Peers, guests = Guests
     Away = not topos_peer_core:has_transport(maps:get(Node, Peers)) andalso not is_map_key(Node, Guests),
     case Away andalso topos_frame:decode_hello(Payload) of
         {ok, Hello} ->
-            case is_proved(Frame, Hello) of
+            case is_ours(Frame, Hello) andalso is_proved(Frame, Hello) of
                 true -> tell_greeted(Frame, Hello, State);
                 false -> ok
             end;
@@ -240,7 +240,7 @@ on_stranger(_, {error, malformed}, State) ->
     State;
 on_stranger(#{source := Source} = Frame, {ok, #{addresses := Addresses} = Hello}, State) ->
     Own = topos_local:name(),
-    case is_proved(Frame, Hello) of
+    case is_ours(Frame, Hello) andalso is_proved(Frame, Hello) of
         _ when Source =:= Own ->
             %% A greeting of ours that came back, or another node of our name.
             refused(State);
@@ -248,31 +248,44 @@ on_stranger(#{source := Source} = Frame, {ok, #{addresses := Addresses} = Hello}
             ok = tell_greeted(Frame, Hello, State),
             State;
         false ->
-            guest(Source, Addresses, State)
+            guest(guest_name(Frame, Hello), Addresses, State)
     end.
 
+-spec is_ours(topos_frame:t(), topos_frame:hello()) -> boolean().
+is_ours(#{version := Version}, #{cluster := Cluster}) ->
+    #{cluster := Ours} = topos_local:self(),
+    Version =:= ?TOPOS_FRAME_VERSION andalso Cluster =:= Ours.
+
+%% Whether its sender knows the cookie, whatever his version and cluster.
 -spec is_proved(topos_frame:t(), topos_frame:hello()) -> boolean().
 is_proved(Frame, #{nonce := Nonce, proof := Proof, cluster := Cluster, addresses := Addresses}) ->
     #{version := Version, source := Source, incarnation := Incarnation, destination := Known} = Frame,
-    #{cluster := Ours, key := Key} = topos_local:self(),
-    Version =:= ?TOPOS_FRAME_VERSION andalso Cluster =:= Ours
-        andalso topos_auth:equal(Proof, topos_auth:greeting(Key, Ours, {Source, Incarnation, Nonce}, Known, Addresses)).
+    #{key := Key} = topos_local:self(),
+    topos_auth:equal(Proof, topos_auth:greeting(Key, Version, Cluster, {Source, Incarnation, Nonce}, Known, Addresses)).
 
 -spec tell_greeted(topos_frame:t(), topos_frame:hello(), state()) -> ok.
 tell_greeted(#{source := Source, incarnation := Incarnation, destination := Known}, #{addresses := Addresses}, State) ->
     tell({greeted, Source, Incarnation, Known, Addresses}, State).
 
-%% Dialled for a moment, so that it learns from our greeting why it is not taken. Its name is an atom already if the
-%% engine knows of its connection; no atom is made here.
--spec guest(binary(), [topos_engine:address()], state()) -> state().
-guest(Source, Addresses, #state{guests = Guests} = State) when map_size(Guests) < ?MAX_GUESTS ->
-    try binary_to_existing_atom(Source) of
-        Node ->
-            ok = (topos_local:engine()):connect(#{node => Node, addresses => Addresses}),
-            ensure(Node, State#state{guests = Guests#{Node => now_ms() + ?GUEST_TIME}})
-    catch
-        error:badarg -> refused(State)
-    end;
+%% Of who knows the cookie the name may become an atom; of another one, only an engine that made it can carry an answer.
+-spec guest_name(topos_frame:t(), topos_frame:hello()) -> {ok, node()} | error.
+guest_name(#{source := Source} = Frame, Hello) ->
+    case is_proved(Frame, Hello) of
+        true ->
+            topos_local:node_atom(Source);
+        false ->
+            try
+                {ok, binary_to_existing_atom(Source)}
+            catch
+                error:badarg -> error
+            end
+    end.
+
+%% Dialled for a moment, so that it learns from our greeting why it is not taken.
+-spec guest({ok, node()} | error, [topos_engine:address()], state()) -> state().
+guest({ok, Node}, Addresses, #state{guests = Guests} = State) when map_size(Guests) < ?MAX_GUESTS ->
+    ok = (topos_local:engine()):connect(#{node => Node, addresses => Addresses}),
+    ensure(Node, State#state{guests = Guests#{Node => now_ms() + ?GUEST_TIME}});
 guest(_, _, State) ->
     refused(State).
 

@@ -22,9 +22,11 @@
 -module(topos_local).
 -behaviour(gen_server).
 
+-include_lib("kernel/include/logger.hrl").
+
 -export([start_link/1, is_started/0, stopping/0, config/0, config/1, engine/0, hot/0, self/0, name/0, incarnation/0, live_again/1, set_addresses/1]).
 -export([set_channels/1, channel/1, set_topology/2, topology_epoch/0, configured_topology/0]).
--export([count/1, count/2, counts/0, take/3]).
+-export([count/1, count/2, counts/0, take/3, node_atom/1]).
 -export([init/1, handle_call/3, handle_cast/2, terminate/2]).
 -export_type([given/0, hot/0, channel/0, counter/0]).
 
@@ -140,6 +142,24 @@ take(Counter, N, Limit) ->
             false
     end.
 
+%% @doc The atom of a name of a node that proved to know the cookie, or that such a node told of. Four times
+%% `limits.max_members' are made in a node's life.
+-spec node_atom(binary()) -> {ok, node()} | error.
+node_atom(Name) ->
+    try
+        {ok, binary_to_existing_atom(Name)}
+    catch
+        error:badarg ->
+            #{max_members := Max} = config(limits),
+            case take(node_names, 1, 4 * Max) of
+                true ->
+                    new_atom(Name);
+                false ->
+                    ?LOG_WARNING("topos_partisan: no more names of nodes are taken, the limit is four times limits.max_members"),
+                    error
+            end
+    end.
+
 %% @doc All counters since the node was started.
 -spec counts() -> #{counter() => non_neg_integer()}.
 counts() ->
@@ -200,6 +220,15 @@ terminate(_Reason, _Config) ->
     ok.
 
 %% internal
+
+-spec new_atom(binary()) -> {ok, node()} | error.
+new_atom(Name) ->
+    try
+        {ok, binary_to_atom(Name)}
+    catch
+        %% No UTF-8.
+        error:badarg -> error
+    end.
 
 -spec hot_channels(topos_node_spec:channels(), map(), #{atom() => channel()}) -> #{atom() => channel()}.
 hot_channels(Channels, #{max_queue_messages := Messages, max_queue_bytes := Bytes}, Old) ->

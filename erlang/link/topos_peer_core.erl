@@ -322,7 +322,7 @@ hello(Now, #peer{nonce = Nonce, self = Self, known = Known, settings = #{hello_i
     Addresses = maps:get(addresses, Self, []),
     Hello = topos_frame:hello(#{
         nonce => Nonce,
-        proof => topos_auth:greeting(Key, Cluster, {Name, Incarnation, Nonce}, Known, Addresses),
+        proof => topos_auth:greeting(Key, ?TOPOS_FRAME_VERSION, Cluster, {Name, Incarnation, Nonce}, Known, Addresses),
         cluster => Cluster,
         addresses => Addresses
     }),

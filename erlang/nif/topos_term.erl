@@ -20,6 +20,9 @@
 %% what is typed within a limit; and allocates in proportion to the bytes that came, never to a number in them. A function that comes in bytes is the
 %% one thing that no descriptor makes safe: calling it runs code that its sender has chosen.
 %%
+%% A text of 4,096 bytes or more that is at least half of the bytes it is decoded from is a view of them. They live as long as it
+%% does, and with them whatever they are a view of: `binary:copy/1' what came in something much larger.
+%%
 %% == Scheduling ==
 %% Work is charged to the caller; what takes more than about a millisecond is done on a dirty scheduler.
 -module(topos_term).

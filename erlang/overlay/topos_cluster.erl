@@ -15,8 +15,6 @@
 -module(topos_cluster).
 -behaviour(gen_server).
 
--include_lib("kernel/include/logger.hrl").
-
 -export([start_link/0, join/2, leave/1, members/0, up/0, pause/1, resume/0]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 -export_type([status/0, member/0]).
@@ -232,28 +230,11 @@ is_full(#state{members = Members, candidates = Candidates}) ->
     Alive = length([1 || #{standing := alive} <- topos_membership:entries(Members)]),
     Alive + map_size(Candidates) >= Max.
 
-%% Names become atoms only here: of nodes that proved to know the cookie, or that such a node told of, and of so many.
--spec node_atom(topos_membership:name()) -> {ok, node()} | error.
-node_atom(Name) ->
-    try
-        {ok, binary_to_existing_atom(Name)}
-    catch
-        error:badarg ->
-            #{max_members := Max} = topos_local:config(limits),
-            case topos_local:take(node_names, 1, 4 * Max) of
-                true ->
-                    {ok, binary_to_atom(Name)};
-                false ->
-                    ?LOG_WARNING("topos_partisan: no more names of nodes are taken, the limit is four times limits.max_members"),
-                    error
-            end
-    end.
-
 %% internal: what the link tells
 
 -spec on_link(term(), state()) -> state().
 on_link({greeted, Name, Incarnation, Known, Addresses}, State) ->
-    case topos_membership:is_node_name(Name) andalso node_atom(Name) of
+    case topos_membership:is_node_name(Name) andalso topos_local:node_atom(Name) of
         {ok, Node} -> greeted(Node, Incarnation, Known, Addresses, State);
         _ -> State
     end;
@@ -416,7 +397,7 @@ learn_entry(#{name := Name, incarnation := Incarnation} = Entry, {#state{members
             Known = topos_membership:find(Name, Members) =/= error,
             case Known orelse not is_full(State) of
                 true ->
-                    case node_atom(Name) of
+                    case topos_local:node_atom(Name) of
                         {ok, Node} -> {apply_entry(Node, Entry, State#state{members = Merged}), [Name | News]};
                         error -> {State, News}
                     end;

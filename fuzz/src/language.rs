@@ -2,7 +2,7 @@
 
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-use topos_lang::check::{check_module, on_large_stack, order, Imports, Options};
+use topos_lang::check::{check_module, on_large_stack, order, Imports, Options, PRELUDE};
 use topos_lang::diagnostic::Diagnostic;
 use topos_lang::emit::emit;
 use topos_lang::syntax::{parse, parse_bytes, tokenize, Token, TokenKind};
@@ -71,8 +71,9 @@ static LIBRARY: LazyLock<Mutex<Imports>> = LazyLock::new(|| {
     let graph = sources
         .iter()
         .map(|(name, source)| {
-            let imports = parse(source).module.imports.iter().map(|import| import.path.dotted()).collect();
-            (name.clone(), imports)
+            let imports = parse(source).module.imports.into_iter().map(|import| import.path.dotted());
+            let prelude = (name != PRELUDE).then(|| PRELUDE.to_owned());
+            (name.clone(), imports.chain(prelude).collect())
         })
         .collect();
     let mut imports = Imports::new();
@@ -89,8 +90,8 @@ fn tiled(source: &str, tokens: &[Token]) {
     let mut end = 0;
     for token in tokens {
         let (start, stop) = (token.span.start as usize, token.span.end as usize);
-        // An f-string that is not closed ends in a token of no bytes.
-        let there = stop > start || token.kind == TokenKind::FormatClose;
+        // An f-string that is not closed ends in tokens of no bytes.
+        let there = stop > start || matches!(token.kind, TokenKind::FormatClose | TokenKind::FormatEnd);
         assert!(start == end && there && source.get(start..stop).is_some(), "{token:?} after byte {end}");
         end = stop;
     }

@@ -86,12 +86,15 @@ pub(crate) enum Command {
     /// Simulate an overlay: nodes join, broadcast, fail and heal.
     #[command(after_help = "Examples:\n  topos simulate --nodes 10000 --fail 60% --seed 7\n  \
                             topos simulate --topology client-server --nodes 500 --hubs 5 --fail 20%\n  \
-                            topos simulate --nodes 1000 --fail 80% --report out.html --json\n\n\
+                            topos simulate --nodes 1000 --fail 80% --report out.html --json\n  \
+                            topos simulate --nodes 200 --loss 50 --nemesis \"partition 50% 30s, pause 10% 20s, crash 30%\"\n  \
+                            topos simulate --experiments dsn2007\n\n\
                             The same parameters and seed give the same figures on every machine. Times are simulated; a round is \
                             10 s of them.")]
     Simulate(Simulate),
-    /// Draw a simulated overlay of up to 500 nodes as SVG, coloured by role and state.
-    #[command(after_help = "Example:\n  topos graph --nodes 60 --fail 30% --heal 0 -o overlay.svg")]
+    /// Draw an overlay of up to 500 nodes as SVG, coloured by role and state: a simulated one, or a live cluster.
+    #[command(after_help = "Examples:\n  topos graph --nodes 60 --fail 30% --heal 0 -o overlay.svg\n  \
+                            topos graph --address 127.0.0.1:9100 -o cluster.svg")]
     Graph(Graph),
     /// Say what an error code means and how to mend it.
     #[command(after_help = "Example:\n  topos explain TP1007")]
@@ -317,6 +320,16 @@ pub(crate) struct Overlay {
     /// How many of a thousand messages are lost, up to 500.
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub(crate) loss: u32,
+    /// How many of a thousand messages come twice.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) duplicate: u32,
+    /// How many of a thousand messages are overtaken by later ones.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) reorder: u32,
+    /// What happens instead of the crash, one after the other, divided by commas: wait TIME, crash PERCENT, or partition, pause,
+    /// hold or loss PERCENT TIME.
+    #[arg(long, value_name = "FAULTS", value_delimiter = ',', conflicts_with = "fail")]
+    pub(crate) nemesis: Vec<topos_sim::Fault>,
 }
 
 /// `60` or `60%`.
@@ -337,11 +350,38 @@ pub(crate) struct Simulate {
     /// Print the figures as JSON.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Run a set of experiments of the documentation instead, two at a time, and print their tables as Markdown. Of the other
+    /// options, --nodes and --json go with it.
+    #[arg(long, value_enum, value_name = "SET", conflicts_with_all = [
+        "topology", "fail", "seed", "join_interval", "settle", "heal", "broadcasts", "active", "passive", "active_walk",
+        "passive_walk", "hubs", "hubs_of_a_client", "loss", "duplicate", "reorder", "nemesis", "report",
+    ])]
+    pub(crate) experiments: Option<Experiments>,
+    /// How many seeds each experiment has.
+    #[arg(long, value_name = "N", requires = "experiments", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) seeds: Option<u32>,
+}
+
+/// A set of experiments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Experiments {
+    /// HyParView's paper: 10,000 nodes lose 10 to 95 per cent of them.
+    Dsn2007,
+    /// 500 nodes join at several rates.
+    Joins,
+    /// The failure detector: false suspicions, and how long a crash stays unseen.
+    Swim,
+    /// What an overlay of 100 to 10,000 nodes costs each of them.
+    Growth,
 }
 
 /// `topos graph`.
 #[derive(Args, Debug)]
 pub(crate) struct Graph {
+    /// Draw a live cluster instead: where one of its nodes serves its statistics (`metrics` in its configuration). Of several nodes,
+    /// the drawing shows what they know together.
+    #[arg(short, long, value_name = "ADDRESS")]
+    pub(crate) address: Vec<String>,
     /// What is simulated.
     #[command(flatten)]
     pub(crate) scenario: Overlay,

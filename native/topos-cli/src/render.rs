@@ -1,5 +1,7 @@
 //! Draws diagnostics for people: one block an error, with the source it is about, in the manner of rustc.
 
+use std::ops::Range;
+
 use annotate_snippets::{renderer::DecorStyle, AnnotationKind, Level, Renderer, Snippet};
 use topos_lang::diagnostic::Diagnostic;
 
@@ -7,6 +9,12 @@ use crate::source::{Findings, Source};
 
 /// Widest line that is drawn; longer source lines are cut around the label.
 const WIDTH: usize = 140;
+
+/// A longer line, in bytes, is not drawn as a whole: to look for what fits takes time in proportion to it.
+const LONGEST_LINE: usize = 4_000;
+
+/// How many bytes of it are drawn on each side of the mistake.
+const AROUND: usize = 60;
 
 /// How a diagnostic is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,13 +69,18 @@ fn headline(text: &str, style: Style) -> String {
 
 fn draw(source: &Source, diagnostic: &Diagnostic, style: Style) -> String {
     let code = diagnostic.code.to_string();
-    let primary = AnnotationKind::Primary.span(source.range(diagnostic.primary.span));
-    let mut snippet = Snippet::source(source.text.as_str())
-        .path(source.path.as_str())
+    let excerpt = Excerpt::of(source, source.range(diagnostic.primary.span));
+    let primary = AnnotationKind::Primary.span(excerpt.range(source.range(diagnostic.primary.span)));
+    let mut snippet = Snippet::source(excerpt.text)
+        .path(excerpt.path.as_str())
+        .line_start(excerpt.line)
         .annotation(primary.label(label(&diagnostic.primary.message)));
     for other in &diagnostic.secondary {
-        let context = AnnotationKind::Context.span(source.range(other.span));
-        snippet = snippet.annotation(context.label(label(&other.message)));
+        let range = source.range(other.span);
+        if excerpt.holds(&range) {
+            let context = AnnotationKind::Context.span(excerpt.range(range));
+            snippet = snippet.annotation(context.label(label(&other.message)));
+        }
     }
     let group = Level::ERROR
         .primary_title(diagnostic.message.as_str())
@@ -75,6 +88,47 @@ fn draw(source: &Source, diagnostic: &Diagnostic, style: Style) -> String {
         .element(snippet)
         .elements(diagnostic.help.as_deref().map(|text| Level::HELP.message(text)));
     renderer(style).render(&[group])
+}
+
+/// The part of a source that is drawn: all of it, but of a line that no screen holds only what is around the mistake.
+struct Excerpt<'s> {
+    text: &'s str,
+    path: String,
+    /// The line at which the text begins, from 1.
+    line: usize,
+    /// The byte at which it begins.
+    start: usize,
+}
+
+impl<'s> Excerpt<'s> {
+    fn of(source: &'s Source, primary: Range<usize>) -> Self {
+        let text = source.text.as_str();
+        let before = text[..primary.start].rfind('\n').map_or(0, |newline| newline + 1);
+        let after = text[primary.start..].find('\n').map_or(text.len(), |newline| primary.start + newline);
+        if after - before <= LONGEST_LINE {
+            return Self { text, path: source.path.clone(), line: 1, start: 0 };
+        }
+        let mut start = primary.start.saturating_sub(AROUND).max(before);
+        let mut end = (primary.start + AROUND).min(after);
+        while !text.is_char_boundary(start) {
+            start -= 1;
+        }
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        let line = text[..before].matches('\n').count() + 1;
+        let path = format!("{}, a line of {} bytes from byte {}", source.path, after - before, start - before);
+        Self { text: &text[start..end], path, line, start }
+    }
+
+    fn holds(&self, range: &Range<usize>) -> bool {
+        range.start >= self.start && range.end <= self.start + self.text.len()
+    }
+
+    fn range(&self, range: Range<usize>) -> Range<usize> {
+        let inside = |byte: usize| byte.saturating_sub(self.start).min(self.text.len());
+        inside(range.start)..inside(range.end)
+    }
 }
 
 /// An empty remark would draw a blank after the marker.
@@ -164,6 +218,16 @@ mod tests {
         let mut second = found("flow c = ?", vec![Diagnostic::new(Code(2), "? is no token", Span::new(9, 10))]);
         second.source.path = "other.topos".into();
         insta::assert_snapshot!(findings(&[first, second], Style::Plain));
+    }
+
+    #[test]
+    fn of_a_very_long_line_only_what_is_around_the_mistake_is_drawn() {
+        let text =
+            format!("module A\nflow f = \"{}\" + oops ++ \"{}\"\n", "é".repeat(1_000_000), "x".repeat(1_000_000));
+        let diagnostic = Diagnostic::new(Code(101), "nothing is called oops", span(&text, "oops"))
+            .primary("unknown")
+            .label(span(&text, "flow"), "in this flow");
+        insta::assert_snapshot!(drawn(&text, vec![diagnostic]));
     }
 
     #[test]

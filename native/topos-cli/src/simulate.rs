@@ -1,18 +1,21 @@
 //! `topos simulate` and `topos graph`: an overlay in one process, with a progress bar.
 
+mod bar;
+mod experiments;
+mod live;
+
 use std::{
-    fs,
-    io::{self, IsTerminal, Write},
+    fs, io,
     ops::ControlFlow,
     path::Path,
     sync::{
         atomic::{AtomicBool, Ordering},
         Arc,
     },
-    time::{Duration, Instant},
 };
 
-use topos_sim::{Progress, Report, Scenario, SimulationError, Topology, World};
+use bar::Bar;
+use topos_sim::{Report, Scenario, SimulationError, Topology, World};
 
 use crate::{
     args::{self, Graph, Simulate},
@@ -25,28 +28,38 @@ const INTERRUPTED: i32 = 130;
 
 /// `topos simulate`.
 pub(crate) fn simulate(args: &Simulate) -> Result<i32, Failure> {
+    if let Some(experiments) = args.experiments {
+        return experiments::run(experiments, args);
+    }
     let Some((report, world)) = run(&scenario(&args.scenario, 1_000, 50.0))? else { return Ok(INTERRUPTED) };
     if let Some(path) = &args.report {
         write(path, &topos_sim::html(&report, &world))?;
     }
-    let text = if args.json {
-        // Numbers and texts alone: nothing in a report can fail to be written.
-        serde_json::to_string_pretty(&report).unwrap_or_else(|error| error.to_string()) + "\n"
-    } else {
-        topos_sim::table(&report)
-    };
+    let text = if args.json { json(&report) } else { topos_sim::table(&report) };
     terminal::print(&text)?;
     Ok(0)
 }
 
+/// Numbers and texts alone: nothing in a report can fail to be written.
+fn json(report: &impl serde::Serialize) -> String {
+    serde_json::to_string_pretty(report).unwrap_or_else(|error| error.to_string()) + "\n"
+}
+
 /// `topos graph`.
 pub(crate) fn graph(args: &Graph) -> Result<i32, Failure> {
+    if !args.address.is_empty() {
+        return deliver(args, &live::draw(&args.address)?);
+    }
     let scenario = Scenario { broadcasts: 0, ..scenario(&args.scenario, 60, 0.0) };
     if scenario.nodes > 500 {
         return Err(refused(&format!("nodes must be 2..500 for a drawing, not {}", scenario.nodes)).into());
     }
     let Some((_, world)) = run(&scenario)? else { return Ok(INTERRUPTED) };
-    let svg = topos_sim::graph_svg(&scenario, &world).unwrap_or_default() + "\n";
+    deliver(args, &topos_sim::graph_svg(&scenario, &world).unwrap_or_default())
+}
+
+fn deliver(args: &Graph, svg: &str) -> Result<i32, Failure> {
+    let svg = format!("{svg}\n");
     match &args.output {
         Some(path) => write(path, &svg)?,
         None => terminal::print(&svg)?,
@@ -75,6 +88,9 @@ fn scenario(args: &args::Overlay, nodes: u32, fail_percent: f64) -> Scenario {
         hubs: args.hubs,
         hubs_of_a_client: args.hubs_of_a_client,
         loss: args.loss,
+        duplicate: args.duplicate,
+        reorder: args.reorder,
+        nemesis: args.nemesis.clone(),
     }
 }
 
@@ -129,58 +145,4 @@ fn write(path: &Path, text: &str) -> Result<(), Error> {
             "choose another place, or check its permissions and the room on its disk",
         )
     })
-}
-
-/// A line on standard error that tells how far it is, if that is a terminal.
-struct Bar {
-    shown: Option<Instant>,
-    terminal: bool,
-}
-
-const BAR_WIDTH: usize = 30;
-
-impl Bar {
-    fn new() -> Self {
-        Self { shown: None, terminal: io::stderr().is_terminal() }
-    }
-
-    fn show(&mut self, progress: Progress) {
-        let soon = self.shown.is_some_and(|at| at.elapsed() < Duration::from_millis(80));
-        if self.terminal && !soon {
-            self.shown = Some(Instant::now());
-            self.put(&format!("\r\u{1b}[K{}", line(progress)));
-        }
-    }
-
-    fn clear(&self) {
-        if self.shown.is_some() {
-            self.put("\r\u{1b}[K");
-        }
-    }
-
-    fn put(&self, text: &str) {
-        let mut stderr = io::stderr().lock();
-        // A bar that cannot be drawn is no reason to end the simulation.
-        drop(stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush()));
-    }
-}
-
-fn line(Progress { phase, done, all }: Progress) -> String {
-    let part = if all == 0 { 1.0 } else { f64::from(done) / f64::from(all) };
-    let filled = (part * BAR_WIDTH as f64) as usize;
-    let bar: String = (0..BAR_WIDTH).map(|at| if at < filled { '█' } else { '░' }).collect();
-    format!("{phase:<22} {bar} {:>3.0} %", part * 100.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_bar_fills() {
-        let at = |done| line(Progress { phase: "nodes join", done, all: 4 });
-        assert!(at(0).ends_with("░   0 %") && !at(0).contains('█'));
-        assert_eq!(at(2).matches('█').count(), BAR_WIDTH / 2);
-        assert!(at(4).ends_with("█ 100 %"));
-    }
 }

@@ -9,8 +9,30 @@ macro_rules! modules {
 }
 
 modules![
-    "Async", "Channel", "Duration", "IO", "List", "Log", "Map", "Maybe", "Partisan", "Prelude", "Process", "Promise",
-    "Random", "Result", "Runner", "Set", "Test", "Text", "Time", "UUID",
+    "Async",
+    "Channel",
+    "Duration",
+    "IO",
+    "List",
+    "Log",
+    "Map",
+    "Maybe",
+    "Partisan",
+    "Prelude",
+    "Process",
+    "Promise",
+    "Random",
+    "Result",
+    "Routes",
+    "Runner",
+    "Set",
+    "Test",
+    "Text",
+    "Time",
+    "Topology",
+    "UUID",
+    "VectorClock",
+    "Virtual",
 ];
 
 /// The program of `topos demo`.

@@ -193,6 +193,14 @@ fn tests_are_run_and_failures_shown() {
 }
 
 #[test]
+fn the_laws_of_routes_hold() {
+    let Some(project) = Project::new(&[("RoutesLaws.topos", include_str!("cases/RoutesLaws.topos"))]) else { return };
+    let done = project.topos(&["test", "--seed", "1", "--runs", "200", "RoutesLaws.topos"]);
+    assert_eq!(done.status, 0, "{}", done.show());
+    assert!(done.stdout.contains("4 passed, 0 failed"), "{}", done.show());
+}
+
+#[test]
 fn tests_are_chosen_by_name() {
     let Some(project) = Project::new(&[("src/Tests.topos", TESTS)]) else { return };
     let good = project.topos(&["test", "--filter", "good", "src"]);

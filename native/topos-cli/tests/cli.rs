@@ -59,6 +59,17 @@ shows! {
     usage_unknown_command: ["fly"];
     usage_no_file: ["check"];
     help_run: ["run", "--help"];
+    help_simulate: ["simulate", "--help"];
+    simulate_a_failure: ["simulate", "--nodes", "60", "--settle", "3", "--broadcasts", "3", "--fail", "40%", "--seed", "7"];
+    simulate_faults: ["simulate", "--nodes", "40", "--settle", "2", "--broadcasts", "2", "--loss", "20", "--duplicate", "50",
+                      "--nemesis", "partition 50% 30s, pause 10% 20s, hold 5% 10s, crash 20%"];
+    simulate_experiments: ["simulate", "--experiments", "dsn2007", "--nodes", "60", "--seeds", "1"];
+    simulate_no_fault: ["simulate", "--nemesis", "wait 10s, burn 5% 3s"];
+    simulate_out_of_range: ["simulate", "--nodes", "1", "--fail", "100", "--active", "90"];
+    simulate_two_failures: ["simulate", "--nemesis", "crash 5%", "--fail", "10%"];
+    graph_of_hubs: ["graph", "--topology", "client-server", "--nodes", "8", "--hubs", "2", "--settle", "1"];
+    graph_too_large: ["graph", "--nodes", "501"];
+    graph_of_nobody: ["graph", "--address", "127.0.0.1:1"];
 }
 
 #[test]
@@ -88,6 +99,36 @@ fn a_simulation_writes_a_report_and_figures_for_programs() {
     assert!(std::fs::read_to_string(&report).unwrap().starts_with("<!doctype html>"));
     let drawn = topos(&["graph", "--nodes", "20", "--settle", "1"]);
     assert_eq!((drawn.status, drawn.stdout.matches("<circle").count()), (0, 20));
+}
+
+#[test]
+fn a_simulation_is_repeated_by_its_seed_to_the_byte() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = |seed: &str, name: &str| {
+        let report = directory.path().join(name);
+        let done = topos(&[
+            "simulate",
+            "--nodes",
+            "50",
+            "--settle",
+            "2",
+            "--broadcasts",
+            "2",
+            "--reorder",
+            "50",
+            "--nemesis",
+            "crash 30%, loss 10% 20s",
+            "--json",
+            "--seed",
+            seed,
+            "--report",
+            &report.display().to_string(),
+        ]);
+        assert_eq!(done.stderr, "", "no bar where nobody looks");
+        (done.stdout, std::fs::read_to_string(&report).unwrap())
+    };
+    assert_eq!(run("3", "one.html"), run("3", "two.html"));
+    assert_ne!(run("3", "one.html"), run("4", "two.html"));
 }
 
 #[test]

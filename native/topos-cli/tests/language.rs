@@ -37,8 +37,22 @@ macro_rules! programs {
     };
 }
 
+#[test]
+fn a_function_runs_on_another_node_with_that_nodes_handlers() {
+    if ready() {
+        let outcome = Case::new(&["run", "--nodes", "2", "--engine", "otp", "language/remote.topos"]).run();
+        let mut lines: Vec<&str> = outcome.stdout.lines().collect();
+        lines.sort_unstable();
+        assert_eq!(lines, ["node2 | bye", "seed  | node2 answers 42"], "{}", outcome.show());
+        assert_eq!(outcome.status, 0, "{}", outcome.show());
+    }
+}
+
 programs! {
     constraints
+    handler_values
     impls
+    messages
     places
+    tries
 }

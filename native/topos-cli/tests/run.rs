@@ -8,45 +8,13 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     process::{Command, Stdio},
-    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use common::{cases, root, Case, Outcome};
+use common::{cases, engines, lines_of, root, turn, Case, Outcome};
 
 /// How long a condition is waited for before the test fails.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// One run at a time: each starts several VMs.
-fn turn() -> Option<MutexGuard<'static, ()>> {
-    static TURN: Mutex<()> = Mutex::new(());
-    let built = root().join("_build/default/lib/topos_partisan/ebin/topos_effect.beam").is_file();
-    let erlang = Command::new("erl").args(["-noshell", "-eval", "halt()."]).stdin(Stdio::null()).status();
-    if !erlang.is_ok_and(|status| status.success()) {
-        eprintln!("skipped: there is no Erlang on the PATH");
-        None
-    } else if !built {
-        eprintln!("skipped: the Erlang side is not built (rebar3 compile)");
-        None
-    } else {
-        Some(TURN.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-/// The engines that Erlang finds here.
-fn engines() -> Vec<&'static str> {
-    let found = Command::new("erl")
-        .args(["-noshell", "-eval", "halt(case code:which(partisan) of non_existing -> 1; _ -> 0 end)."])
-        .stdin(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success());
-    if found {
-        vec!["partisan", "otp"]
-    } else {
-        eprintln!("skipped: the engine partisan, which is not installed here");
-        vec!["otp"]
-    }
-}
 
 /// A mark in the environment of a run, by which its VMs are found.
 fn mark() -> String {
@@ -86,12 +54,6 @@ fn run(args: &[&str]) -> Outcome {
     let outcome = Case::new(args).env("TOPOS_TEST_RUN", &mark).run();
     assert_eq!(vms(&mark), [0; 0], "VMs are left after {}", outcome.show());
     outcome
-}
-
-/// What a node wrote, without its prefix.
-fn lines_of<'a>(outcome: &'a Outcome, node: &str) -> Vec<&'a str> {
-    let prefixed = outcome.stdout.lines().filter_map(|line| line.split_once('|'));
-    prefixed.filter(|(name, _)| name.trim() == node).map(|(_, text)| text.trim()).collect()
 }
 
 /// Whether the lines contain the wanted ones in this order, perhaps with others between.

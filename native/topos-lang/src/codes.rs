@@ -124,7 +124,16 @@ codes! {
          Everything else never changes.";
     BAD_SUPERVISOR = 311, "unusable supervisor",
         "A supervisor is a record literal: `strategy` (`OneForOne`, `OneForAll` or `RestForOne`), `intensity` restarts within \
-         `period`, and `children`, a list of what starts them, or of records with `id`, `restart` and `start`.";
+         `period`, and `children`, a list of what starts them, or of records with `id`, `restart` and `start`. With `SimpleOneForOne` \
+         it has one `child`, a function that starts each worker, and its `restart`.";
+
+    HANDLER_VALUE = 312, "handler that cannot be a value",
+        "`let h = counter(1)` makes a value of the type `Handler(Counter)`, which says nothing about what runs under it. So a handler \
+         that aborts, or whose `return` clause makes another type, cannot be one: write it into the `with`.";
+
+    NOT_PORTABLE = 313, "effect or state that cannot travel",
+        "What `Topos.Remote.spawn_on` starts runs on another node, with the handlers that are installed there at start: IO, Process, \
+         Time, Random, Distributed, Channel. A handler of a `with`, and its state, stay where they are.";
 
     BAD_TEST = 350, "unusable test",
         "A test or property ends in `()`, and its effects have handlers: those that are installed at start, or a `with` in it.";
@@ -186,7 +195,7 @@ codes! {
     NO_IMPL = 907, "`impl`", "No longer reported: its members are compiled now.";
     NO_TEST = 908, "tests are not supported yet", "They are parsed, but not checked or compiled.";
     NO_PROPERTY = 909, "properties are not supported yet", "They are parsed, but not checked or compiled.";
-    NO_TRY = 910, "`try` is not supported yet", "Return a `Result` and match on it.";
+    NO_TRY = 910, "`try` is not supported in the prelude", "Its arms catch the type `Failure` of the prelude.";
     NO_ASSIGN = 911, "assignment with `:=`", "No longer reported: state variables are compiled now.";
     NO_FOR = 912, "`for` is not supported in the prelude", "It is made with a flow of the prelude.";
     NO_RETURN = 913, "`return` that nothing can take",

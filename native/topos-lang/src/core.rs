@@ -25,9 +25,11 @@
 //! tuple `{some, X}`, a constant constructor the atom `none`, `Ok`/`Error` `{ok, X}`/`{error, E}`.
 //! [`constructor_atom`] gives the atom of a constructor.
 
+mod free;
 mod handler;
 
-pub use handler::{Clause, Handler, HandlerRef, State};
+pub use free::Free;
+pub use handler::{Clause, Handler, HandlerRef, HandlerSource, State};
 
 use crate::diagnostic::Span;
 
@@ -249,6 +251,26 @@ pub enum ExprKind {
         /// Runs with the evidence extended by this handler.
         body: Box<Expr>,
     },
+    /// A handler with its arguments as a value: a fun of `Shared`, the evidence around a `with`, and its body.
+    HandlerValue {
+        /// The effect's full name.
+        effect: String,
+        /// What it is made of.
+        handler: HandlerSource,
+        /// Its arguments, evaluated when the value is made.
+        args: Vec<Expr>,
+    },
+    /// `with h { body }` for a value.
+    WithValue {
+        /// The effect's full name.
+        effect: String,
+        /// The value.
+        handler: Box<Expr>,
+        /// As in [`ExprKind::With`].
+        shared: bool,
+        /// Runs with the evidence extended by this handler.
+        body: Box<Expr>,
+    },
     /// The value of a state variable.
     StateValue(Local),
     /// `x := e`, with the value `()`.
@@ -278,6 +300,26 @@ pub enum ExprKind {
         /// Its value.
         value: Box<Expr>,
     },
+    /// `try e with { | p -> .. }`: the value of `body`, or that of `caught` if it fails.
+    Try {
+        /// What may fail.
+        body: Box<Expr>,
+        /// The failure, in `caught`.
+        failure: Local,
+        /// How [`ExprKind::Again`] names the failure.
+        again: Local,
+        /// What is made of the failure.
+        caught: Box<Expr>,
+    },
+    /// Whether a value looks as described: a message may come from anywhere.
+    Fits {
+        /// What is looked at.
+        value: Box<Expr>,
+        /// What it should look like.
+        descriptor: Descriptor,
+    },
+    /// Fails again as the body of a [`ExprKind::Try`] did.
+    Again(Local),
     /// `with h(args) { body }` for a handler written in Erlang (`extern handler`).
     WithExtern {
         /// The effect's full name.

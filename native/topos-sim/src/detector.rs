@@ -5,6 +5,7 @@ use crate::{
     world::{name, number},
 };
 use serde::Serialize;
+use std::collections::BTreeSet;
 use topos_overlay::{
     swim::{Action, Event, Status},
     Millis, OverlayError, Random, Swim, SwimParams,
@@ -23,7 +24,7 @@ pub struct Scenario {
     pub pause: Millis,
     /// Node 1 crashes at 30 s.
     pub crash: bool,
-    /// How long the run takes.
+    /// How long the run takes; one with a crash ends as soon as all know of it.
     pub duration: Millis,
 }
 
@@ -32,6 +33,8 @@ pub struct Scenario {
 pub struct Outcome {
     /// How often a node began to suspect one that lived and was not paused.
     pub false_suspicions: u32,
+    /// How often one that lived and was not paused came under suspicion: what spreads from node to node counts once.
+    pub suspected: u32,
     /// How often a node declared one dead that lived and was not paused.
     pub false_deaths: u32,
     /// How often one was declared dead that was only paused.
@@ -65,6 +68,8 @@ struct Run {
     outcome: Outcome,
     know: u32,
     sent: u64,
+    /// Of each node, who suspects it at present.
+    suspected_by: Vec<BTreeSet<u32>>,
 }
 
 /// Runs it.
@@ -83,6 +88,7 @@ pub fn detect(scenario: &Scenario) -> Result<Outcome, OverlayError> {
         outcome: Outcome::default(),
         know: 0,
         sent: 0,
+        suspected_by: vec![BTreeSet::new(); scenario.nodes as usize],
     };
     for node in 0..scenario.nodes {
         for other in (0..scenario.nodes).filter(|&other| other != node) {
@@ -92,6 +98,9 @@ pub fn detect(scenario: &Scenario) -> Result<Outcome, OverlayError> {
     while let Some((at, (node, happening))) = run.queue.pop_until(scenario.duration) {
         run.now = at;
         run.happen(node, happening)?;
+        if run.outcome.all_know.is_some() {
+            break;
+        }
     }
     Ok(run.end())
 }
@@ -133,7 +142,7 @@ impl Run {
                         self.queue.push(at, (number(&to), Happening::Event(event)));
                     }
                 }
-                Action::Changed { node: of, status } => self.changed(number(&of), status),
+                Action::Changed { node: of, status } => self.changed(node, number(&of), status),
                 Action::ScheduleTick(ms) => {
                     self.nodes[node as usize].1 += 1;
                     let tick = self.nodes[node as usize].1;
@@ -144,7 +153,7 @@ impl Run {
         Ok(())
     }
 
-    fn changed(&mut self, of: u32, status: Status) {
+    fn changed(&mut self, node: u32, of: u32, status: Status) {
         let since = self.now.saturating_sub(FAULT);
         if self.crashed(of) {
             match status {
@@ -162,6 +171,12 @@ impl Run {
         }
         // What is said of the paused node while it stands still, and until it had the time to refute it, is no mistake.
         let paused = self.scenario.pause > 0 && of == 0 && self.now >= FAULT;
+        let suspected_by = &mut self.suspected_by[of as usize];
+        if status != Status::Suspect {
+            suspected_by.remove(&node);
+        } else if suspected_by.insert(node) && suspected_by.len() == 1 && !paused {
+            self.outcome.suspected += 1;
+        }
         match status {
             Status::Suspect if !paused => self.outcome.false_suspicions += 1,
             Status::Dead if paused => self.outcome.deaths_of_paused += 1,
@@ -177,7 +192,8 @@ impl Run {
             let wrong = |other: &&u32| swim.status(&name(**other)) == Some(Status::Dead);
             self.outcome.wrong_at_end += living.iter().filter(wrong).count() as u32;
         }
-        let seconds = self.scenario.duration as f64 / 1_000.0;
+        let ended = if self.outcome.all_know.is_some() { self.now } else { self.scenario.duration };
+        let seconds = ended as f64 / 1_000.0;
         self.outcome.messages = self.sent as f64 / f64::from(self.scenario.nodes) / seconds;
         self.outcome
     }
@@ -214,7 +230,8 @@ mod tests {
         let mut suspicions = 0;
         for seed in 0..5 {
             let outcome = detect(&Scenario { loss: 200, ..scenario(40, seed) }).expect("valid");
-            suspicions += outcome.false_suspicions;
+            suspicions += outcome.suspected;
+            assert!(outcome.suspected <= outcome.false_suspicions);
             assert_eq!((outcome.false_deaths, outcome.wrong_at_end), (0, 0), "seed {seed}: {outcome:?}");
         }
         assert!(suspicions > 0, "the test sees what it is about");

@@ -1,11 +1,12 @@
 //! The report as one HTML page, and the overlay as a drawing; nothing in them comes from elsewhere.
 
 use crate::{
+    drawing::{graph_svg, MAX_DRAWN},
     graph::Snapshot,
     plot::{bars, lines, Line},
-    report::{Broadcasts, Report},
+    report::{Broadcasts, Disturbed, Report, Unicasts},
     scenario::{Scenario, Topology},
-    world::{number, World},
+    world::World,
 };
 use std::fmt::Write;
 
@@ -18,13 +19,7 @@ const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;mar
 /// The report as a page. `world` is the one that the run ended with: it is drawn when it is small enough to be seen.
 pub fn html(report: &Report, world: &World) -> String {
     let scenario = &report.scenario;
-    let title = format!(
-        "{}: {} nodes, {} % fail, seed {}",
-        name_of(scenario.topology),
-        scenario.nodes,
-        scenario.fail_percent,
-        scenario.seed
-    );
+    let title = title(scenario);
     let mut page = format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{title}</title><style>{STYLE}</style><h1>{title}</h1>"
     );
@@ -53,13 +48,39 @@ pub fn html(report: &Report, world: &World) -> String {
         }
         page.push_str("</tr>");
     }
-    page.push_str("</table><h2>Plots</h2><div class=\"plots\">");
+    page.push_str("</table>");
+    page.push_str(&faults(report));
+    page.push_str("<h2>Plots</h2><div class=\"plots\">");
     page.push_str(&plots(report));
     page.push_str("</div>");
     if world.len() <= MAX_DRAWN {
         let _ = write!(page, "<h2>The overlay at the end</h2>{}", graph_svg(scenario, world).unwrap_or_default());
     }
     page + "</html>\n"
+}
+
+fn faults(report: &Report) -> String {
+    let mut text = String::new();
+    if !report.faults.is_empty() {
+        text.push_str("<h2>Faults</h2><table><tr><th></th><th>from</th><th>reach at its end</th><th>parts</th><th>isolated</th></tr>");
+        for Disturbed { fault, at, graph } in &report.faults {
+            let (at, reach) = (*at as f64 / 1_000.0, per_cent(graph.reach));
+            let (parts, isolated) = (graph.components, graph.isolated);
+            let _ = write!(
+                text,
+                "<tr><td>{fault}</td><td>{at} s</td><td>{reach}</td><td>{parts}</td><td>{isolated}</td></tr>"
+            );
+        }
+        text.push_str("</table>");
+    }
+    if let Some(Unicasts { sent, delivered, done, given_up }) = report.unicasts {
+        let _ = write!(
+            text,
+            "<p>Messages from node to node during the faults: {sent} sent, {delivered} delivered, {done} confirmed, {given_up} in \
+             doubt.</p>"
+        );
+    }
+    text
 }
 
 fn plots(report: &Report) -> String {
@@ -123,68 +144,26 @@ pub(crate) fn broadcast_rows() -> [Row<Broadcasts>; 8] {
     ]
 }
 
-fn per_cent(share: f64) -> String {
+pub(crate) fn per_cent(share: f64) -> String {
     // Rounded down: 100 % is said of all, and of nothing less.
     format!("{:.2} %", (share * 10_000.0 + 1e-6).floor() / 100.0)
 }
 
-pub(crate) fn name_of(topology: Topology) -> &'static str {
+/// What is run, in a line.
+pub(crate) fn title(scenario: &Scenario) -> String {
+    let Scenario { topology, nodes, fail_percent, seed, nemesis, .. } = scenario;
+    let what = match nemesis.len() {
+        0 => format!("{fail_percent} % fail"),
+        1 => "1 fault".to_owned(),
+        count => format!("{count} faults"),
+    };
+    format!("{}: {nodes} nodes, {what}, seed {seed}", name_of(*topology))
+}
+
+fn name_of(topology: Topology) -> &'static str {
     match topology {
         Topology::Hyparview => "HyParView",
         Topology::FullMesh => "Full mesh",
         Topology::ClientServer => "Clients and hubs",
     }
-}
-
-/// The largest overlay that is drawn.
-const MAX_DRAWN: u32 = 500;
-
-/// The overlay as an SVG drawing: hubs inside, all others on a circle; dead nodes are grey and hollow, isolated ones red. An edge
-/// that goes one way only is dashed. `None` for more than 500 nodes.
-pub fn graph_svg(scenario: &Scenario, world: &World) -> Option<String> {
-    if world.len() > MAX_DRAWN {
-        return None;
-    }
-    let outside = world.len() - (0..world.len()).filter(|&node| scenario.is_hub(node)).count() as u32;
-    let hubs = world.len() - outside;
-    let place = |node: u32| {
-        let (place, all, radius) =
-            if scenario.is_hub(node) { (node, hubs, 130.0) } else { (node - hubs, outside, 380.0) };
-        let angle = f64::from(place) / f64::from(all.max(1)) * std::f64::consts::TAU;
-        (400.0 + radius * angle.sin(), 400.0 - radius * angle.cos())
-    };
-    let mut svg = String::from(
-        r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 800 800" role="img" aria-label="the overlay">"#,
-    );
-    for node in world.living() {
-        for peer in world.stack(node).view().iter().map(number) {
-            let back = world.alive(peer) && world.stack(peer).view().iter().any(|other| number(other) == node);
-            if back && peer < node {
-                continue;
-            }
-            let ((x, y), (to_x, to_y)) = (place(node), place(peer));
-            let style = match (world.alive(peer), back) {
-                (false, _) => r##"stroke="#d9a08a" stroke-dasharray="2 4""##,
-                (true, false) => r##"stroke="#b5542f" stroke-dasharray="5 3""##,
-                (true, true) => r##"stroke="#b9c6d6""##,
-            };
-            let _ = write!(svg, r#"<line x1="{x:.1}" y1="{y:.1}" x2="{to_x:.1}" y2="{to_y:.1}" {style}/>"#);
-        }
-    }
-    for node in 0..world.len() {
-        let (x, y) = place(node);
-        let alone = world.alive(node) && !world.stack(node).view().iter().any(|peer| world.alive(number(peer)));
-        let (what, style) = match (world.alive(node), alone, scenario.is_hub(node)) {
-            (false, ..) => ("dead", r##"fill="#fff" stroke="#98a2ae""##),
-            (true, true, _) => ("isolated", r##"fill="#c0392b""##),
-            (true, false, true) => ("hub", r##"fill="#d88a1d""##),
-            (true, false, false) => ("alive", r##"fill="#3b6ea5""##),
-        };
-        let radius = if scenario.is_hub(node) { 9 } else { 5 };
-        let _ = write!(
-            svg,
-            r#"<circle cx="{x:.1}" cy="{y:.1}" r="{radius}" {style}><title>node {node}: {what}</title></circle>"#
-        );
-    }
-    Some(svg + "</svg>")
 }

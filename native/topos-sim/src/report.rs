@@ -1,6 +1,6 @@
 //! What a run found, as data.
 
-use crate::{graph::Snapshot, scenario::Scenario, world::Counts};
+use crate::{graph::Snapshot, nemesis::Fault, scenario::Scenario, world::Counts};
 use serde::Serialize;
 
 /// What a run found. Times in simulated milliseconds.
@@ -12,7 +12,9 @@ pub struct Report {
     pub joined: Phase,
     /// Before the failure.
     pub settled: Phase,
-    /// At the moment of the failure, before anybody noticed.
+    /// After each fault of a list.
+    pub faults: Vec<Disturbed>,
+    /// At the moment of the failure, before anybody noticed; after the last fault of a list.
     pub failed: Snapshot,
     /// Broadcasts that began at that moment.
     pub broadcasts_failed: Option<Broadcasts>,
@@ -22,9 +24,11 @@ pub struct Report {
     pub healed_after: Option<u32>,
     /// At the end.
     pub healed: Phase,
+    /// Messages from node to node that were sent during the faults, where there is a list of them.
+    pub unicasts: Option<Unicasts>,
     /// All messages.
     pub counts: Counts,
-    /// How many events were simulated per node's message: the simulated time at the end.
+    /// The simulated time at the end.
     pub ended_at: u64,
 }
 
@@ -37,6 +41,31 @@ pub struct Phase {
     pub graph: Snapshot,
     /// Broadcasts, where the phase has any.
     pub broadcasts: Option<Broadcasts>,
+}
+
+/// A fault that has passed.
+#[derive(Clone, Debug, Serialize)]
+pub struct Disturbed {
+    /// Which.
+    pub fault: Fault,
+    /// When it began.
+    pub at: u64,
+    /// The graph at its end.
+    pub graph: Snapshot,
+}
+
+/// What became of messages from node to node. A message to a node that crashed is in doubt, and one of a node that crashed has
+/// nobody to hear of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Unicasts {
+    /// How many were sent.
+    pub sent: u32,
+    /// How many came, each once: one that came twice is counted twice.
+    pub delivered: u32,
+    /// Of how many their senders heard that they came.
+    pub done: u32,
+    /// Of how many their senders do not know.
+    pub given_up: u32,
 }
 
 /// A round after the failure.

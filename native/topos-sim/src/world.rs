@@ -15,13 +15,18 @@ pub struct Network {
     pub latency_max: Millis,
     /// How many of a thousand messages are lost.
     pub loss: u32,
+    /// How many of a thousand messages come twice, the second one up to `latency_max` later.
+    pub duplicate: u32,
+    /// How many of a thousand messages take up to ten times `latency_max` more, so that later ones overtake them. Overlays are
+    /// promised the order of what two nodes send each other: this breaks the promise.
+    pub reorder: u32,
     /// When the peers of a node that crashed see their links go down; who sends it something sees it after the way there and back.
     pub detect_after: Millis,
 }
 
 impl Default for Network {
     fn default() -> Self {
-        Self { latency_min: 5, latency_max: 50, loss: 0, detect_after: 1_000 }
+        Self { latency_min: 5, latency_max: 50, loss: 0, duplicate: 0, reorder: 0, detect_after: 1_000 }
     }
 }
 
@@ -93,6 +98,18 @@ pub enum Unicast {
 enum Happening {
     Event(Event),
     Tick(u64),
+    /// A pause or a hold is over.
+    Release,
+}
+
+/// What a node does with what comes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Runs,
+    /// Nothing, ticks included: a process that is stopped, a machine that swaps.
+    Paused,
+    /// Its own ticks alone: what others send waits on the way.
+    Held,
 }
 
 #[derive(Clone)]
@@ -102,6 +119,9 @@ struct Node {
     links: BTreeSet<u32>,
     /// Counts the ticks that were asked for: an earlier one is void.
     tick: u64,
+    mode: Mode,
+    /// What came meanwhile, in its order.
+    waiting: Vec<Happening>,
 }
 
 /// The network. The same calls on one seed give the same run; a clone goes on as the original would.
@@ -116,7 +136,8 @@ pub struct World {
     broadcasts: Vec<Broadcast>,
     unicasts: Vec<Unicast>,
     counts: Counts,
-    severed: Option<u32>,
+    /// For each node whether it is on the second side of a partition; empty without one.
+    sides: Vec<bool>,
 }
 
 /// The name of a node: its number, as four bytes.
@@ -143,14 +164,15 @@ impl World {
             broadcasts: Vec::new(),
             unicasts: Vec::new(),
             counts: Counts::default(),
-            severed: None,
+            sides: Vec::new(),
         }
     }
 
     /// Adds a node that knows nobody; its number is how many there were.
     pub fn add(&mut self, stack: Stack) -> u32 {
         let node = self.nodes.len() as u32;
-        self.nodes.push(Node { stack, alive: true, links: BTreeSet::new(), tick: 0 });
+        let (links, waiting) = (BTreeSet::new(), Vec::new());
+        self.nodes.push(Node { stack, alive: true, links, tick: 0, mode: Mode::Runs, waiting });
         node
     }
 
@@ -204,9 +226,26 @@ impl World {
         }
     }
 
-    /// Cuts the network in two: nodes below that number and the others hear nothing of each other until [`World::heal`].
-    pub fn partition(&mut self, first_of_second: u32) {
-        self.severed = Some(first_of_second);
+    /// Lets a node leave: all others hear of it, and forget it.
+    pub fn leave(&mut self, node: u32) {
+        if !self.alive(node) {
+            return;
+        }
+        self.nodes[node as usize].alive = false;
+        for peer in std::mem::take(&mut self.nodes[node as usize].links) {
+            self.nodes[peer as usize].links.remove(&node);
+        }
+        for peer in self.living() {
+            self.later(self.latency(node, peer), peer, Event::Left(name(node)));
+        }
+    }
+
+    /// Cuts the network in two: these nodes and the others hear nothing of each other until [`World::heal`].
+    pub fn partition(&mut self, one_side: &[u32]) {
+        self.sides = vec![false; self.nodes.len()];
+        for &node in one_side {
+            self.sides[node as usize] = true;
+        }
         for node in 0..self.len() {
             let cut: Vec<u32> =
                 self.nodes[node as usize].links.iter().copied().filter(|&peer| self.cut(node, peer)).collect();
@@ -219,7 +258,35 @@ impl World {
 
     /// Ends the partition. Nobody is told.
     pub fn heal(&mut self) {
-        self.severed = None;
+        self.sides.clear();
+    }
+
+    /// The network from now on: what is under way is not touched.
+    pub fn set_network(&mut self, network: Network) {
+        self.network = network;
+    }
+
+    /// How messages travel.
+    pub fn network(&self) -> Network {
+        self.network
+    }
+
+    /// Stops a node for so long: it does nothing, and finds all that came meanwhile when it goes on. Its links stay up.
+    pub fn pause(&mut self, node: u32, time: Millis) {
+        self.stop(node, time, Mode::Paused);
+    }
+
+    /// Holds back for so long what others send to a node, in its order. Its own ticks, and what it sends, go on.
+    pub fn hold(&mut self, node: u32, time: Millis) {
+        self.stop(node, time, Mode::Held);
+    }
+
+    /// A node that is stopped already goes on when it would have.
+    fn stop(&mut self, node: u32, time: Millis, mode: Mode) {
+        if let Some(there) = self.nodes.get_mut(node as usize).filter(|node| node.mode == Mode::Runs) {
+            there.mode = mode;
+            self.queue.push(self.now.saturating_add(time), (node, Happening::Release));
+        }
     }
 
     /// Broadcasts from a node; the answer is its place in [`World::broadcast`].
@@ -259,10 +326,25 @@ impl World {
     }
 
     fn happen(&mut self, node: u32, happening: Happening) -> Result<(), OverlayError> {
+        let there = &mut self.nodes[node as usize];
+        match (there.mode, &happening) {
+            (_, Happening::Release) => {
+                there.mode = Mode::Runs;
+                for waited in std::mem::take(&mut there.waiting) {
+                    self.happen(node, waited)?;
+                }
+                return Ok(());
+            }
+            (Mode::Paused, _) | (Mode::Held, Happening::Event(_)) => {
+                there.waiting.push(happening);
+                return Ok(());
+            }
+            _ => {}
+        }
         let there = &self.nodes[node as usize];
         let event = match happening {
             Happening::Tick(tick) if there.alive && there.tick == tick => Event::Tick,
-            Happening::Tick(_) => return Ok(()),
+            Happening::Tick(_) | Happening::Release => return Ok(()),
             Happening::Event(Event::Received { from, .. }) if !there.alive || self.cut(node, number(&from)) => {
                 // The sender learns that its message did not arrive.
                 let back = self.latency(node, number(&from));
@@ -332,10 +414,23 @@ impl World {
             Message::Plumtree(_) => self.counts.tree_control += 1,
             Message::Router(_) | Message::LinkState(_) => self.counts.router += 1,
         }
-        let lost = self.network.loss > 0 && self.random.between(0, 999) < u64::from(self.network.loss);
-        if !lost && (to as usize) < self.nodes.len() {
-            self.later(self.latency(from, to), to, Event::Received { from: name(from), message });
+        if self.drawn(self.network.loss) || to as usize >= self.nodes.len() {
+            return;
         }
+        let mut way = self.latency(from, to);
+        if self.drawn(self.network.reorder) {
+            way += self.random.between(1, 10 * self.network.latency_max.max(1));
+        }
+        if self.drawn(self.network.duplicate) {
+            let again = way + self.random.between(0, self.network.latency_max);
+            self.later(again, to, Event::Received { from: name(from), message: message.clone() });
+        }
+        self.later(way, to, Event::Received { from: name(from), message });
+    }
+
+    /// Whether it falls to one of so many of a thousand. What is off draws nothing: its runs stay what they were.
+    fn drawn(&mut self, of_thousand: u32) -> bool {
+        of_thousand > 0 && self.random.between(0, 999) < u64::from(of_thousand)
     }
 
     fn count_broadcast(&mut self, node: u32, hops: u32, payload: &[u8]) {
@@ -360,7 +455,8 @@ impl World {
     }
 
     fn cut(&self, one: u32, other: u32) -> bool {
-        self.severed.is_some_and(|first| (one < first) != (other < first))
+        let side = |node: u32| self.sides.get(node as usize).copied().unwrap_or(false);
+        side(one) != side(other)
     }
 
     /// The same both ways.

@@ -137,7 +137,7 @@ fn parts_that_a_partition_made_find_together() {
     let scenario = Scenario { nodes: 60, seed: 5, ..Scenario::default() };
     let mut world = built(&scenario);
     wait(&mut world, 100);
-    world.partition(30);
+    world.partition(&(0..30).collect::<Vec<_>>());
     wait(&mut world, 30);
     let graph = measure(&world, 60, &mut Random::new(1));
     assert_eq!((graph.components, graph.isolated), (2, 0), "each side mends itself");
@@ -174,6 +174,100 @@ fn a_run_is_repeated_by_its_seed_and_stops_when_asked() {
         }
     });
     assert!(matches!(stopped, Err(topos_sim::SimulationError::Stopped)));
+}
+
+#[test]
+fn faults_of_every_kind_pass_and_leave_an_overlay_that_is_whole() {
+    let faults = ["loss 20% 30s", "partition 50% 30s", "pause 20% 20s", "hold 20% 20s", "crash 30%", "wait 10s"];
+    let scenario = Scenario {
+        nodes: 60,
+        settle_rounds: 5,
+        broadcasts: 4,
+        duplicate: 100,
+        reorder: 100,
+        nemesis: faults.iter().map(|fault| fault.parse().expect("a fault")).collect(),
+        ..Scenario::default()
+    };
+    for seed in 0..5 {
+        let scenario = Scenario { seed, ..scenario.clone() };
+        let (report, _) = simulate(&scenario, go_on).expect("valid");
+        assert_eq!(report.faults.len(), faults.len());
+        assert!(report.faults[1].graph.components >= 2, "seed {seed}: a partition is seen: {:?}", report.faults[1]);
+        assert_eq!((report.healed.graph.living, report.healed.graph.components), (42, 1), "seed {seed}");
+        let after = report.healed.broadcasts.expect("there are some");
+        assert_eq!((after.reach_min, after.twice), (1.0, 0), "seed {seed}: {after:?}");
+        let unicasts = report.unicasts.expect("there are some");
+        // What is delivered twice would be counted twice. A sender may crash before it hears.
+        assert!(
+            unicasts.delivered <= unicasts.sent && unicasts.done <= unicasts.delivered,
+            "seed {seed}: {unicasts:?}"
+        );
+        assert!(unicasts.delivered > unicasts.sent / 2, "seed {seed}: {unicasts:?}");
+    }
+}
+
+#[test]
+fn a_node_that_pauses_finds_all_that_came_in_its_order() {
+    let mut world = built(&Scenario { nodes: 2, ..Scenario::default() });
+    let deliveries = |world: &mut World| -> Vec<Vec<u8>> {
+        let payload = |unicast| match unicast {
+            Unicast::Delivered { payload, .. } => Some(payload.to_vec()),
+            _ => None,
+        };
+        world.take_unicasts().into_iter().filter_map(payload).collect()
+    };
+    for stop in [World::pause, World::hold] {
+        stop(&mut world, 1, 1_500);
+        for number in 0..20u8 {
+            world.send(0, 1, &[number]).expect("no machine refuses an event");
+        }
+        wait(&mut world, 1);
+        assert_eq!(deliveries(&mut world), Vec::<Vec<u8>>::new());
+        wait(&mut world, 1);
+        assert_eq!(deliveries(&mut world), (0..20u8).map(|number| vec![number]).collect::<Vec<_>>());
+    }
+    // A node that pauses says nothing; one that is only not reached does.
+    world.pause(0, 5_000);
+    world.hold(1, 5_000);
+    world.send(1, 0, b"x").expect("no machine refuses an event");
+    wait(&mut world, 4);
+    assert_eq!(world.take_unicasts(), []);
+    wait(&mut world, 4);
+    assert_eq!(deliveries(&mut world), [b"x"]);
+}
+
+#[test]
+fn what_settled_once_is_disturbed_again_and_again() {
+    let scenario = Scenario { nodes: 60, settle_rounds: 3, broadcasts: 2, ..Scenario::default() };
+    let settled = topos_sim::settle(&scenario, &mut go_on).expect("valid");
+    for fail_percent in [20.0, 60.0] {
+        let scenario = Scenario { fail_percent, ..scenario.clone() };
+        let (again, _) = topos_sim::disturb(&settled, &scenario, &mut go_on).expect("valid");
+        let (whole, _) = simulate(&scenario, go_on).expect("valid");
+        assert_eq!(table(&again), table(&whole), "a clone goes on as the original would");
+    }
+}
+
+#[test]
+fn experiments_are_the_same_for_the_same_seeds() {
+    use topos_sim::experiments::{jobs, tables, Experiments, Size};
+    for (set, nodes, seeds) in [
+        (Experiments::Dsn2007, 60, 1),
+        (Experiments::Joins, 30, 2),
+        (Experiments::Swim, 10, 2),
+        (Experiments::Growth, 50, 1),
+    ] {
+        let run = || -> Vec<_> {
+            let mut jobs = jobs(set, Size { nodes: Some(nodes), seeds: Some(seeds) });
+            jobs.truncate(3);
+            jobs.iter().map(|job| job.run(go_on).expect("valid")).collect()
+        };
+        let text = tables(&run());
+        assert_eq!(text, tables(&run()));
+        assert!(!text.contains("NaN") && text.lines().count() > 2, "{text}");
+        let stopped = jobs(set, Size { nodes: Some(nodes), seeds: Some(seeds) })[0].run(|_| ControlFlow::Break(()));
+        assert!(matches!(stopped, Err(topos_sim::SimulationError::Stopped)));
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! From bytes: building a term that matches a schema.
 
 use crate::fault::{excerpt, quoted, Fault};
-use crate::flat::{self, Extent, Leaf};
+use crate::flat::{self, Extent};
 use crate::format::{self, AtomName, Reader};
 use crate::scan;
 use crate::schema::{Id, Node, Record, Schema};
@@ -31,8 +31,17 @@ pub fn decode<B: Build>(
     limits: Limits,
 ) -> Result<(B::Term, u64), Fault> {
     let reader = Reader::new(bytes)?;
-    let mut decoder =
-        Decoder { schema, build, reader, limits, work: 0, new_atoms: 0, frames: Vec::new(), values: Vec::new() };
+    let mut decoder = Decoder {
+        schema,
+        build,
+        reader,
+        limits,
+        work: 0,
+        new_atoms: 0,
+        plain: true,
+        frames: Vec::new(),
+        values: Vec::new(),
+    };
     let mut step = Step::Descend(schema.root);
     loop {
         step = match step {
@@ -82,6 +91,8 @@ struct Decoder<'s, 'b, B: Build> {
     limits: Limits,
     work: u64,
     new_atoms: usize,
+    /// Whether plain values are still given to the VM.
+    plain: bool,
     frames: Vec<Frame<'s, B::Atom>>,
     values: Vec<B::Term>,
 }
@@ -148,7 +159,7 @@ impl<'s, 'b, B: Build> Decoder<'s, 'b, B> {
                     return Err(self.mismatch(id, start));
                 }
                 let size = self.reader.count(2)?;
-                if let Some(map) = self.flat_map(start, *key, *value, size)? {
+                if let Some(map) = self.flat(start, id, size)? {
                     return Ok(Step::Value(map));
                 }
                 self.open(FrameKind::Map(*key, *value), size * 2)?;
@@ -183,7 +194,7 @@ impl<'s, 'b, B: Build> Decoder<'s, 'b, B> {
             format::NIL => Ok(Step::Value(self.build.list(&[]))),
             format::LIST => {
                 let length = self.reader.count(1)?;
-                if let Some(list) = self.flat_list(start, element, length)? {
+                if let Some(list) = self.flat(start, id, length)? {
                     return Ok(Step::Value(list));
                 }
                 self.open(FrameKind::List(element), length)?;
@@ -195,6 +206,9 @@ impl<'s, 'b, B: Build> Decoder<'s, 'b, B> {
             // How `term_to_binary/1` writes a list of small integers.
             format::STRING => {
                 let length = self.reader.u16()?;
+                if let Some(list) = self.flat(start, id, length)? {
+                    return Ok(Step::Value(list));
+                }
                 let bytes = self.reader.take(length)?;
                 self.spend(length)?;
                 self.open(FrameKind::List(element), length)?;
@@ -218,43 +232,23 @@ impl<'s, 'b, B: Build> Decoder<'s, 'b, B> {
         }
     }
 
-    /// A list whose elements the VM may read by itself, and does.
+    /// A list or a map of `count` parts that the VM may read by itself, and does.
     #[inline]
-    fn flat_list(&mut self, start: Reader<'b>, element: Id, length: usize) -> Result<Option<B::Term>, Fault> {
-        match Leaf::of(self.schema.node(element)) {
-            Some(leaf) if self.has_room_for(length) => {
-                self.flat(start, length, flat::list(leaf, length, start.rest()))
-            }
-            _ => Ok(None),
+    fn flat(&mut self, start: Reader<'b>, id: Id, count: usize) -> Result<Option<B::Term>, Fault> {
+        let height = self.schema.height(id);
+        if height == 0 || count < flat::LEAST || !self.plain || self.frames.len() + height - 1 > self.limits.depth {
+            return Ok(None);
         }
-    }
-
-    #[inline]
-    fn flat_map(&mut self, start: Reader<'b>, key: Id, value: Id, size: usize) -> Result<Option<B::Term>, Fault> {
-        match (Leaf::of(self.schema.node(key)), Leaf::of(self.schema.node(value))) {
-            (Some(key), Some(value)) if self.has_room_for(2 * size) => {
-                self.flat(start, 2 * size, flat::map(key, value, size, start.rest()))
-            }
-            _ => Ok(None),
-        }
-    }
-
-    /// Whether so many leaves are worth a call, and neither too deep nor too much work.
-    #[inline]
-    fn has_room_for(&self, leaves: usize) -> bool {
-        leaves >= flat::LEAST
-            && self.frames.len() < self.limits.depth
-            && leaves as u64 <= self.limits.work.saturating_sub(self.work)
-    }
-
-    fn flat(&mut self, start: Reader<'b>, leaves: usize, extent: Option<Extent>) -> Result<Option<B::Term>, Fault> {
-        let Some(Extent { length, work }) = extent else { return Ok(None) };
+        // Once: what did not succeed is not tried again for the parts.
+        self.plain = false;
+        let left = self.limits.work.saturating_sub(self.work);
+        let Some(Extent { length, work }) = flat::extent(self.schema, id, start.rest(), left) else { return Ok(None) };
         let mut after = start;
-        let bytes = after.take(length)?;
-        match self.build.flat(bytes) {
+        match self.build.flat(after.take(length)?) {
             Some(value) => {
-                self.spend(leaves + work)?;
+                self.work += work;
                 self.reader = after;
+                self.plain = true;
                 Ok(Some(value))
             }
             None => Ok(None),

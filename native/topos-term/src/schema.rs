@@ -17,6 +17,7 @@ pub(crate) const ANY: Id = 0;
 #[derive(Debug)]
 pub struct Schema<A> {
     pub(crate) nodes: Vec<Node<A>>,
+    heights: Box<[u8]>,
     pub(crate) root: Id,
     pub(crate) atom_true: A,
     pub(crate) atom_false: A,
@@ -90,7 +91,15 @@ impl<A: Copy> Schema<A> {
         let mut compiler = Compiler { nodes: vec![Node::Any], scope: Vec::new(), atom };
         let root = compiler.node(descriptor, 0)?;
         let [atom_true, atom_false, atom_ok] = [compiler.atom("true")?, compiler.atom("false")?, compiler.atom("ok")?];
-        Ok(Self { nodes: compiler.nodes, root, atom_true, atom_false, atom_ok })
+        let heights = heights(&compiler.nodes);
+        Ok(Self { nodes: compiler.nodes, heights, root, atom_true, atom_false, atom_ok })
+    }
+
+    /// How many levels a plain value has: 1 for an integer, a float or a text, one more for a list, a tuple or a map of such. 0 for
+    /// what is not plain, because it may hold an atom, contains itself, or is unknown.
+    #[inline]
+    pub(crate) fn height(&self, id: Id) -> usize {
+        usize::from(self.heights[id as usize])
     }
 
     #[inline]
@@ -160,6 +169,32 @@ impl<A: Copy> Schema<A> {
                 separated(out, &constructor.fields, ", ", |out, id| self.write(out, *id, around))?;
                 out.write_char(')')
             }),
+        }
+    }
+}
+
+/// Parts mostly come after what they are part of, so few passes are needed; one a level at most.
+fn heights<A>(nodes: &[Node<A>]) -> Box<[u8]> {
+    let mut heights = vec![0u8; nodes.len()];
+    loop {
+        let mut changed = false;
+        for (id, node) in nodes.iter().enumerate().rev() {
+            let above = |parts: &[Id]| match parts.iter().map(|part| heights[*part as usize]).min() {
+                Some(0) => 0,
+                _ => parts.iter().map(|part| heights[*part as usize]).max().unwrap_or(0).saturating_add(1),
+            };
+            let height = match node {
+                Node::Int | Node::Float | Node::Text => 1,
+                Node::List(element) => above(&[*element]),
+                Node::Tuple(fields) => above(fields),
+                Node::Map(key, value) => above(&[*key, *value]),
+                _ => 0,
+            };
+            changed |= height != heights[id];
+            heights[id] = height;
+        }
+        if !changed {
+            return heights.into();
         }
     }
 }

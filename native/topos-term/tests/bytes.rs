@@ -236,3 +236,34 @@ fn descriptors_that_are_none_are_refused() {
     let inner = Recursive("t".into(), Box::new(list(Reference("t".into()))));
     assert!(Schema::new(&recursive(Tuple(vec![inner, list(Reference("t".into()))])), intern).is_ok());
 }
+
+#[test]
+fn the_vm_reads_plain_values_by_itself() {
+    let ints: Vec<u8> = [131, 108, 0, 0, 0, 9].into_iter().chain([97, 7].repeat(9)).chain([106]).collect();
+    let counted = |descriptor: &Descriptor, bytes: &[u8]| {
+        let mut vm = Vm { reads: true, ..Vm::default() };
+        let decoded = decode(&schema(descriptor), &mut vm, bytes, LIMITS);
+        (decoded.is_ok(), vm.read)
+    };
+    assert_eq!(counted(&list(Int), &ints), (true, 1));
+    assert_eq!(counted(&list(Any), &ints), (true, 0));
+    // Too few to be worth it.
+    let few: Vec<u8> = [131, 108, 0, 0, 0, 7].into_iter().chain([97, 7].repeat(7)).chain([106]).collect();
+    assert_eq!(counted(&list(Int), &few), (true, 0));
+    // Once for the outermost; and not again for the parts of what could not be read whole.
+    let nested = |last: &[u8]| -> Vec<u8> {
+        let mut bytes = vec![131, 108, 0, 0, 0, 9];
+        (0..8).for_each(|_| bytes.extend_from_slice(&ints[1..]));
+        bytes.extend_from_slice(last);
+        bytes.push(106);
+        bytes
+    };
+    assert_eq!(counted(&list(list(Int)), &nested(&ints[1..])), (true, 1));
+    assert_eq!(counted(&list(list(Int)), &nested(&[109, 0, 0, 0, 0])), (false, 0));
+    // A type that holds atoms, or itself, is none of these.
+    let trees = Recursive("t".into(), Box::new(list(Reference("t".into()))));
+    let empty: Vec<u8> = [131, 108, 0, 0, 0, 9].into_iter().chain([106].repeat(10)).collect();
+    assert_eq!(counted(&trees, &empty), (true, 0));
+    assert_eq!(counted(&list(list(Atom)), &empty), (true, 0));
+    assert_eq!(counted(&list(list(Int)), &empty), (true, 1));
+}

@@ -67,6 +67,63 @@ fn typed() -> impl Strategy<Value = (Descriptor, Value)> {
     })
 }
 
+/// A descriptor and a value of it that the VM may read by itself, large enough that it is asked to.
+fn plain() -> impl Strategy<Value = (Descriptor, Value)> {
+    let leaves = prop_oneof![
+        prop::collection::vec(any::<i64>().prop_map(Value::Int), 0..40).prop_map(|v| (Descriptor::Int, v)),
+        prop::collection::vec((0..300i64).prop_map(Value::Int), 0..40).prop_map(|v| (Descriptor::Int, v)),
+        prop::collection::vec(any::<i32>().prop_map(|n| Value::Int(n.into())), 0..40)
+            .prop_map(|v| (Descriptor::Int, v)),
+        prop::collection::vec(any::<f64>().prop_filter("finite", |f| f.is_finite()).prop_map(Value::Float), 0..40)
+            .prop_map(|v| (Descriptor::Float, v)),
+        prop::collection::vec(".{0,90}".prop_map(|s| text(&s)), 0..40).prop_map(|v| (Descriptor::Text, v)),
+        prop::collection::vec("[a-z]{0,200}".prop_map(|s| text(&s)), 0..40).prop_map(|v| (Descriptor::Text, v)),
+    ];
+    leaves
+        .prop_recursive(3, 60, 2, |inner| {
+            prop_oneof![
+                // Lists of lists, of pairs, and of maps, each time of shorter ones.
+                inner.clone().prop_map(|(d, v)| {
+                    let lists = v.chunks(3).map(|part| Value::List(part.to_vec())).collect();
+                    (Descriptor::List(Box::new(d)), lists)
+                }),
+                (inner.clone(), any::<i64>()).prop_map(|((d, v), n)| {
+                    let pairs = v.into_iter().map(|value| Value::Tuple(vec![Value::Int(n), value])).collect();
+                    (Descriptor::Tuple(vec![Descriptor::Int, d]), pairs)
+                }),
+                inner.prop_map(|(d, v)| {
+                    let keyed = |part: &[Value]| {
+                        let key = |i| text(&format!("key {i}"));
+                        Value::Map(part.iter().enumerate().map(|(i, value)| (key(i), value.clone())).collect())
+                    };
+                    (Descriptor::Map(Box::new(Descriptor::Text), Box::new(d)), v.chunks(11).map(keyed).collect())
+                }),
+            ]
+        })
+        .prop_map(|(d, v)| (Descriptor::List(Box::new(d)), Value::List(v)))
+}
+
+/// Lists of small integers as a VM writes them.
+fn with_strings(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut rest = bytes;
+    while let Some((first, after)) = rest.split_first() {
+        if let [108, 0, 0, high, low, elements @ ..] = rest {
+            let count = usize::from(u16::from_be_bytes([*high, *low]));
+            let body = elements.get(..2 * count).filter(|body| body.chunks(2).all(|pair| pair[0] == 97));
+            if let (Some(body), Some(106)) = (body, elements.get(2 * count)) {
+                out.extend([107, *high, *low]);
+                out.extend(body.chunks(2).map(|pair| pair[1]));
+                rest = &elements[2 * count + 1..];
+                continue;
+            }
+        }
+        out.push(*first);
+        rest = after;
+    }
+    out
+}
+
 /// The same value, with the pairs of each map in one order.
 fn sorted(value: &Value) -> Value {
     match value {
@@ -155,6 +212,26 @@ proptest! {
         let any = self::schema(&Descriptor::Any);
         let _ = decode(&any, &mut Vm::default(), &bytes, LIMITS);
         let _ = scan_atoms(&bytes, 10, 1_000_000, |_| false);
+    }
+
+    #[test]
+    fn what_the_vm_reads_by_itself_is_the_same(
+        (descriptor, value) in plain(), changes in damage(), strings in any::<bool>(), work in 0..3_000u64,
+    ) {
+        let schema = schema(&descriptor);
+        let whole = bytes_of(&schema, &value).expect("the value is of its type");
+        let whole = if strings { with_strings(&whole) } else { whole };
+        for (bytes, limits) in [
+            (whole.clone(), LIMITS),
+            (damaged(whole.clone(), &changes), LIMITS),
+            (damaged(whole.clone(), &changes[..changes.len().min(1)]), LIMITS),
+            (whole, Limits { depth: work as usize % 6, work, ..LIMITS }),
+        ] {
+            let mut reading = Vm { reads: true, ..Vm::default() };
+            let by_itself = decode(&schema, &mut reading, &bytes, limits).map(|(term, work)| (sorted(term), work));
+            let by_term = decode(&schema, &mut Vm::default(), &bytes, limits).map(|(term, work)| (sorted(term), work));
+            prop_assert_eq!(by_itself, by_term);
+        }
     }
 
     #[test]

@@ -66,10 +66,10 @@ pub(super) struct Rates {
     pub(super) history_in: Vec<f64>,
 }
 
-/// The text of the statistics.
-pub(super) fn get(address: &str) -> Result<String, Error> {
+/// What the node answers on a path: `/stats` for its statistics.
+pub(crate) fn get(address: &str, path: &str) -> Result<String, Error> {
     let mut answer = Vec::new();
-    let read = request(address).and_then(|stream| stream.take(MAX_ANSWER).read_to_end(&mut answer));
+    let read = request(address, path).and_then(|stream| stream.take(MAX_ANSWER).read_to_end(&mut answer));
     read.map_err(|why| {
         Error::new(
             "TP0815",
@@ -85,14 +85,14 @@ pub(super) fn parse(address: &str, text: &str) -> Result<Stats, Error> {
     serde_json::from_str(text).map_err(|why| foreign(address, &why.to_string()))
 }
 
-fn request(address: &str) -> std::io::Result<TcpStream> {
+fn request(address: &str, path: &str) -> std::io::Result<TcpStream> {
     let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address");
     for target in address.to_socket_addrs()? {
         match TcpStream::connect_timeout(&target, PATIENCE) {
             Ok(mut stream) => {
                 stream.set_read_timeout(Some(PATIENCE))?;
                 stream.set_write_timeout(Some(PATIENCE))?;
-                write!(stream, "GET /stats HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+                write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
                 return Ok(stream);
             }
             Err(why) => last = why,
@@ -108,7 +108,7 @@ fn body(answer: &[u8]) -> Option<String> {
     (head.split(' ').nth(1) == Some("200") && head.starts_with("HTTP/1.")).then(|| body.to_owned())
 }
 
-fn foreign(address: &str, why: &str) -> Error {
+pub(crate) fn foreign(address: &str, why: &str) -> Error {
     Error::new(
         "TP0816",
         format!("{address} does not serve the statistics of a node: {why}"),

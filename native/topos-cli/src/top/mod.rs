@@ -1,6 +1,6 @@
 //! `topos top`: peers and channels of a running node, from the endpoint that `metrics` in its configuration opens.
 
-mod client;
+pub(crate) mod client;
 mod view;
 
 use std::{
@@ -20,7 +20,7 @@ const CLEAR: &str = "\x1b[H\x1b[2J";
 pub(crate) fn top(args: &Top, style: Style) -> Result<i32, Failure> {
     let redraw = !args.once && !args.json && io::stdout().is_terminal();
     loop {
-        let text = client::get(&args.address)?;
+        let text = client::get(&args.address, "/stats")?;
         let stats = client::parse(&args.address, &text)?;
         let frame = if args.json { format!("{text}\n") } else { view::draw(&stats, width(), style) };
         terminal::print(&if redraw { format!("{CLEAR}{frame}") } else { frame })?;

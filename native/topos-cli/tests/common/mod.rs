@@ -1,11 +1,13 @@
 //! Runs the command as a user would.
 
+#![allow(clippy::print_stderr, reason = "a test that is skipped says why")]
 #![allow(dead_code, reason = "each suite uses a part of it")]
 
 use std::{
     io::{Seek, Write},
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 /// Where the programs of the cases are; commands run there.
@@ -91,4 +93,41 @@ impl Outcome {
         }
         shown
     }
+}
+
+/// One run at a time: each starts several VMs.
+pub(crate) fn turn() -> Option<MutexGuard<'static, ()>> {
+    static TURN: Mutex<()> = Mutex::new(());
+    let built = root().join("_build/default/lib/topos_partisan/ebin/topos_effect.beam").is_file();
+    let erlang = Command::new("erl").args(["-noshell", "-eval", "halt()."]).stdin(Stdio::null()).status();
+    if !erlang.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: there is no Erlang on the PATH");
+        None
+    } else if !built {
+        eprintln!("skipped: the Erlang side is not built (rebar3 compile)");
+        None
+    } else {
+        Some(TURN.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The engines that Erlang finds here.
+pub(crate) fn engines() -> Vec<&'static str> {
+    let found = Command::new("erl")
+        .args(["-noshell", "-eval", "halt(case code:which(partisan) of non_existing -> 1; _ -> 0 end)."])
+        .stdin(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    if found {
+        vec!["partisan", "otp"]
+    } else {
+        eprintln!("skipped: the engine partisan, which is not installed here");
+        vec!["otp"]
+    }
+}
+
+/// What a node wrote, without its prefix.
+pub(crate) fn lines_of<'a>(outcome: &'a Outcome, node: &str) -> Vec<&'a str> {
+    let prefixed = outcome.stdout.lines().filter_map(|line| line.split_once('|'));
+    prefixed.filter(|(name, _)| name.trim() == node).map(|(_, text)| text.trim()).collect()
 }

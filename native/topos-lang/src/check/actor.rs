@@ -195,6 +195,52 @@ fn flow(at: &At, name: &str, params: Option<&[ast::Param]>, body: ast::Block) ->
     })
 }
 
+/// Whether a strategy is that of workers that are all started by one function.
+fn is_pool(strategy: &ast::Expr) -> bool {
+    matches!(&strategy.kind, ExprKind::Constructor(path) if path.last().is_some_and(|n| n.name == "SimpleOneForOne"))
+}
+
+/// `supervisor S = { strategy = SimpleOneForOne, restart = .., child = Worker }`: a pool.
+fn pool_decl(
+    supervisor: &ast::SupervisorDecl,
+    (at, name): (&At, &str),
+    fields: &[ast::FieldInit],
+    strategy: Span,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> DeclKind {
+    let mut bad = |at: Span, message: &str| {
+        diagnostics.push(Diagnostic::new(codes::BAD_SUPERVISOR, message, at).help(
+            "write `{ strategy = Process.SimpleOneForOne, restart = Process.Transient, child = Worker }`, where Worker has one \
+             parameter",
+        ));
+    };
+    let mut restart = at.constructor("Permanent");
+    let mut intensity = at.expr(ExprKind::Literal(ast::Literal::Int("3".to_owned())));
+    let mut period = at.expr(ExprKind::Literal(ast::Literal::Duration(5_000)));
+    let mut child = None;
+    for field in fields {
+        match field.name.name.as_str() {
+            "strategy" => {}
+            "restart" => restart = field.value.clone(),
+            "intensity" => intensity = field.value.clone(),
+            "period" => period = field.value.clone(),
+            "child" => child = Some(field.value.clone()),
+            "children" => {
+                bad(field.name.span, "a supervisor of this strategy has one `child`, which starts all workers")
+            }
+            other => bad(field.name.span, &format!("a supervisor of this strategy has no `{other}`")),
+        }
+    }
+    let Some(child) = child else {
+        if !fields.iter().any(|f| f.name.name == "children") {
+            bad(strategy, "a supervisor of this strategy says how its workers are started");
+        }
+        return DeclKind::Error;
+    };
+    let start = at.process("start_pool", vec![restart, intensity, period, child]);
+    flow(at, name, supervisor.params.as_deref(), at.of(start))
+}
+
 fn supervisor_decl(supervisor: &ast::SupervisorDecl, span: Span, diagnostics: &mut Vec<Diagnostic>) -> DeclKind {
     let at = At(supervisor.name.span);
     let name = format!("{SUPERVISOR}{}", supervisor.name.name);
@@ -211,8 +257,14 @@ fn supervisor_decl(supervisor: &ast::SupervisorDecl, span: Span, diagnostics: &m
     let mut intensity = at.expr(ExprKind::Literal(ast::Literal::Int("3".to_owned())));
     let mut period = at.expr(ExprKind::Literal(ast::Literal::Duration(5_000)));
     let mut children: &[ast::Expr] = &[];
+    if let Some(pool) = fields.iter().find(|f| f.name.name == "strategy").filter(|f| is_pool(&f.value)) {
+        return pool_decl(supervisor, (&at, &name), fields, pool.value.span, diagnostics);
+    }
     for field in fields {
         match (field.name.name.as_str(), &field.value.kind) {
+            ("child", _) => {
+                bad(field.value.span, "only a supervisor of the strategy `SimpleOneForOne` has one `child`")
+            }
             ("strategy", _) => strategy = field.value.clone(),
             ("intensity", _) => intensity = field.value.clone(),
             ("period", _) => period = field.value.clone(),

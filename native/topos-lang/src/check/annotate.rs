@@ -39,7 +39,10 @@ impl<'a> Checker<'a> {
     pub(super) fn ty(&mut self, ty: &ast::Type) -> Ty {
         match &ty.kind {
             ast::TypeKind::Var(name) => self.type_var(name, Kind::Type),
-            ast::TypeKind::Named { path, args } => self.named(path, args, ty.span),
+            ast::TypeKind::Named { path, args } => match self.handler_type(path, args, None) {
+                Some(handler) => handler,
+                None => self.named(path, args, ty.span),
+            },
             ast::TypeKind::Apply { head, args } => self.applied(head, args),
             ast::TypeKind::Projection { .. } => {
                 self.report(unsupported::session(ty.span));
@@ -71,6 +74,12 @@ impl<'a> Checker<'a> {
                 self.store.record(row)
             }
             ast::TypeKind::Function { domains, result, row } => {
+                // `Handler(E) / row` is no function: the row is the handler's.
+                if let (true, ast::TypeKind::Named { path, args }) = (domains.is_empty(), &result.kind) {
+                    if let Some(handler) = self.handler_type(path, args, row.as_ref()) {
+                        return handler;
+                    }
+                }
                 let params: Vec<Ty> = domains.iter().map(|d| self.ty(&d.ty)).collect();
                 let result = self.ty(result);
                 let row = self.effect_row(row.as_ref());

@@ -115,6 +115,11 @@ impl Checker<'_> {
             self.expr(value, &Want::plain(ty));
             return None;
         };
+        let bound = name.and_then(|name| self.env.locals.iter().rposition(|(n, _)| *n == name.name)).unwrap_or(0);
+        if matches!(place.kind, ast::ExprKind::Var { .. }) {
+            // Elsewhere the place is read, which is said there.
+            self.stays_here("a state variable", bound, place.span);
+        }
         let updated;
         let source = match &place.kind {
             ast::ExprKind::Var { .. } => value,
@@ -182,6 +187,13 @@ impl Checker<'_> {
             self.report(
                 Diagnostic::new(codes::NOT_STATE, "there is no state here that `atomic` could guard", span)
                     .help("`atomic` joins assignments to `state` variables of the handler around it"),
+            );
+        }
+        if self.in_try {
+            self.report(
+                Diagnostic::new(codes::NOT_STATE, "`atomic` cannot stand in the clauses of a `try`", span).help(
+                    "they are a handler of their own, without state: put the assignments into a clause of its handler",
+                ),
             );
         }
         let body = self.block(body, want);

@@ -64,7 +64,14 @@ impl Checker<'_> {
                 Some(head) => head,
                 None => return self.construct(path, args, last_first, want, span),
             },
-            ast::ExprKind::Var { qualifier, name } => self.variable(qualifier, name, function.span),
+            ast::ExprKind::Var { qualifier, name } => match self.declared_handler(qualifier, name) {
+                Some(index) => {
+                    let value = self.handler_value(index, args, &what, span);
+                    self.subsume(value.ty, want, span);
+                    return value;
+                }
+                None => self.variable(qualifier, name, function.span),
+            },
             ast::ExprKind::Field { record, field } => {
                 let ty = self.fresh();
                 let receiver = self.expr(record, &Want::plain(ty));
@@ -83,6 +90,17 @@ impl Checker<'_> {
             }
         };
         self.apply_head(head, &what, args, last_first, want, span)
+    }
+
+    /// The handler of a name, where no variable or flow has it.
+    fn declared_handler(&self, qualifier: &[ast::Ident], name: &ast::Ident) -> Option<usize> {
+        if qualifier.is_empty() && self.env.local(&name.name).is_some() {
+            return None;
+        }
+        match (self.env.lookup(|n| &n.handlers, qualifier, &name.name), self.env.lookup_value(qualifier, &name.name)) {
+            (Lookup::Found(index), value) if !matches!(value, Lookup::Found(_)) => Some(index),
+            _ => None,
+        }
     }
 
     /// `e.m` as the head of a call (rule 7): a field of `e`, or the companion function and `e`, its last argument.
@@ -266,7 +284,7 @@ impl Checker<'_> {
         let args = if self.decides_by_last(&head, what) {
             self.arguments_by_last(args, &params, what)
         } else {
-            self.arguments(args, &params, what)
+            self.travelling(self.travels(&head), |c| c.arguments(args, &params, what))
         };
         self.subsume(result, want, span);
         Expr { kind: ExprKind::App { function: Box::new(head), args, last_first }, ty: result, span }
@@ -566,6 +584,9 @@ impl Checker<'_> {
             _ => (first, &[][..]),
         };
         let lookup = match &head.kind {
+            ast::ExprKind::Var { qualifier, name } if qualifier.is_empty() && self.env.local(&name.name).is_some() => {
+                None
+            }
             ast::ExprKind::Var { qualifier, name } => {
                 Some((self.env.lookup(|n| &n.handlers, qualifier, &name.name), qualifier, name))
             }
@@ -573,27 +594,18 @@ impl Checker<'_> {
         };
         let (index, info) = match lookup {
             Some((Lookup::Found(id), _, _)) => (id, self.env.handlers[id].clone()),
+            Some((_, qualifier, name)) if matches!(self.env.lookup_value(qualifier, &name.name), Lookup::Found(_)) => {
+                return self.with_value(first, rest, body, want, span);
+            }
             Some((other, qualifier, name)) => {
                 if self.unsupported_names.contains(&name.name) {
                     // Its declaration has been reported.
-                } else if qualifier.is_empty() && self.env.local(&name.name).is_some() {
-                    self.report(Diagnostic::new(
-                        codes::NOT_A_HANDLER,
-                        format!("`{}` is a variable, not a handler", name.name),
-                        head.span,
-                    ));
                 } else {
                     self.unresolved_name("handler", codes::UNKNOWN_NAME, &other, qualifier, name);
                 }
                 return self.wrong(want, span);
             }
-            None => {
-                self.report(
-                    Diagnostic::new(codes::NOT_A_HANDLER, "this is not a handler", first.span)
-                        .help("write `with handler(args) { .. }`"),
-                );
-                return self.wrong(want, span);
-            }
+            None => return self.with_value(first, rest, body, want, span),
         };
         let mut memo = HashMap::new();
         let level = self.level;

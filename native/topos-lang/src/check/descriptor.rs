@@ -44,6 +44,7 @@ impl Checker<'_> {
                 (builtin::UNIT, _) => Descriptor::Unit,
                 (builtin::NODE, _) => Descriptor::Atom,
                 (builtin::PID, _) => Descriptor::Pid,
+                (builtin::HANDLER, _) => Descriptor::Function,
                 (builtin::LIST, [element]) => Descriptor::List(Box::new(self.describe(*element, open, budget))),
                 (builtin::MAP, [key, value]) => {
                     let key = self.describe(*key, open, budget);

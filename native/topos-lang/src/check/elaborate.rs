@@ -28,6 +28,7 @@ impl Checker<'_> {
             }
         }
         flows.extend(self.instance_flows());
+        handlers.append(&mut self.lifted);
         (flows, handlers)
     }
 
@@ -292,6 +293,7 @@ impl Checker<'_> {
                 }
             }
             ExprKind::With { effect, by, args, body } => self.core_with(&effect, by, args, *body, (span, check)),
+            ExprKind::HandlerValue { effect, by, args } => self.core_handler_value(&effect, by, args, (span, check)),
             ExprKind::Sibling { operation, args, dicts } => core::ExprKind::Sibling {
                 operation: operation.to_string(),
                 args: self.with_dictionaries(&dicts, args, span, check),
@@ -302,6 +304,14 @@ impl Checker<'_> {
             }
             ExprKind::Atomic(body) => core::ExprKind::Atomic(self.boxed(*body, check)),
             ExprKind::Abort(value) => core::ExprKind::Abort(self.boxed(*value, check)),
+            ExprKind::Try { body, scrutinee, again, arms } => {
+                self.core_try(*body, *scrutinee, again, arms, (span, check))
+            }
+            ExprKind::Receive { scrutinee, arms, timeout, otherwise } => {
+                let (timeout, otherwise) = (timeout.map(|e| *e), otherwise.map(|e| *e));
+                self.core_receive(*scrutinee, arms, timeout, otherwise, (span, check))
+            }
+            ExprKind::TryHandler { parts, row, body } => self.core_try_handler(*parts, row, *body, (span, check)),
             ExprKind::Leavable { label, body } => core::ExprKind::Leavable { label, body: self.boxed(*body, check) },
             ExprKind::Leave { label, value } => core::ExprKind::Leave { label, value: self.boxed(*value, check) },
             ExprKind::Error => core::ExprKind::Fail("this expression has an error".to_owned()),
@@ -464,11 +474,35 @@ impl Checker<'_> {
     }
 
     fn core_match(&mut self, scrutinee: Expr, arms: Vec<tree::Arm>, span: Span, check: bool) -> core::ExprKind {
-        let ty = scrutinee.ty;
-        let mut complete = true;
-        if check {
-            complete = self.check_arms(&arms, ty, scrutinee.span);
-        }
+        let complete = !check || self.check_arms(&arms, scrutinee.ty, scrutinee.span);
+        let otherwise =
+            (!complete).then(|| core::Expr { kind: core::ExprKind::Fail("no arm matches".to_owned()), span });
+        self.core_match_or(scrutinee, arms, check, otherwise)
+    }
+
+    /// Arms that need not match everything: `otherwise` is for the rest, and is told whether there is any.
+    pub(super) fn core_arms(
+        &mut self,
+        scrutinee: Expr,
+        arms: Vec<tree::Arm>,
+        check: bool,
+        otherwise: impl FnOnce(&mut Self) -> core::Expr,
+    ) -> core::ExprKind {
+        let complete = check && {
+            let before = self.check_redundancy(&arms, scrutinee.ty);
+            matches!(self.useful(&before, None, scrutinee.ty), Useful::No)
+        };
+        let otherwise = (!complete).then(|| otherwise(self));
+        self.core_match_or(scrutinee, arms, check, otherwise)
+    }
+
+    fn core_match_or(
+        &mut self,
+        scrutinee: Expr,
+        arms: Vec<tree::Arm>,
+        check: bool,
+        otherwise: Option<core::Expr>,
+    ) -> core::ExprKind {
         let scrutinee = self.boxed(scrutinee, check);
         let mut core_arms: Vec<core::Arm> = Vec::new();
         for arm in arms {
@@ -477,15 +511,14 @@ impl Checker<'_> {
             let body = self.core(arm.body, check);
             core_arms.push(core::Arm { patterns, guard, body });
         }
-        if !complete {
-            let body = core::Expr { kind: core::ExprKind::Fail("no arm matches".to_owned()), span };
+        if let Some(body) = otherwise {
             core_arms.push(core::Arm { patterns: vec![core::Pattern::Wildcard], guard: None, body });
         }
         core::ExprKind::Match { scrutinee, arms: core_arms }
     }
 
-    /// Reports arms that never match and a match that is not exhaustive; answers whether it was proved to be.
-    fn check_arms(&mut self, arms: &[tree::Arm], ty: Ty, span: Span) -> bool {
+    /// Reports arms that never match; answers the patterns without guards.
+    fn check_redundancy<'p>(&mut self, arms: &'p [tree::Arm], ty: Ty) -> Vec<&'p Pattern> {
         let mut before: Vec<&Pattern> = Vec::new();
         for arm in arms {
             for pattern in &arm.patterns {
@@ -502,6 +535,12 @@ impl Checker<'_> {
                 }
             }
         }
+        before
+    }
+
+    /// Reports arms that never match and a match that is not exhaustive; answers whether it was proved to be.
+    fn check_arms(&mut self, arms: &[tree::Arm], ty: Ty, span: Span) -> bool {
+        let before = self.check_redundancy(arms, ty);
         match self.useful(&before, None, ty) {
             Useful::No => true,
             Useful::Unknown => false,
@@ -640,8 +679,10 @@ impl Checker<'_> {
                 Some(builtin::TEXT) => Primitive::AppendText,
                 _ => Primitive::AppendList,
             },
-            // `|>` and `::` have become calls and lists.
-            BinaryOp::Equal | BinaryOp::Identical | BinaryOp::Pipe | BinaryOp::Cons => Primitive::Equal,
+            // `|>`, `::` and `!` have become something else.
+            BinaryOp::Equal | BinaryOp::Identical | BinaryOp::Send | BinaryOp::Pipe | BinaryOp::Cons => {
+                Primitive::Equal
+            }
         }
     }
 }

@@ -98,10 +98,23 @@ pub(super) fn expr<'a>(e: &'a ast::Expr, out: &mut HashSet<&'a str>) {
             handlers.iter().for_each(|e| expr(e, out));
             block(body, out);
         }
+        ExprKind::Receive { arms: a, after } => {
+            arms(a, out);
+            if let Some(after) = after {
+                expr(&after.0, out);
+                block(&after.1, out);
+            }
+        }
+        ExprKind::Ask { process, make, timeout, .. } => {
+            expr(process, out);
+            expr(make, out);
+            timeout.iter().for_each(|e| expr(e, out));
+        }
         ExprKind::Try { body, clauses } => {
             expr(body, out);
-            if let ast::TryClauses::Arms(a) = clauses {
-                arms(a, out);
+            match clauses {
+                ast::TryClauses::Arms(a) => arms(a, out),
+                ast::TryClauses::Handler(clauses) => clauses.iter().for_each(|c| block(&c.body, out)),
             }
         }
         ExprKind::LetIn { value, body, .. } => {

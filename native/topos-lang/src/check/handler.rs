@@ -16,7 +16,7 @@ use crate::codes;
 use crate::core::{self, Local};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::syntax::ast;
-use crate::types::{short, Kind, Name, Node, Ty};
+use crate::types::{builtin, short, Kind, Name, Node, Ty};
 
 /// A handler takes part in the call graph as a value of this name before its own; no flow can have it.
 pub(super) const PREFIX: &str = "handler ";
@@ -31,23 +31,31 @@ pub(super) struct Handling {
     effect_args: Vec<Ty>,
     /// The type of the value of the `with`.
     answer: Ty,
+    /// How many variables are in scope around it.
+    outside: usize,
+}
+
+impl Handling {
+    pub(super) fn new(effect: Name, effect_args: Vec<Ty>, answer: Ty, outside: usize) -> Self {
+        Self { effect, effect_args, answer, outside }
+    }
 }
 
 /// A handler whose parts have been checked.
 pub(super) struct HandlerBody {
-    index: usize,
-    name: String,
-    effect: Name,
-    params: Vec<Local>,
-    states: Vec<(Local, Expr)>,
-    clauses: Vec<ClauseBody>,
-    init: Option<Expr>,
-    finally: Option<Expr>,
-    returns: Option<(Pattern, Expr)>,
-    span: Span,
+    pub(super) index: usize,
+    pub(super) name: String,
+    pub(super) effect: Name,
+    pub(super) params: Vec<Local>,
+    pub(super) states: Vec<(Local, Expr)>,
+    pub(super) clauses: Vec<ClauseBody>,
+    pub(super) init: Option<Expr>,
+    pub(super) finally: Option<Expr>,
+    pub(super) returns: Option<(Pattern, Expr)>,
+    pub(super) span: Span,
 }
 
-struct ClauseBody {
+pub(super) struct ClauseBody {
     operation: Name,
     /// The dictionaries of the operation's own constraints.
     dicts: Vec<Local>,
@@ -174,24 +182,15 @@ impl<'a> Checker<'a> {
         let name = &handler.name.name;
         let described = if name.contains(' ') { name.clone() } else { format!("{PREFIX}{name}") };
         let of = AmbientOf::Flow(described, handler.row.as_ref().map(|r| r.span));
-        self.handling = Some(Handling { effect: info.effect.clone(), effect_args: info.effect_args.clone(), answer });
+        self.handling = Some(Handling::new(info.effect.clone(), info.effect_args.clone(), answer, 0));
         self.flow_row = Some((info.row, of.clone()));
         let checked = self.under(info.row, of, |c| {
             c.scoped(|c| {
                 let params = c.handler_params(handler, &info.params);
                 let states = c.handler_states(&handler.states);
-                let mut parts = HandlerBody {
-                    index,
-                    name: handler.name.name.clone(),
-                    effect: info.effect.clone(),
-                    params,
-                    states,
-                    clauses: Vec::new(),
-                    init: None,
-                    finally: None,
-                    returns: None,
-                    span: handler.name.span,
-                };
+                let effect = info.effect.clone();
+                let mut parts = HandlerBody::new(index, handler.name.name.clone(), effect, handler.name.span);
+                (parts.params, parts.states) = (params, states);
                 c.handler_clauses(handler, &info, body, &mut parts);
                 parts
             })
@@ -248,7 +247,7 @@ impl<'a> Checker<'a> {
         typed
     }
 
-    fn handler_clauses(
+    pub(super) fn handler_clauses(
         &mut self,
         handler: &ast::HandlerDecl,
         info: &HandlerInfo,
@@ -261,6 +260,7 @@ impl<'a> Checker<'a> {
             .get(&info.effect)
             .map_or_else(Vec::new, |e| e.operations.iter().map(|op| op.name.clone()).collect());
         let mut seen: HashSet<&str> = HashSet::new();
+        let mut meant: HashSet<String> = HashSet::new();
         for clause in &handler.clauses {
             let (name, params) = match &clause.head {
                 ast::ClauseHead::Return(pattern) => {
@@ -308,14 +308,21 @@ impl<'a> Checker<'a> {
                     );
                     let near = super::suggest::nearest(&name.name, operations.iter().map(|n| &**n));
                     self.report(match near {
-                        Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+                        Some(near) => {
+                            // The clause that was meant is not missing too.
+                            meant.insert(near.to_owned());
+                            diagnostic.help(format!("did you mean `{near}`?"))
+                        }
                         None => diagnostic,
                     });
                 }
             }
         }
-        let missing: Vec<String> =
-            operations.iter().filter(|op| !seen.contains(&***op)).map(|op| format!("`{op}`")).collect();
+        let missing: Vec<String> = operations
+            .iter()
+            .filter(|op| !seen.contains(&***op) && !meant.contains(&***op))
+            .map(|op| format!("`{op}`"))
+            .collect();
         if !missing.is_empty() {
             let s = if missing.len() == 1 { "" } else { "s" };
             self.report(
@@ -426,6 +433,7 @@ impl<'a> Checker<'a> {
             return None;
         }
         let handling = self.handling.clone()?;
+        self.stays_here("a clause of this handler", handling.outside, span);
         let (effect_args, params, result, row, constraints) = self.operation_type(&handling.effect, &operation.name)?;
         if params.len() != args.len() {
             // The error of any other `perform` says what is wrong.
@@ -455,6 +463,7 @@ impl<'a> Checker<'a> {
             return None;
         }
         let handling = self.handling.clone()?;
+        self.stays_here("the way out of a `with`", handling.outside, span);
         let value = match args {
             [] => {
                 let ty = self.store.unit();
@@ -496,7 +505,7 @@ impl<'a> Checker<'a> {
 
     /// Whether something under this row could run in another process: some operation takes a function that may have
     /// effects, or a value of any type, or the row is not known to its end.
-    fn can_spawn(&mut self, row: Ty) -> bool {
+    pub(super) fn can_spawn(&mut self, row: Ty) -> bool {
         let row = self.store.row(row);
         if !matches!(self.store.node(row.tail), Node::Empty) {
             return true;
@@ -519,6 +528,7 @@ impl<'a> Checker<'a> {
         let (mut rows, mut open) = (Vec::new(), false);
         self.store.walk(ty, |_, node| match node {
             Node::Arrow { row, .. } => rows.push(*row),
+            Node::Con(name, args) if &**name == builtin::HANDLER => rows.extend(args.get(1)),
             Node::Var { kind: Kind::Type, .. } | Node::Skolem { kind: Kind::Type, .. } => open = true,
             _ => {}
         });
@@ -544,6 +554,12 @@ impl<'a> Checker<'a> {
                 body: self.boxed(body, check),
             },
             // The state of an actor is its process's own, whatever its arms start.
+            super::tree::With::Value { handler, row } => core::ExprKind::WithValue {
+                shared: self.can_spawn(row),
+                effect,
+                handler: self.boxed(*handler, check),
+                body: self.boxed(body, check),
+            },
             super::tree::With::Topos { index, module, name, row, dicts } => core::ExprKind::With {
                 args: {
                     let mut all = self.handler_dictionaries(index, &dicts, span);
@@ -562,6 +578,13 @@ impl<'a> Checker<'a> {
         let constraints = self.env.handlers[parts.index].constraints.len();
         self.dict_locals = (0..constraints).map(|_| self.new_local("dictionary")).collect();
         let dictionaries = self.dict_locals.clone();
+        let mut handler = self.core_parts(parts, clean);
+        handler.params.splice(0..0, dictionaries);
+        handler
+    }
+
+    /// The parts of a handler, without dictionaries.
+    pub(super) fn core_parts(&mut self, parts: HandlerBody, clean: bool) -> core::Handler {
         let states = parts
             .states
             .into_iter()
@@ -582,10 +605,10 @@ impl<'a> Checker<'a> {
             params.pop().map(|param| (param, body))
         });
         core::Handler {
-            exported: self.is_visible(&parts.name),
+            exported: self.is_visible(&parts.name) && !parts.name.starts_with(super::try_::PREFIX),
             name: parts.name,
             effect: parts.effect.to_string(),
-            params: dictionaries.into_iter().chain(parts.params).collect(),
+            params: parts.params,
             states,
             clauses,
             init,

@@ -4,7 +4,7 @@ use super::block::Function;
 use super::env::Lookup;
 use super::traits::{COMBINER, COMPARABLE, NUM, ORDERABLE};
 use super::tree::{Builtin, Expr, ExprKind, FormatPart, Literal};
-use super::{unsupported, Checker, Want, Why};
+use super::{Checker, Want, Why};
 use crate::codes;
 use crate::diagnostic::Span;
 use crate::syntax::ast::{self, BinaryOp};
@@ -53,7 +53,11 @@ impl Checker<'_> {
                 self.perform(effect.as_ref(), operation, args, want, span)
             }
             ast::ExprKind::With { handlers, body } => self.with(handlers, body, want, span),
-            ast::ExprKind::Try { .. } => self.not_supported(unsupported::try_(span), want, span),
+            ast::ExprKind::Receive { arms, after } => self.receive(arms, after.as_deref(), want, span),
+            ast::ExprKind::Ask { process, make, timeout, op_span } => {
+                self.ask((process, make), timeout.as_deref(), want, span, *op_span)
+            }
+            ast::ExprKind::Try { body, clauses } => self.try_(body, clauses, want, span),
             ast::ExprKind::Do(block) => {
                 self.tail = tail;
                 self.block(block, want)
@@ -114,6 +118,10 @@ impl Checker<'_> {
         if qualifier.is_empty() {
             if let Some(info) = self.env.local(&name.name) {
                 let (local, ty, state) = (info.local.clone(), info.ty, info.state);
+                if state {
+                    let bound = self.env.locals.iter().rposition(|(n, _)| *n == name.name).unwrap_or(0);
+                    self.stays_here(&format!("the state variable `{}`", name.name), bound, span);
+                }
                 let ty = self.store.instantiate(ty, self.level);
                 let ty = self.opened(ty, span, &format!("`{}`", name.name));
                 let kind = if state { ExprKind::State(local) } else { ExprKind::Local(local) };
@@ -135,6 +143,9 @@ impl Checker<'_> {
                 Expr { kind: ExprKind::Builtin(b), ty, span }
             }
             other => {
+                if let Lookup::Found(index) = self.env.lookup(|n| &n.handlers, qualifier, &name.name) {
+                    return self.handler_value(index, Vec::new(), &format!("`{}`", name.name), span);
+                }
                 if !self.resume(name) {
                     self.unresolved_name("name", codes::UNKNOWN_NAME, &other, qualifier, name);
                 }
@@ -145,6 +156,12 @@ impl Checker<'_> {
 
     /// A function type whose rows along the results may be part of larger ones.
     pub(super) fn opened(&mut self, ty: Ty, span: Span, what: &str) -> Ty {
+        if let Node::Con(name, args) = self.store.node(ty).clone() {
+            if let (builtin::HANDLER, [effect, row]) = (&*name, args.as_slice()) {
+                let row = self.open_row(*row, span, what);
+                return self.store.con(name, vec![*effect, row]);
+            }
+        }
         let mut arrows = Vec::new();
         let mut at = self.store.root(ty);
         while let Node::Arrow { param, row, result } = *self.store.node(at) {
@@ -249,6 +266,7 @@ impl Checker<'_> {
         let bool_ty = self.store.con(builtin::BOOL, Vec::new());
         let mut of = None;
         let (operand, result) = match op {
+            BinaryOp::Send => return self.send(left, right, want, span, op_span),
             BinaryOp::Pipe => return self.pipe(left, right, want, span),
             BinaryOp::Cons => return self.cons(left, right, want, span),
             BinaryOp::Or | BinaryOp::And => (bool_ty, bool_ty),

@@ -21,12 +21,15 @@ mod export;
 mod flows;
 mod graph;
 mod handler;
+mod handler_value;
 mod impls;
 mod infer;
 mod interface;
+mod message;
 mod modules;
 mod pattern;
 mod record;
+mod remote;
 mod report;
 mod suggest;
 mod testing;
@@ -34,6 +37,7 @@ mod testing;
 mod tests;
 mod traits;
 mod tree;
+mod try_;
 mod unsupported;
 
 use std::{
@@ -281,6 +285,12 @@ struct Checker<'a> {
     aliases_open: Vec<Name>,
     /// Whether a flow takes evidence, once it is known.
     evidence: HashMap<tree::FlowId, bool>,
+    /// Handlers without names, from `try`.
+    lifted: Vec<core::Handler>,
+    /// How many variables were in scope where arguments begin that travel to another node.
+    remote: Option<usize>,
+    /// Whether the clauses of a `try` are under check.
+    in_try: bool,
     private: HashSet<String>,
     export_list: Option<HashSet<String>>,
     /// Names of declarations that this version does not compile: using them is not a second mistake.
@@ -326,6 +336,9 @@ impl<'a> Checker<'a> {
             aliases: HashMap::new(),
             aliases_open: Vec::new(),
             evidence,
+            lifted: Vec::new(),
+            remote: None,
+            in_try: false,
             private: HashSet::new(),
             export_list: None,
             unsupported_names: HashSet::new(),

@@ -163,6 +163,19 @@ impl Checker<'_> {
             Why::Argument(name, n) => {
                 if diagnostic.help.is_none() {
                     diagnostic = diagnostic.help(match (name.as_str(), n) {
+                        ("!", 1) | ("?", 1) => format!("`{name}` stands behind a process, a value of the type `Pid m`"),
+                        ("!", 2) => format!("this process takes messages of the type `{expected}`"),
+                        ("?", 2) => {
+                            "behind `?` stands what makes the message of the place for the answer: `Get`, where \
+                                     `Get(Reply Int)` is one of the messages"
+                                .to_owned()
+                        }
+                        ("?", 3) => "`after` takes a Duration: `counter ? Get after 1s`".to_owned(),
+                        ("Process.start_pool", 4) => {
+                            "a worker is started by a function with one argument: `child = Worker`, where \
+                                                      the actor Worker has one parameter"
+                                .to_owned()
+                        }
                         ("for", 2) => "`for` goes through a list".to_owned(),
                         (INDEX | PUT_AT, 1) => format!("this collection is indexed by `{expected}`"),
                         (PUT_AT, 2) => format!("the elements of this collection have the type `{expected}`"),
@@ -267,9 +280,17 @@ impl Checker<'_> {
             return Diagnostic::new(codes::MISMATCH, message, span)
                 .primary(format!("expected `{expected}`, found `{found}`"));
         };
+        let of = format!("Handler({effect}");
+        if expected.starts_with(&of) || found.starts_with(&of) {
+            return Diagnostic::new(codes::MISMATCH, format!("expected `{expected}`, found `{found}`"), span);
+        }
+        if let Some(diagnostic) = self.not_portable(effect, span, "this function") {
+            return diagnostic;
+        }
+        let what = if found.starts_with("Handler(") { "handler" } else { "function" };
         let mut diagnostic = Diagnostic::new(
             codes::MISSING_EFFECT,
-            format!("this function has the effect `{effect}`, which is not allowed here"),
+            format!("this {what} has the effect `{effect}`, which is not allowed here"),
             span,
         )
         .primary(format!("expected `{expected}`, found `{found}`"));
@@ -363,13 +384,15 @@ impl Checker<'_> {
                 };
                 diagnostic.help(format!("add it to the row: `/ {{{}{tail}}}`", names.join(", ")))
             }
-            AmbientOf::Lambda(at) => Diagnostic::new(
-                codes::MISSING_EFFECT,
-                format!("the effect `{effect}` is not allowed in this function"),
-                span,
-            )
-            .primary(format!("{what} brings `{effect}`"))
-            .label(*at, format!("this may do `{ambient}` only")),
+            AmbientOf::Lambda(at) => self.not_portable(effect, span, what).unwrap_or_else(|| {
+                Diagnostic::new(
+                    codes::MISSING_EFFECT,
+                    format!("the effect `{effect}` is not allowed in this function"),
+                    span,
+                )
+                .primary(format!("{what} brings `{effect}`"))
+                .label(*at, format!("this may do `{ambient}` only"))
+            }),
         }
     }
 
@@ -411,7 +434,10 @@ impl Checker<'_> {
                             deferred.span,
                         )
                         .primary(format!("does `{name}`, where `{row}` is allowed"))
-                        .help(format!("end the row of the flow with `| {name}`")),
+                        .help(match self.store.node(parts.tail) {
+                            Node::Empty => format!("nothing but `{row}` can be done here, and `{name}` may be more"),
+                            _ => format!("end the row of the flow with `| {name}`"),
+                        }),
                     );
                 }
             }

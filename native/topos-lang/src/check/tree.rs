@@ -1,5 +1,6 @@
 //! The typed tree: what inference makes and elaboration turns into the core once every type is known.
 
+use super::handler::HandlerBody;
 use super::traits::DictId;
 use crate::core::Local;
 use crate::diagnostic::Span;
@@ -105,6 +106,12 @@ pub(super) enum ExprKind {
         args: Vec<Expr>,
         body: Box<Expr>,
     },
+    /// A handler with its arguments as a value.
+    HandlerValue {
+        effect: Name,
+        by: With,
+        args: Vec<Expr>,
+    },
     /// A state variable.
     State(Local),
     /// `atomic`: the value reads the variable.
@@ -115,6 +122,26 @@ pub(super) enum ExprKind {
     },
     Atomic(Box<Expr>),
     Abort(Box<Expr>),
+    /// `try e with { | p -> .. }`; the scrutinee of the arms is the variable of the failure.
+    Try {
+        body: Box<Expr>,
+        scrutinee: Box<Expr>,
+        again: Local,
+        arms: Vec<Arm>,
+    },
+    /// `receive`; the scrutinee of the arms is the variable of the message.
+    Receive {
+        scrutinee: Box<Expr>,
+        arms: Vec<Arm>,
+        timeout: Option<Box<Expr>>,
+        otherwise: Option<Box<Expr>>,
+    },
+    /// `try e with { op(x) => .. }`, and the row around it.
+    TryHandler {
+        parts: Box<HandlerBody>,
+        row: Ty,
+        body: Box<Expr>,
+    },
     Leavable {
         label: Local,
         body: Box<Expr>,
@@ -131,6 +158,8 @@ pub(super) enum ExprKind {
 pub(super) enum With {
     /// An Erlang module.
     Extern(Name),
+    /// A value, and the row around the `with`.
+    Value { handler: Box<Expr>, row: Ty },
     /// A handler written in Topos, by its index in [`super::env::Env::handlers`], the row around the `with`, and the
     /// dictionaries of its constraints.
     Topos { index: usize, module: Option<Name>, name: Name, row: Ty, dicts: Vec<DictId> },

@@ -63,3 +63,12 @@ pub struct HandlerRef {
     /// Its name.
     pub name: String,
 }
+
+/// What a handler value is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HandlerSource {
+    /// A handler written in Topos.
+    Topos(HandlerRef),
+    /// An Erlang module of behaviour `topos_handler`.
+    Extern(String),
+}

@@ -130,6 +130,10 @@ impl Lowering<'_> {
                 self.check_atom(field, e.span);
                 at.remote("erlang", "map_get", vec![at.atom(field), self.expr(record)])
             }
+            ExprKind::Fits { value, descriptor } => {
+                let descriptor = super::descriptor::term(at, descriptor);
+                at.remote("topos_rt", "fits", vec![descriptor, self.expr(value)])
+            }
             ExprKind::Construct { constructor, args } => {
                 let args = self.exprs(args);
                 self.construct(at, constructor, args, e.span)
@@ -159,7 +163,11 @@ impl Lowering<'_> {
             | ExprKind::Atomic(_)
             | ExprKind::Abort(_)
             | ExprKind::Leavable { .. }
-            | ExprKind::Leave { .. } => self.handling(at, e),
+            | ExprKind::Leave { .. }
+            | ExprKind::Try { .. }
+            | ExprKind::WithValue { .. }
+            | ExprKind::Again(_) => self.handling(at, e),
+            ExprKind::HandlerValue { effect, handler, args } => self.handler_value(at, effect, handler, args, out),
             ExprKind::Fail(message) => self.fail(at, message),
         }
     }

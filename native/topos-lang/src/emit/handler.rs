@@ -2,7 +2,7 @@
 
 use super::forms::{At, Expr, Form, Kind};
 use super::lower::Lowering;
-use crate::core::{Clause, Expr as Core, ExprKind, Handler, HandlerRef, Local};
+use crate::core::{Clause, Expr as Core, ExprKind, Handler, HandlerRef, HandlerSource, Local};
 
 /// The run-time module of handlers.
 const SCOPE: &str = "topos_scope";
@@ -174,6 +174,24 @@ impl Lowering<'_> {
                 let label = at.var(&self.names.of(label));
                 at.remote("topos_rt", "leave", vec![label, self.expr(value)])
             }
+            ExprKind::Try { body, failure, again, caught } => {
+                let body = self.body(body);
+                let params = vec![at.var(&self.names.bind(failure)), at.var(&self.names.bind(again))];
+                let caught = self.body(caught);
+                at.remote("topos_rt", "attempt", vec![at.fun(Vec::new(), body), at.fun(params, caught)])
+            }
+            ExprKind::WithValue { effect, handler, shared, body } => {
+                let handler = self.expr(handler);
+                let outer = self.evidence(at);
+                let body = self.with_evidence(|this, evidence| {
+                    this.under_extern(effect, |this| {
+                        let body = this.body(body);
+                        at.fun(vec![at.var(evidence), at.any()], body)
+                    })
+                });
+                at.call_value(handler, vec![at.bool(*shared), outer, body])
+            }
+            ExprKind::Again(again) => at.call_value(at.var(&self.names.of(again)), Vec::new()),
             _ => self.fail(at, "the compiler took this for a part of a handler"),
         }
     }
@@ -202,6 +220,42 @@ impl Lowering<'_> {
         match &handler.module {
             Some(module) if *module != self.module.name => at.remote(module, &name, args),
             _ => at.call(&name, args),
+        }
+    }
+
+    /// A handler as a value: `fun(Shared, Ev, Body)`.
+    pub(super) fn handler_value(
+        &mut self,
+        at: At,
+        effect: &str,
+        handler: &HandlerSource,
+        args: &[Core],
+        out: &mut Vec<Expr>,
+    ) -> Expr {
+        let mut values = Vec::with_capacity(args.len() + 3);
+        for arg in args {
+            let value = self.expr(arg);
+            values.push(self.bound(at, value, "Arg", out));
+        }
+        let [shared, evidence, body] = ["Shared", "Ev", "Body"].map(|name| at.var(&self.names.fresh(name)));
+        match handler {
+            HandlerSource::Topos(handler) => {
+                values.extend([shared.clone(), evidence.clone(), body.clone()]);
+                let name = with_name(&handler.name);
+                let call = match &handler.module {
+                    Some(module) if *module != self.module.name => at.remote(module, &name, values),
+                    _ => at.call(&name, values),
+                };
+                at.fun(vec![shared, evidence, body], vec![call])
+            }
+            HandlerSource::Extern(module) => {
+                let inner = at.var(&self.names.fresh("Ev"));
+                let run = at.call_value(body.clone(), vec![inner.clone(), at.atom("none")]);
+                let (effect, module) = (at.atom(effect), at.atom(module));
+                let args =
+                    vec![effect, module, at.list(values, None), evidence.clone(), at.fun(vec![inner], vec![run])];
+                at.fun(vec![at.any(), evidence, body], vec![at.remote("topos_effect", "with_handler", args)])
+            }
         }
     }
 

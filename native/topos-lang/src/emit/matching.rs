@@ -250,6 +250,7 @@ fn is_small(es: &[&Core]) -> bool {
             | ExprKind::FlowValue(_)
             | ExprKind::ConstructorValue { .. }
             | ExprKind::StateValue(_)
+            | ExprKind::Again(_)
             | ExprKind::Fail(_) => {}
             ExprKind::Call { args, .. }
             | ExprKind::Construct { args, .. }
@@ -261,7 +262,7 @@ fn is_small(es: &[&Core]) -> bool {
                 stack.extend(args);
                 stack.extend(tail.as_deref());
             }
-            ExprKind::Field { record, .. } => stack.push(record),
+            ExprKind::Field { record: value, .. } | ExprKind::Fits { value, .. } => stack.push(value),
             ExprKind::Abort(value) | ExprKind::Leave { value, .. } => stack.push(value),
             ExprKind::Sequence(first, then) => stack.extend([&**first, &**then]),
             ExprKind::If { condition, then, otherwise } => stack.extend([&**condition, &**then, &**otherwise]),
@@ -281,6 +282,9 @@ fn is_small(es: &[&Core]) -> bool {
             | ExprKind::Assign { .. }
             | ExprKind::Atomic(_)
             | ExprKind::Leavable { .. }
+            | ExprKind::Try { .. }
+            | ExprKind::HandlerValue { .. }
+            | ExprKind::WithValue { .. }
             | ExprKind::WithExtern { .. } => return false,
         }
     }

@@ -197,6 +197,24 @@ pub enum ExprKind {
         /// What catches.
         clauses: TryClauses,
     },
+    /// `receive { | p -> e  after t -> e }`.
+    Receive {
+        /// What is taken out of the mailbox.
+        arms: Vec<Arm>,
+        /// How long is waited for it, and what happens then.
+        after: Option<Box<(Expr, Block)>>,
+    },
+    /// `p ? Make after t`.
+    Ask {
+        /// Who is asked.
+        process: Box<Expr>,
+        /// What makes the message of the place for the answer.
+        make: Box<Expr>,
+        /// How long is waited.
+        timeout: Option<Box<Expr>>,
+        /// Where the operator stands.
+        op_span: Span,
+    },
     /// `do { .. }`, or a block in operand position.
     Do(Block),
     /// `loop { .. }`.
@@ -294,6 +312,8 @@ pub enum Literal {
 /// Infix operators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BinaryOp {
+    /// `!`.
+    Send,
     /// `|>`.
     Pipe,
     /// `||`.
@@ -338,6 +358,7 @@ impl BinaryOp {
     /// The operator as it is written.
     pub const fn symbol(self) -> &'static str {
         match self {
+            Self::Send => "!",
             Self::Pipe => "|>",
             Self::Or => "||",
             Self::And => "&&",

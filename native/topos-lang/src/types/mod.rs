@@ -173,6 +173,10 @@ pub mod builtin {
     pub const BYTES: &str = "Bytes";
     /// The type of `fail`'s result and of other values that never come to be is a variable; there is no `Never`.
     ///
+    /// `Handler(E) / row`: the effect as a closed row of one, and the handler's own row. It is written with an effect, so it
+    /// is none of [`ALL`].
+    pub const HANDLER: &str = "Handler";
+
     /// Each built-in type with the number of its parameters.
     pub const ALL: &[(&str, usize)] = &[
         (INT, 0),

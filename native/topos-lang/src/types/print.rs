@@ -95,6 +95,25 @@ impl<'a> Printer<'a> {
                 self.print(args[0], Place::Top, out, depth + 1);
                 out.push(']');
             }
+            Node::Con(name, args) if &**name == builtin::HANDLER && args.len() == 2 => {
+                let pure = self.is_pure(args[1]);
+                let parens = place == Place::Argument || (place == Place::Domain && !pure);
+                if parens {
+                    out.push('(');
+                }
+                out.push_str("Handler(");
+                let mut effect = String::new();
+                self.row(args[0], &mut effect, depth + 1);
+                out.push_str(effect.trim_start_matches('{').trim_end_matches('}'));
+                out.push(')');
+                if !pure {
+                    out.push_str(" / ");
+                    self.row(args[1], out, depth + 1);
+                }
+                if parens {
+                    out.push(')');
+                }
+            }
             Node::Con(name, args) => {
                 let parens = place == Place::Argument && !args.is_empty();
                 if parens {

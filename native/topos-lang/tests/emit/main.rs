@@ -8,5 +8,4 @@ mod build;
 mod golden;
 mod programs;
 mod run;
-mod soundness;
 mod traits;

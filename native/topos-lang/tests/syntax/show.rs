@@ -81,6 +81,14 @@ pub(crate) fn expr(e: &Expr) -> String {
             TryClauses::Arms(list) => format!("(try {} {})", expr(body), arms(list)),
             TryClauses::Handler(list) => format!("(try {} {})", expr(body), join(list, clause)),
         },
+        ExprKind::Receive { arms: list, after } => {
+            let after = after.as_ref().map_or(String::new(), |a| format!(" (after {} {})", expr(&a.0), block(&a.1)));
+            format!("(receive {}{after})", arms(list))
+        }
+        ExprKind::Ask { process, make, timeout, .. } => {
+            let timeout = timeout.as_ref().map_or(String::new(), |t| format!(" {}", expr(t)));
+            format!("(? {} {}{timeout})", expr(process), expr(make))
+        }
         ExprKind::Do(body) => format!("(do {})", block(body)),
         ExprKind::Loop(body) => format!("(loop {})", block(body)),
         ExprKind::Atomic(body) => format!("(atomic {})", block(body)),

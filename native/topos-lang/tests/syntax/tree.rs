@@ -256,6 +256,20 @@ fn effects_and_handlers() {
 }
 
 #[test]
+fn messages() {
+    body("p ! a ++ b\n  p ? Get == x", "(p ! (a ++ b)); ((? p Get) == x)");
+    body("x = p ? f(Get) after (t + 1)\n  q ? Get", "x = (? p (f(Get)) (t + 1)); (? q Get)");
+    body("after = 1\n  f after", "after = 1; (f(after))");
+    body("x = p ? f(g after) after 1s", "x = (? p (f((g(after)))) 1000ms)");
+    body(
+        "receive { | A -> f x\n  y\n  | B when c -> z after 5s -> w }",
+        "(receive | A -> {(f(x)); y} | B when c -> {z} (after 5000ms {w}))",
+    );
+    body("receive { after 5s -> w }", "(receive  (after 5000ms {w}))");
+    body("receive = 1\n  receive { x }\n  f(receive)", "receive = 1; (receive((thunk {x}))); (f(receive))");
+}
+
+#[test]
 fn traits_and_instances() {
     decls(
         "trait Functor (f : Type -> Type) extends A f, B f where\n  map : (a -> b) -> f a -> f b\n  flow void x = map(f, x)\nend",

@@ -60,6 +60,9 @@ pub struct Vm {
     pub atoms: BTreeSet<String>,
     /// Terms made so far: no more than the bytes read allow.
     pub made: RefCell<usize>,
+    /// Whether it reads plain values by itself, and how often it did.
+    pub reads: bool,
+    pub read: usize,
 }
 
 impl Inspect for Vm {
@@ -235,4 +238,77 @@ impl Build for Vm {
             topos_term::scan_atoms(&whole, usize::MAX, u64::MAX, |name| self.atoms.contains(&name.to_text())).ok()?;
         new.is_empty().then(|| self.make(Value::External(bytes.to_vec())))
     }
+    fn flat(&mut self, bytes: &[u8]) -> Option<Term> {
+        if !self.reads {
+            return None;
+        }
+        self.read += 1;
+        let mut rest = bytes;
+        let value = plain(&mut rest)?;
+        assert!(rest.is_empty(), "the extent is that of the value");
+        Some(self.make(value))
+    }
+}
+
+/// Reads a value that was looked over before: whatever is wrong but for floats and keys is a fault of who looked.
+fn plain(bytes: &mut &[u8]) -> Option<Value> {
+    fn take<const N: usize>(bytes: &mut &[u8]) -> [u8; N] {
+        let taken = *bytes.first_chunk::<N>().expect("the bytes do not end early");
+        *bytes = &bytes[N..];
+        taken
+    }
+    fn split(bytes: &mut &[u8], length: usize) -> Vec<u8> {
+        let (taken, rest) = bytes.split_at(length);
+        *bytes = rest;
+        taken.to_vec()
+    }
+    let length = |bytes: &mut &[u8]| u32::from_be_bytes(take(bytes)) as usize;
+    let [tag] = take(bytes);
+    Some(match tag {
+        97 => Value::Int(i64::from(take::<1>(bytes)[0])),
+        98 => Value::Int(i64::from(i32::from_be_bytes(take(bytes)))),
+        110 => {
+            let [length, sign] = take(bytes);
+            let digits = split(bytes, usize::from(length));
+            let magnitude = digits.iter().rev().fold(0i128, |acc, digit| (acc << 8) | i128::from(*digit));
+            let value = if sign == 0 { magnitude } else { -magnitude };
+            match i64::try_from(value) {
+                Ok(value) => Value::Int(value),
+                Err(_) => Value::External([110, length, sign].into_iter().chain(digits).collect()),
+            }
+        }
+        70 => Value::Float(Some(f64::from_be_bytes(take(bytes))).filter(|value| value.is_finite())?),
+        109 => {
+            let length = length(bytes);
+            let text = split(bytes, length);
+            assert!(std::str::from_utf8(&text).is_ok(), "a text is UTF-8");
+            Value::Binary(text)
+        }
+        106 => Value::List(Vec::new()),
+        107 => {
+            let length = u16::from_be_bytes(take(bytes));
+            let ints = split(bytes, usize::from(length));
+            Value::List(ints.into_iter().map(|byte| Value::Int(i64::from(byte))).collect())
+        }
+        108 => {
+            let length = length(bytes);
+            let elements = (0..length).map(|_| plain(bytes)).collect::<Option<_>>()?;
+            assert_eq!(take(bytes), [106], "a list is proper");
+            Value::List(elements)
+        }
+        104 => {
+            let [arity] = take(bytes);
+            Value::Tuple((0..arity).map(|_| plain(bytes)).collect::<Option<_>>()?)
+        }
+        116 => {
+            let length = length(bytes);
+            let pairs: Vec<(Value, Value)> =
+                (0..length).map(|_| Some((plain(bytes)?, plain(bytes)?))).collect::<Option<_>>()?;
+            if pairs.iter().enumerate().any(|(i, (key, _))| pairs[..i].iter().any(|(other, _)| other == key)) {
+                return None;
+            }
+            Value::Map(pairs)
+        }
+        other => unreachable!("the tag {other} is none of a plain value"),
+    })
 }

@@ -51,7 +51,7 @@ fn actors_need_the_module_of_processes() {
 }
 
 /// With the module of processes, which actors are made of.
-fn actor_errors(source: &str) -> String {
+pub(super) fn actor_errors(source: &str) -> String {
     let mut imports = imports();
     let process = include_str!("../../../../../topos_stdlib/Topos/Process.topos");
     let (_, interface) = check_with(process, &imports, None).unwrap_or_else(|e| panic!("{}", render(process, &e)));

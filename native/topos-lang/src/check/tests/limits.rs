@@ -46,6 +46,46 @@ fn long_operator_chains_and_deep_nesting_do_not_overflow_the_stack() {
 }
 
 #[test]
+fn deep_uses_of_handlers_messages_and_members_are_checked_or_refused() {
+    let process = "import Topos.Process (Process)\n";
+    let of = |open: &str, inner: &str, close: &str, depth: usize| {
+        format!("flow f x = {}{inner}{}\n", open.repeat(depth), close.repeat(depth))
+    };
+    let effect = "effect E { operation op() : Int }\nhandler h : Handler(E) = { op() => 1 }\n";
+    for source in [
+        of("try ", "x", " with { | e -> x }", 30),
+        format!("{effect}{}", of("try { ", "perform E.op()", " } with { op() => 2 }", 30)),
+        format!("{effect}{}", of("with h { ", "perform E.op()", " }", 60)),
+        format!(
+            "{effect}flow f : (k : Handler(E)) -> Int = {}perform E.op(){}\n",
+            "with k { ".repeat(60),
+            " }".repeat(60)
+        ),
+        format!("{process}{}", of("receive { | 1 -> ", "x", " }", 30)),
+        format!(
+            "shape T = T\nimpl T {{\n{} }}\n",
+            (0..500).map(|i| format!("  m{i}(n) = this.m{}(n)\n", i + 1)).collect::<String>()
+        ),
+        format!(
+            "type T = {{ {} }}\nimpl T {{ {} }}\n",
+            (0..500).map(|i| format!("f{i} : Int")).collect::<Vec<_>>().join(", "),
+            (0..500).map(|i| format!("  m{i}() = f{i} + f{}\n", (i * 7) % 500)).collect::<String>()
+        ),
+        format!(
+            "effect E[{}] {{ operation op() : () }}\n",
+            (0..300).map(|i| format!("a{i} : Show")).collect::<Vec<_>>().join(", ")
+        ),
+        format!("flow f : (h : {}Int{}) -> Int = 1\n", "Handler(State ".repeat(60), ")".repeat(60)),
+    ] {
+        let start = std::time::Instant::now();
+        let shown: String = source.chars().take(60).collect();
+        // Whether it is accepted does not matter here.
+        let _ = check(&source);
+        assert!(start.elapsed() < std::time::Duration::from_secs(20), "{shown} took {:?}", start.elapsed());
+    }
+}
+
+#[test]
 fn a_long_list_pattern_and_a_large_match_are_checked() {
     let items = vec!["1"; 3_000].join(", ");
     assert!(check(&format!("flow f xs = match xs {{ | [{items}] -> 1 | _ -> 2 }}\n")).is_ok());

@@ -3,13 +3,17 @@
 mod accept;
 mod constrained;
 mod elaborated;
+mod handler_values;
 mod handlers;
 mod impls;
 mod limits;
+mod messages;
 mod reject;
+mod remote;
 mod robust;
 mod soundness;
 mod stdlib;
+mod tries;
 
 use super::{check_module, Imports, Interface, Options};
 use crate::core;

@@ -16,7 +16,7 @@ fn sources(folder: &str) -> Vec<String> {
     files.iter().map(|p| std::fs::read_to_string(p).unwrap()).collect()
 }
 
-fn library() -> Imports {
+pub(super) fn library() -> Imports {
     let mut by_name = BTreeMap::new();
     let mut graph = BTreeMap::new();
     for source in sources("topos_stdlib/Topos") {

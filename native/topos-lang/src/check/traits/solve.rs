@@ -409,6 +409,9 @@ impl Checker<'_> {
             }
             Node::Record(_) => return Native::Part(ty),
             Node::Con(name, args) => {
+                if &*name == builtin::HANDLER {
+                    return Native::Function;
+                }
                 if Self::is_scalar(&name) {
                     return Native::Yes;
                 }

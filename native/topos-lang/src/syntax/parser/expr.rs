@@ -14,6 +14,8 @@ enum Level {
     And,
     Equality,
     Order,
+    /// `!` and `?`: what is sent may be put together, what is answered compared.
+    Message,
     Append,
     Sum,
     Product,
@@ -31,6 +33,7 @@ impl Level {
 
 const fn operator(kind: TokenKind) -> Option<(BinaryOp, Level)> {
     Some(match kind {
+        TokenKind::Bang => (BinaryOp::Send, Level::Message),
         TokenKind::Pipe => (BinaryOp::Pipe, Level::Pipe),
         TokenKind::BarBar => (BinaryOp::Or, Level::Or),
         TokenKind::AndAnd => (BinaryOp::And, Level::And),
@@ -82,10 +85,18 @@ impl Parser<'_> {
 
     /// The operators behind the first operand: an operator stack, so that long chains and mixed levels take no stack.
     fn operators(&mut self, first: Expr) -> Expr {
-        let Some(_) = self.infix() else { return first };
+        if self.infix().is_none() && !self.asks() {
+            return first;
+        }
         let mut operands = vec![first];
         let mut pending: Vec<Pending> = Vec::new();
-        while let Some((op, level)) = self.infix() {
+        loop {
+            let ask = self.asks();
+            let (op, level) = match self.infix() {
+                Some(found) => found,
+                None if ask => (BinaryOp::Send, Level::Message),
+                None => break,
+            };
             while let Some(top) = pending.last() {
                 if top.level < level || (top.level == level && level.groups_right()) {
                     break;
@@ -101,6 +112,12 @@ impl Parser<'_> {
                     return error(self.nothing());
                 }
             }
+            if ask {
+                let process = operands.pop().unwrap_or(error(self.nothing()));
+                let asked = self.ask(process);
+                operands.push(asked);
+                continue;
+            }
             let span = self.bump();
             pending.push(Pending { op, level, span });
             operands.push(self.right_operand());
@@ -111,6 +128,34 @@ impl Parser<'_> {
             }
         }
         operands.pop().unwrap_or(error(self.nothing()))
+    }
+
+    /// Whether a `?` goes on with the expression.
+    fn asks(&self) -> bool {
+        self.at(TokenKind::Question) && !(self.newline() && self.mode.newlines)
+    }
+
+    /// `? Make after t` behind a process.
+    fn ask(&mut self, process: Expr) -> Expr {
+        if !self.link() {
+            return error(self.nothing());
+        }
+        let op_span = self.bump();
+        let outer = self.asking.replace(self.opens.len());
+        let make = Box::new(self.right_operand());
+        let timeout = (self.at_word("after") && !self.newline()).then(|| {
+            self.bump();
+            Box::new(self.right_operand())
+        });
+        self.asking = outer;
+        if self.at(TokenKind::Colon) && !self.newline() {
+            let help = "write `if c then a else b`; `p ? Make` asks a process";
+            self.error(codes::FOREIGN_SYNTAX, "there is no `? :`", op_span, help);
+            self.bump();
+            self.right_operand();
+        }
+        let span = process.span.to(timeout.as_ref().map_or(make.span, |t| t.span));
+        Expr { kind: ExprKind::Ask { process: Box::new(process), make, timeout, op_span }, span }
     }
 
     fn right_operand(&mut self) -> Expr {
@@ -124,8 +169,9 @@ impl Parser<'_> {
     /// The infix operator that goes on with the expression, if the current token is one.
     fn infix(&self) -> Option<(BinaryOp, Level)> {
         let found = operator(self.kind())?;
-        // `-` at the head of a line may be a statement of its own.
-        let leading_minus = self.at(TokenKind::Minus) && self.newline() && self.mode.newlines;
+        // `-` at the head of a line may be a statement of its own, `!` a negation of another language.
+        let prefix = self.at(TokenKind::Minus) || self.at(TokenKind::Bang);
+        let leading_minus = prefix && self.newline() && self.mode.newlines;
         (!leading_minus).then_some(found)
     }
 
@@ -196,6 +242,9 @@ impl Parser<'_> {
     /// Whether the current token begins an argument by juxtaposition.
     fn begins_argument(&self) -> bool {
         use TokenKind as K;
+        if self.at_after() {
+            return false;
+        }
         matches!(
             self.kind(),
             K::Lower

@@ -47,6 +47,7 @@ pub(super) fn parse(source: &str, tokens: &Tokens, limits: &Limits) -> (Module, 
         lost: false,
         failed_line: None,
         body_brace: None,
+        asking: None,
         suspect: None,
         depth: 0,
         height: 0,
@@ -85,6 +86,8 @@ enum Delim {
     IfBlock,
     /// Arms or clauses in braces.
     Arms,
+    /// The arms of a `receive`, which `after` may follow.
+    Receive,
     /// A phrase that ends in `end`.
     End,
     /// `if .. then`, which waits for `else`.
@@ -100,7 +103,7 @@ impl Delim {
         match self {
             Self::Paren => TokenKind::RParen,
             Self::Bracket => TokenKind::RBracket,
-            Self::Record | Self::Block | Self::IfBlock | Self::Arms => TokenKind::RBrace,
+            Self::Record | Self::Block | Self::IfBlock | Self::Arms | Self::Receive => TokenKind::RBrace,
             Self::End => TokenKind::End,
             Self::Then => TokenKind::Else,
             Self::Let => TokenKind::In,
@@ -142,6 +145,8 @@ struct Parser<'s> {
     failed_line: Option<u32>,
     /// The position of a `{` that opens a body rather than an operand.
     body_brace: Option<usize>,
+    /// How many phrases were open at the `?` whose question is being read: there `after` is no argument.
+    asking: Option<usize>,
     /// A `{` and the `}` that closes it though it stands further left: where a brace is missing, if one is.
     suspect: Option<(Span, Span)>,
     /// Phrases around the present one.
@@ -381,7 +386,9 @@ impl<'s> Parser<'s> {
     fn awaited(&self, kind: TokenKind) -> bool {
         match kind {
             TokenKind::Else => self.opens.iter().any(|open| matches!(open.delim, Delim::Then | Delim::IfBlock)),
-            TokenKind::Bar => self.opens.iter().any(|open| matches!(open.delim, Delim::Arms | Delim::End)),
+            TokenKind::Bar => {
+                self.opens.iter().any(|open| matches!(open.delim, Delim::Arms | Delim::Receive | Delim::End))
+            }
             TokenKind::Comma => matches!(
                 self.opens.last().map(|open| open.delim),
                 Some(Delim::Paren | Delim::Bracket | Delim::Record | Delim::Let | Delim::Then)

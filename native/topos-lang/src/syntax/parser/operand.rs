@@ -6,6 +6,9 @@ use crate::syntax::ast::{Arm, Block, Expr, ExprKind, Ident, Literal, Param, Path
 use crate::syntax::codes;
 use crate::syntax::token::TokenKind;
 
+/// Before the time of a `receive` or a `?`.
+const AFTER: &str = "after";
+
 impl Parser<'_> {
     /// An operand without what may stand behind it.
     pub(super) fn primary(&mut self) -> Expr {
@@ -15,6 +18,7 @@ impl Parser<'_> {
                 self.bump();
                 ExprKind::Atomic(self.block(Delim::Block))
             }
+            TokenKind::Lower if self.at_receive() => self.receive(),
             TokenKind::Lower => ExprKind::Var { qualifier: Vec::new(), name: self.ident() },
             TokenKind::Upper => return self.upper_expr(),
             TokenKind::LParen => return self.parenthesised(),
@@ -180,6 +184,45 @@ impl Parser<'_> {
         let arms = self.arms();
         self.close();
         arms
+    }
+
+    /// Whether `receive` and its arms stand here; elsewhere it is a name.
+    fn at_receive(&self) -> bool {
+        self.at_word("receive")
+            && self.mode.braces
+            && self.nth(1) == TokenKind::LBrace
+            && (self.nth(2) == TokenKind::Bar
+                || (self.nth(2) == TokenKind::Lower && self.text(self.raw(2).span) == AFTER))
+    }
+
+    /// Whether `after` stands here, and something waits for it: the time of a `receive` or a `?`.
+    pub(super) fn at_after(&self) -> bool {
+        let waits =
+            self.asking == Some(self.opens.len()) || self.opens.last().is_some_and(|o| o.delim == Delim::Receive);
+        waits && self.at_word(AFTER)
+    }
+
+    /// `receive { | p -> e  after t -> e }`.
+    fn receive(&mut self) -> ExprKind {
+        self.bump();
+        self.open(Delim::Receive);
+        let outer = self.asking.take();
+        let arms = if self.at_after() { Vec::new() } else { self.arms() };
+        let after = self.at_after().then(|| {
+            self.bump();
+            let time = self.expr();
+            if !self.eat(TokenKind::Arrow) {
+                self.unexpected_help(codes::ARM_ARROW, "`->`", "write `after 5s -> ..`");
+            }
+            let body = self.stmts();
+            if body.stmts.is_empty() {
+                self.unexpected_help(codes::MISSING_BODY, "a statement", "`()` does nothing");
+            }
+            Box::new((time, body))
+        });
+        self.asking = outer;
+        self.close();
+        ExprKind::Receive { arms, after }
     }
 
     /// Arms up to the closer of the innermost phrase.

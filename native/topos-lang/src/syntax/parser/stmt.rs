@@ -77,6 +77,7 @@ impl Parser<'_> {
             | TokenKind::End
             | TokenKind::Else
             | TokenKind::In => self.awaited(kind),
+            TokenKind::Lower if self.at_after() => true,
             _ if self.members.is_some() => self.at_member(!empty),
             _ => self.opens.is_empty() && self.newline() && cursor::is_declaration_keyword(kind),
         }

@@ -1,0 +1,38 @@
+%% @doc Programs that suites run: git, rebar3, make.
+-module(topos_ct_program).
+
+-export([run/4, root/1]).
+
+%% A first build of the native library, on a machine that has something else to do.
+-define(PATIENCE, 900_000).
+
+%% @doc Runs a program in a directory and answers its status and output, which goes to the log too.
+-spec run(file:filename(), [string()], file:filename(), [{string(), string() | false}]) -> {non_neg_integer(), string()}.
+run(Program, Args, Dir, Env) ->
+    Path = case filename:pathtype(Program) of absolute -> Program; _ -> os:find_executable(Program) end,
+    Port = open_port(
+        {spawn_executable, Path}, [{args, Args}, {cd, Dir}, {env, Env}, exit_status, stderr_to_stdout, binary]
+    ),
+    {Status, Output} = collect(Port, []),
+    ct:log("~ts ~tp~n~ts~nstatus ~b", [Program, Args, Output, Status]),
+    {Status, Output}.
+
+%% @doc The root of the repository, above a directory of it.
+-spec root(file:filename()) -> file:filename().
+root(Dir) ->
+    case filelib:is_regular(filename:join(Dir, "Cargo.toml")) of
+        true -> Dir;
+        false -> root(filename:dirname(Dir))
+    end.
+
+%% internal
+
+collect(Port, Output) ->
+    receive
+        {Port, {data, Data}} -> collect(Port, [Output, Data]);
+        {Port, {exit_status, Status}} -> {Status, unicode:characters_to_list(iolist_to_binary(Output))}
+    after ?PATIENCE ->
+        {os_pid, Pid} = erlang:port_info(Port, os_pid),
+        _ = os:cmd("kill " ++ integer_to_list(Pid)),
+        error({no_end, unicode:characters_to_list(iolist_to_binary(Output))})
+    end.

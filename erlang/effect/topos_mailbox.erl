@@ -1,0 +1,134 @@
+%% @doc The messages of a Topos process, and taking one out of turn.
+%%
+%% A message is `{'$topos', Message}', so that it is never confused with what Erlang libraries send to a process. The end of a
+%% watched process becomes a message too ({@link notify_end/2}). A selective receive looks at the messages in the order in which
+%% they came; those that it does not want are set aside in the process dictionary and come before all that are
+%% still in the mailbox. They are the mailbox's own messages, so they take no more room than there.
+-module(topos_mailbox).
+
+-export([next/0, next/1, select/2, is_waiting/0]).
+-export([notify_end/2, how_ended/1, failed/1, message/1]).
+-export_type([exit/0]).
+
+%% `Topos.Process.Exit'.
+-type exit() :: finished | gone | {failed, binary()}.
+
+%% The messages that were set aside, the oldest first.
+-define(ASIDE, '$topos_aside').
+-define(DOWN, '$topos_down').
+-define(FAILED, '$topos_failed').
+
+%% @doc The next message.
+-spec next() -> term().
+next() ->
+    {some, Message} = next(infinity),
+    Message.
+
+%% @doc The next message, or `none' after so many milliseconds.
+-spec next(timeout()) -> {some, term()} | none.
+next(Timeout) ->
+    case aside() of
+        [Message | Rest] ->
+            ok = set_aside(Rest),
+            {some, Message};
+        [] ->
+            take(Timeout)
+    end.
+
+%% @doc What `Choose' makes of the first message that it does not answer with `none'. If it fails, no message is lost.
+-spec select(fun((term()) -> {some, Result} | none), timeout()) -> {some, Result} | none.
+select(Choose, Timeout) ->
+    case choose(Choose, aside(), []) of
+        {some, Result, Rest} ->
+            ok = set_aside(Rest),
+            {some, Result};
+        none ->
+            wait(Choose, deadline(Timeout), lists:reverse(aside()))
+    end.
+
+%% @doc Whether messages were set aside.
+-spec is_waiting() -> boolean().
+is_waiting() -> aside() =/= [].
+
+%% @doc Watches a process: what `Make' makes of its end comes as a message.
+-spec notify_end(pid(), fun((exit()) -> term())) -> reference().
+notify_end(Pid, Make) -> monitor(process, Pid, [{tag, {?DOWN, Make}}]).
+
+%% @doc What a process that failed ends with: its error was reported, so nobody else has to.
+-spec failed(unicode:chardata()) -> term().
+failed(Text) -> {shutdown, {?FAILED, unicode:characters_to_binary(Text)}}.
+
+%% @doc How a process ended, by its exit reason.
+-spec how_ended(term()) -> exit().
+how_ended(noproc) -> gone;
+how_ended({shutdown, {?FAILED, Text}}) -> {failed, Text};
+how_ended(Reason) when Reason =:= normal; Reason =:= shutdown -> finished;
+how_ended({shutdown, _}) -> finished;
+how_ended(Reason) -> {failed, unicode:characters_to_binary(io_lib:format("~0tP", [Reason, 30]))}.
+
+%% @doc The message of a program that an Erlang message is, if it is one.
+-spec message(term()) -> {some, term()} | none.
+message({'$topos', Message}) -> {some, Message};
+message({{?DOWN, Make}, _, process, _, Reason}) -> {some, Make(how_ended(Reason))};
+message(_) -> none.
+
+%% internal
+
+-spec aside() -> [term()].
+aside() ->
+    case get(?ASIDE) of
+        undefined -> [];
+        Messages -> Messages
+    end.
+
+-spec set_aside([term()]) -> ok.
+set_aside([]) ->
+    _ = erase(?ASIDE),
+    ok;
+set_aside(Messages) ->
+    _ = put(?ASIDE, Messages),
+    ok.
+
+-spec take(timeout()) -> {some, term()} | none.
+take(Timeout) ->
+    receive
+        {'$topos', Message} -> {some, Message};
+        {{?DOWN, _}, _, process, _, _} = Down -> message(Down)
+    after Timeout -> none
+    end.
+
+choose(_, [], _) ->
+    none;
+choose(Choose, [Message | Rest], Before) ->
+    case Choose(Message) of
+        {some, Result} -> {some, Result, lists:reverse(Before, Rest)};
+        none -> choose(Choose, Rest, [Message | Before])
+    end.
+
+%% `Refused' are all messages that were set aside, the newest first.
+wait(Choose, Deadline, Refused) ->
+    case take(left(Deadline)) of
+        none ->
+            ok = set_aside(lists:reverse(Refused)),
+            none;
+        {some, Message} ->
+            try Choose(Message) of
+                {some, Result} ->
+                    ok = set_aside(lists:reverse(Refused)),
+                    {some, Result};
+                none ->
+                    wait(Choose, Deadline, [Message | Refused])
+            catch
+                Class:Reason:Stack ->
+                    ok = set_aside(lists:reverse(Refused, [Message])),
+                    erlang:raise(Class, Reason, Stack)
+            end
+    end.
+
+-spec deadline(timeout()) -> integer() | infinity.
+deadline(infinity) -> infinity;
+deadline(Timeout) -> erlang:monotonic_time(millisecond) + Timeout.
+
+-spec left(integer() | infinity) -> timeout().
+left(infinity) -> infinity;
+left(Deadline) -> max(0, Deadline - erlang:monotonic_time(millisecond)).

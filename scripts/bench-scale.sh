@@ -1,0 +1,25 @@
+#!/bin/sh
+# What a cluster costs each of its nodes: simulated HyParView of 100 to 10,000 nodes, then real nodes in a full mesh.
+#
+#   scripts/bench-scale.sh                        both; real nodes on the best engine there is, 10, 20 and 50 of them
+#   scripts/bench-scale.sh ENGINE [SIZE ...]      real nodes alone
+#
+# The real nodes are children of one VM and end with it, also when this is interrupted; after 20 minutes it is ended.
+set -eu
+cd "$(dirname "$0")/.."
+topos=${TOPOS:-${CARGO_TARGET_DIR:-target}/release/topos}
+out=.make/bench-scale
+mkdir -p "$out"
+for lib in _build/default/lib/*/ebin; do paths="${paths:-} -pa $lib"; done
+# shellcheck disable=SC2086
+erlc -Werror $paths -o "$out" bench/topos_bench_scale.erl bench/topos_bench_node.erl
+if [ $# -eq 0 ]; then
+    printf 'HyParView, simulated\n\n'
+    "$topos" simulate --experiments growth
+    printf '\n'
+fi
+# An error is printed; a dump of the VM says no more.
+export ERL_CRASH_DUMP_BYTES=0
+# shellcheck disable=SC2086
+exec timeout -k 10 1200 erl -noshell -noinput $paths -pa "$out" \
+    -eval 'topos_bench_scale:main(init:get_plain_arguments()), halt(0).' -extra "$@"
