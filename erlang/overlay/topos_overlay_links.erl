@@ -121,7 +121,7 @@ answers(Node, false, _Now, Links) ->
 drop(Node, Links) -> maps:remove(Node, Links).
 
 %% @doc To be called some times a second.
--spec tick(ms(), questions(), t(), [node()]) -> {t(), [effect()]}.
+-spec tick(ms(), questions(), t(), all | [node()]) -> {t(), [effect()]}.
 tick(_Now, _Ask, Links, []) ->
     {Links, []};
 tick(Now, Ask, Links, all) ->
