@@ -1,7 +1,7 @@
 # `make` alone lists the targets. Every target does its own set-up.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup ready build demo test rust eunit properties ct bench bench-link bench-effects bench-compiler bench-scale lint docs clean
+.PHONY: help setup ready build demo test rust eunit properties ct bench bench-link bench-effects bench-compiler bench-scale fuzz lint docs clean
 
 # partisan or otp; empty chooses the best that is installed.
 ENGINE ?=
@@ -46,6 +46,9 @@ bench-compiler: build ## lines a second of check and build, on a generated proje
 
 bench-scale: build ## what a cluster costs each node: 100 to 10,000 simulated ones, 10 to 50 real ones: make bench-scale ARGS="otp 10"
 	@scripts/bench-scale.sh $(ARGS)
+
+fuzz: ## libFuzzer on lexer, parser, checker and codecs: make fuzz ARGS="600 lexer parser" (seconds, targets)
+	@scripts/fuzz.sh $(ARGS)
 
 lint: ready ## clippy, rustfmt, xref, Dialyzer and the house rules, without a warning
 	@scripts/lint.sh

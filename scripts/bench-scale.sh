@@ -15,7 +15,12 @@ for lib in _build/default/lib/*/ebin; do paths="${paths:-} -pa $lib"; done
 erlc -Werror $paths -o "$out" bench/topos_bench_scale.erl bench/topos_bench_node.erl
 if [ $# -eq 0 ]; then
     printf 'HyParView, simulated\n\n'
-    "$topos" simulate --experiments growth
+    # A process each: what one has freed would count for the next.
+    first=1
+    for nodes in 100 300 1000 3000 10000; do
+        "$topos" simulate --experiments growth --nodes "$nodes" | tail -n "+$first"
+        first=3
+    done
     printf '\n'
 fi
 # An error is printed; a dump of the VM says no more.

@@ -1,10 +1,11 @@
 #!/bin/bash
 # Coverage-guided fuzzing with libFuzzer: scripts/fuzz.sh [SECONDS] [TARGET...]
 #
-# Each target runs for SECONDS (60 unless told) on one core, and begins with what earlier runs kept in fuzz/corpus and with seeds: every
-# Topos source of the repository, and terms and messages of the tests. Stops at the first finding, names its input and exits with 1.
-# Needs cargo-fuzz (`cargo install cargo-fuzz`) and a C++ compiler; no nightly toolchain: the flags that libFuzzer needs are
-# unlocked with RUSTC_BOOTSTRAP, and there is no address sanitizer, since nothing that is fuzzed has `unsafe` in it.
+# Each target runs for SECONDS (60 unless told) on one core, and begins with what earlier runs kept in fuzz/corpus and
+# with seeds: every Topos source of the repository, and terms and messages of the tests. Stops at the first finding,
+# names its input and exits with 1. Needs cargo-fuzz (`cargo install cargo-fuzz`) and a C++ compiler; no nightly
+# toolchain: the flags that libFuzzer needs are unlocked with RUSTC_BOOTSTRAP, and there is no address sanitizer,
+# since nothing that is fuzzed has `unsafe` in it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-60}
@@ -25,7 +26,7 @@ n=0
 while IFS= read -r -d '' file; do
     n=$((n + 1))
     cp "$file" "fuzz/corpus/seeds/language/$n.topos"
-done < <(find tests topos_stdlib examples native/topos-cli/tests native/topos-lang/tests bench -name '*.topos' -size -24k -print0 | sort -z)
+done < <(find tests topos_stdlib examples native/*/tests bench -name '*.topos' -size -24k -print0 | sort -z)
 cp fuzz/seeds/term/* fuzz/corpus/seeds/term/
 cp fuzz/seeds/overlay/* fuzz/corpus/seeds/overlay/
 

@@ -36,8 +36,8 @@ a_link_that_does_not_come_up_is_down_after_two_seconds_and_tried_on_while_wanted
 the_engine_may_know_earlier_test() ->
     Links = run(0, [{want, a}], [{connect, a}], ?L:new()),
     Ask = #{keep => fun(_) -> false end, failed => fun(a) -> true end},
-    ?assertMatch({_, []}, ?L:tick(149, Ask, Links, all)),
-    ?assertMatch({_, [{down, a}]}, ?L:tick(150, Ask, Links, all)).
+    ?assertMatch({_, []}, ?L:tick(149, Ask, Links)),
+    ?assertMatch({_, [{down, a}]}, ?L:tick(150, Ask, Links)).
 
 what_was_sent_arrives_before_a_link_is_closed_test() ->
     Links = run(5_000, [{unwant, a}], [], confirmed(a)),
@@ -65,8 +65,8 @@ a_link_that_somebody_waits_for_is_tried_until_then_test() ->
 a_link_that_is_the_only_way_is_kept_for_a_while_test() ->
     Keep = #{keep => fun(_) -> true end, failed => fun(_) -> false end},
     Links = run(0, [{hold, a, once, 1_000}, {up, a}, {answers, a, true}], [{connect, a}, {confirmed, a}], ?L:new()),
-    {Kept, []} = ?L:tick(11_000, Keep, Links, all),
-    ?assertMatch({_, [{unconfirmed, a}, {disconnect, a}]}, ?L:tick(12_001, Keep, Kept, all)).
+    {Kept, []} = ?L:tick(11_000, Keep, Links),
+    ?assertMatch({_, [{unconfirmed, a}, {disconnect, a}]}, ?L:tick(12_001, Keep, Kept)).
 
 a_peer_that_is_declared_down_has_no_time_test() ->
     Down = run(500, [{answers, a, failed}], [{unconfirmed, a}, {down, a}], confirmed(a)),
@@ -94,4 +94,4 @@ event({hold, Node, How, Time}, Now, Links) -> ?L:hold(Node, {How, Now + Time}, N
 event({up, Node}, Now, Links) -> ?L:transport(Node, up, Now, Links);
 event({down, Node}, Now, Links) -> ?L:transport(Node, down, Now, Links);
 event({answers, Node, Answers}, Now, Links) -> ?L:answers(Node, Answers, Now, Links);
-event(tick, Now, Links) -> ?L:tick(Now, #{keep => fun(_) -> false end, failed => fun(_) -> false end}, Links, all).
+event(tick, Now, Links) -> ?L:tick(Now, #{keep => fun(_) -> false end, failed => fun(_) -> false end}, Links).

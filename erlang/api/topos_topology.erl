@@ -6,9 +6,9 @@
 %% {ok, ['relay@10.0.0.7', 'far@10.0.0.9']} = topos_topology:route('far@10.0.0.9'),
 %% {ok, 2} = topos_topology:hops('far@10.0.0.9').
 %% '''
-%% The topology is chosen with `topology' in the configuration (see `topos_config_topology'), the same type on all nodes of a cluster. What
-%% `topos_partisan' and the other modules do holds in every topology, for every member: neighbour or not. Answers are this node's present
-%% view, which follows a change somewhere else after some tens of milliseconds.
+%% The topology is chosen with `topology' in the configuration (see `topos_config_topology'), the same type on all nodes
+%% of a cluster. What `topos_partisan' and the other modules do holds in every topology, for every member: neighbour or
+%% not. Answers are this node's present view, which follows a change somewhere else after some tens of milliseconds.
 -module(topos_topology).
 
 -include("topos_frame.hrl").
@@ -20,8 +20,8 @@
 
 %% The topology with all its settings; a full mesh has none.
 -type topology() :: #{type := topos_config_topology:type(), atom() => term()}.
-%% `active': the nodes that the topology wants links to. `passive': those that it may turn to when it loses one of them: HyParView's passive view,
-%% the hubs that a client does not use; empty elsewhere. Both sorted.
+%% `active': the nodes that the topology wants links to. `passive': those that it may turn to when it loses one of them:
+%% HyParView's passive view, the hubs that a client does not use; empty elsewhere. Both sorted.
 -type views() :: #{active := [node()], passive := [node()]}.
 
 %% What a choice of topology may rest on, as measured by this node. `nodes': up, this one too. `message_rate': messages a second that this node sent
@@ -137,8 +137,8 @@ views() ->
         #{active => lists:sort(topos_overlay:view()), passive => lists:sort(topos_overlay:reserve())}
     end).
 
-%% @doc The nodes on the way to a member, the last being that member; `[]' to this node itself. The way of what is sent now: it changes with
-%% the links. Errors: `unknown_node', `no_route'.
+%% @doc The nodes on the way to a member, the last being that member; `[]' to this node itself. The way of what is sent
+%% now: it changes with the links. Errors: `unknown_node', `no_route'.
 -spec route(node()) -> {ok, [node()]} | {error, topos_error:t()}.
 route(Node) when is_atom(Node) ->
     topos_partisan:started(fun() ->
@@ -163,18 +163,20 @@ hops(Node) ->
         {error, _} = Error -> Error
     end.
 
-%% @doc Every node in reach with its neighbours, as the nodes told each other. In a full mesh, where nothing is told, this node's
-%% own links.
+%% @doc Every node in reach with its neighbours, as the nodes told each other. In a full mesh, where nothing is told,
+%% this node's own links.
 -spec links() -> #{node() => [node()]} | {error, topos_error:t()}.
 links() ->
-    topos_partisan:started(fun() -> maps:from_list([{Node, lists:sort(To)} || {Node, To} <- topos_overlay:graph()]) end).
+    topos_partisan:started(fun() ->
+        maps:from_list([{Node, lists:sort(To)} || {Node, To} <- topos_overlay:graph()])
+    end).
 
-%% @doc Sends to the processes of that name on all other nodes along a broadcast tree: each node passes it to a few, so the cost for this node
-%% does not grow with the cluster. No answer says who got it.
+%% @doc Sends to the processes of that name on all other nodes along a broadcast tree: each node passes it to a few, so
+%% the cost for this node does not grow with the cluster. No answer says who got it.
 %%
-%% Each node gets it at most once, and exactly once if it stays connected to this one by nodes that live. Two broadcasts may arrive in
-%% either order. `topos_partisan:broadcast/2' keeps order and answers for each node, at the price of one message a node. In a full mesh this is
-%% that. Error: `message_too_large'.
+%% Each node gets it at most once, and exactly once if it stays connected to this one by nodes that live. Two broadcasts
+%% may arrive in either order. `topos_partisan:broadcast/2' keeps order and answers for each node, at the price of one
+%% message a node. In a full mesh this is that. Error: `message_too_large'.
 -spec broadcast(atom() | binary(), term()) -> ok | {error, topos_error:t()}.
 broadcast(Name, Message) when is_atom(Name) -> broadcast(atom_to_binary(Name), Message);
 broadcast(Name, Message) when is_binary(Name), byte_size(Name) =< 255 ->

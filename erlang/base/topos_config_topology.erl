@@ -81,7 +81,8 @@ type(#{type := Type}) -> Type.
 
 -spec describe() -> binary().
 describe() ->
-    iolist_to_binary(["one of ", lists:join(", ", [atom_to_binary(T) || T <- types()]), ", or a map with such a `type`"]).
+    Names = lists:join(", ", [atom_to_binary(Type) || Type <- types()]),
+    iolist_to_binary(["one of ", Names, ", or a map with such a `type`"]).
 
 %% @doc Parses a topology with the parser of fields; a value that has a violation is marked.
 -spec parse(topos_config_value:path(), term(), parser()) ->
@@ -174,4 +175,5 @@ at_most(Key, Limit, Topology) ->
     end.
 
 -spec violation(atom(), binary(), term()) -> topos_config_value:violation().
-violation(Key, Expected, Got) -> #{path => <<"topology.", (atom_to_binary(Key))/binary>>, expected => Expected, got => Got}.
+violation(Key, Expected, Got) ->
+    #{path => <<"topology.", (atom_to_binary(Key))/binary>>, expected => Expected, got => Got}.

@@ -17,8 +17,9 @@
 
 %% A local scope is the process that runs the `with' and a reference, under which its cells are listed.
 -type scope() :: {pid(), reference()} | {pid(), reference(), topos_owner:owner(), ets:table()}.
-%% A local cell is its key in the process dictionary, which finds small integers faster than all else but atoms. Unique ones begin at the
-%% smallest of them: far from any that other code would use. Of a shared cell, the table, its key there and its owner.
+%% A local cell is its key in the process dictionary, which finds small integers faster than what it has to hash. Unique
+%% ones begin at the smallest of them: far from any that other code would use. Of a shared cell, the table, its key there
+%% and its owner.
 -opaque cell() :: integer() | {ets:table(), pos_integer(), topos_owner:owner()}.
 
 -define(ABORT, '$topos_abort').

@@ -1,17 +1,17 @@
 %% @doc Carries frames to peers that are no neighbours: from node to node along the routes of the topology.
 %%
-%% Whoever sends to a peer calls {@link send/6} in the place of the engine: where the engine has no transport to the peer and a
-%% route is known, the frame goes to the next node on it in a RELAY frame, on the same channel and lane, and that node passes it on. The
-%% frame inside is as it was sent: handshake, tokens, sequence and acknowledgement run from end to end, so what the link
-%% guarantees holds over any number of nodes between. From hop to hop a RELAY frame carries the token of the session between the two, so only
-%% members can have anything passed on.
+%% Whoever sends to a peer calls {@link send/6} in the place of the engine: where the engine has no transport to the
+%% peer and a route is known, the frame goes to the next node on it in a RELAY frame, on the same channel and lane, and
+%% that node passes it on. The frame inside is as it was sent: handshake, tokens, sequence and acknowledgement run from
+%% end to end, so what the link guarantees holds over any number of nodes between. From hop to hop a RELAY frame carries
+%% the token of the session between the two, so only members can have anything passed on.
 %%
-%% A relay keeps nothing. What it cannot pass on, because it has no route or no room, is dropped and counted (`unroutable'); the lane of the
-%% sender finds out by the gap or by time, as after a broken connection. A frame passes at most 32 nodes, since for a
-%% moment after a change two nodes may think differently of the way.
+%% A relay keeps nothing. What it cannot pass on, because it has no route or no room, is dropped and counted
+%% (`unroutable'); the lane of the sender finds out by the gap or by time, as after a broken connection. A frame passes
+%% at most 32 nodes, since for a moment after a change two nodes may think differently of the way.
 %%
-%% Routes are rows of `topos_routes', `{Name, Via, Hops}', written by `topos_overlay'. Name is a text, so that a relay needs no atom for a node
-%% it does not know.
+%% Routes are rows of `topos_routes', `{Name, Via, Hops}', written by `topos_overlay'. Name is a text, so that a relay
+%% needs no atom for a node it does not know.
 -module(topos_relay).
 -behaviour(gen_server).
 
@@ -44,7 +44,8 @@ send(Engine, Node, Channel, Lane, Dest, Frame) ->
     end.
 
 %% @doc Sends a frame of the open session with a peer to one of its processes, on the control channel.
--spec send_control(node(), Dest :: atom(), Kind :: byte(), iodata()) -> ok | {error, not_connected | no_such_channel | overloaded}.
+-spec send_control(node(), Dest :: atom(), Kind :: byte(), iodata()) ->
+    ok | {error, not_connected | no_such_channel | overloaded}.
 send_control(Node, Dest, Kind, Payload) ->
     case frame(Node, Kind, Payload) of
         {ok, Engine, Frame} -> send(Engine, Node, control, 0, Dest, Frame);
@@ -74,7 +75,8 @@ route(Node) ->
 -spec is_routed(node()) -> boolean().
 is_routed(Node) -> via(atom_to_binary(Node)) =/= error.
 
-%% @doc Handles a message for `topos_relay' in the process that calls: an engine's connection (`topos_engine:set_handler/2').
+%% @doc Handles a message for `topos_relay' in the process that calls: an engine's connection
+%% (`topos_engine:set_handler/2').
 -spec frame({topos, byte(), non_neg_integer(), binary()}) -> ok.
 frame({topos, Version, Epoch, Bytes}) ->
     case topos_frame:decode(Bytes) of
@@ -144,7 +146,8 @@ frame(Node, Kind, Payload) ->
         [{_, _, Incarnation, Token}] when is_binary(Token) ->
             #{name := Name, engine := Engine} = topos_local:hot(),
             Header = #{
-                kind => Kind, source => Name, incarnation => topos_local:incarnation(), destination => Incarnation, token => Token
+                kind => Kind, source => Name, incarnation => topos_local:incarnation(),
+                destination => Incarnation, token => Token
             },
             {ok, Engine, topos_frame:encode(Header, Payload)};
         _ ->

@@ -3,29 +3,34 @@
 %% The process tells the machine what happened, with the time, and carries out the actions that come back:
 %% ```
 %% {ok, Overlay} = topos_overlay_nif:new(full_mesh, #{own => <<"a@host">>}, Seed),
-%% {ok, Actions} = topos_overlay_nif:handle(Overlay, erlang:monotonic_time(millisecond) - Start, {joined, <<"b@host">>}),
+%% Now = erlang:monotonic_time(millisecond) - Start,
+%% {ok, Actions} = topos_overlay_nif:handle(Overlay, Now, {joined, <<"b@host">>}),
 %% [{set_view, [<<"b@host">>]}, {connect, <<"b@host">>}, {schedule_tick, 5000}] = Actions.
 %% '''
 %% On every topology but the full mesh a broadcast tree and routes to all nodes stand on the overlay.
 %%
 %% == The driver's duties ==
 %% <ul>
-%% <li>Times are milliseconds from any fixed moment, not negative. A time before one seen earlier counts as the latest seen.</li>
-%% <li>`{schedule_tick, Ms}' replaces the tick scheduled before: send the event `tick' after so many milliseconds. One timer
-%%     an overlay is enough; early and late ticks do no harm.</li>
-%% <li>`{connect, Node}' is answered by `{link_up, Node}' or `{link_down, Node}'. Without either within `connect_timeout' the
-%%     overlay takes it for a failure and tries again later.</li>
-%% <li>`{send, Node, Bytes}' goes to the overlay of that node, in order, and reaches it as `{received, From, Bytes}'. Without a link
-%%     or a route to the node one is opened for it; if it cannot be sent, the machine is told `{link_down, Node}'. A full mesh sends
-%%     nothing.</li>
+%% <li>Times are milliseconds from any fixed moment, not negative. A time before one seen earlier counts as the latest
+%%     seen.</li>
+%% <li>`{schedule_tick, Ms}' replaces the tick scheduled before: send the event `tick' after so many milliseconds. One
+%%     timer an overlay is enough; early and late ticks do no harm.</li>
+%% <li>`{connect, Node}' is answered by `{link_up, Node}' or `{link_down, Node}'. Without either within
+%%     `connect_timeout' the overlay takes it for a failure and tries again later.</li>
+%% <li>`{send, Node, Bytes}' goes to the overlay of that node, in order, and reaches it as `{received, From, Bytes}'.
+%%     Without a link or a route to the node one is opened for it; if it cannot be sent, the machine is told
+%%     `{link_down, Node}'. A full mesh sends nothing.</li>
 %% <li>`{disconnect, Node}': close the link, after what was sent on it; give up attempts to open one.</li>
-%% <li>`{confirmed, Node}' says that the link to the node carries messages both ways, `{unconfirmed, Node}' that it does not any
-%%     more. Routes lead over confirmed links of the view, the tree stands on them.</li>
-%% <li>`{routes, [{Node, Via, Hops}]}' are routes that are new or changed; to the nodes of `{lost, Nodes}' none leads.</li>
+%% <li>`{confirmed, Node}' says that the link to the node carries messages both ways, `{unconfirmed, Node}' that it does
+%%     not any more. Routes lead over confirmed links of the view, the tree stands on them.</li>
+%% <li>`{routes, [{Node, Via, Hops}]}' are routes that are new or changed; to the nodes of `{lost, Nodes}' none
+%%     leads.</li>
 %% <li>`{met, Node}': a link to a member is up, and no route leads to it; the overlay joins the two parts.</li>
-%% <li>`{broadcast, Bytes}' sends to all nodes along the tree; there it is `{broadcast, {Origin, Epoch, Number}, Hops, Bytes}'.</li>
+%% <li>`{broadcast, Bytes}' sends to all nodes along the tree; there it is `{broadcast, {Origin, Epoch, Number}, Hops,
+%%     Bytes}'.</li>
 %% <li>`{live_again, Epoch}': the node has a new, greater incarnation.</li>
-%% <li>A call that raises `overlay_poisoned' says that an earlier call panicked: the driver must end, and begin anew.</li>
+%% <li>A call that raises `overlay_poisoned' says that an earlier call panicked: the driver must end, and begin
+%%     anew.</li>
 %% </ul>
 %% The same seed and events give the same actions. A resource may be passed between the processes of one VM, calls are
 %% serialised; it cannot be sent to another.
@@ -41,32 +46,37 @@
 %% A node: opaque at this layer, 1 to 1020 bytes.
 
 -type params() :: #{own := name(), atom() => non_neg_integer() | hub | client | [name()]}.
-%% Of every kind, times in milliseconds: `own'; `backoff_min' and `backoff_max' (100, 10,000: the waits between attempts, doubled
-%% each time, the upper half drawn at random); `max_members' (4,096).
+%% Of every kind, times in milliseconds: `own'; `backoff_min' and `backoff_max' (100, 10,000: the waits between
+%% attempts, doubled each time, the upper half drawn at random); `max_members' (4,096).
 %%
 %% Of `full_mesh': `connect_timeout' (5,000) and `max_connecting' (64 attempts at once).
 %%
-%% Of the others: `epoch' (the incarnation of the node, required) and `request_timeout' (5,000). Of `hyparview': `active_view' (5),
-%% `passive_view' (30), `active_walk' (6), `passive_walk' (3), `shuffle_active' (3), `shuffle_passive' (4), `shuffle_period' (10,000),
-%% `mix_period' (60,000; 0 for never). Of `client_server': `role' and `hubs' (required), `hubs_of_a_client' (1), `max_clients' (4,096).
+%% Of the others: `epoch' (the incarnation of the node, required) and `request_timeout' (5,000). Of `hyparview':
+%% `active_view' (5), `passive_view' (30), `active_walk' (6), `passive_walk' (3), `shuffle_active' (3),
+%% `shuffle_passive' (4), `shuffle_period' (10,000), `mix_period' (60,000; 0 for never). Of `client_server': `role' and
+%% `hubs' (required), `hubs_of_a_client' (1), `max_clients' (4,096).
 
 -type event() ::
     {joined, name()} | {left, name()} | {link_up, name()} | {link_down, name()} | {met, name()} | {confirmed, name()}
-    | {unconfirmed, name()} | {received, name(), binary()} | {broadcast, binary()} | {live_again, non_neg_integer()} | tick.
+    | {unconfirmed, name()} | {received, name(), binary()} | {broadcast, binary()} | {live_again, non_neg_integer()}
+    | tick.
 -type action() ::
-    {connect, name()} | {disconnect, name()} | {set_view, [name()]} | {send, name(), binary()} | {schedule_tick, non_neg_integer()}
-    | {broadcast, {Origin :: name(), Epoch :: non_neg_integer(), Number :: non_neg_integer()}, Hops :: pos_integer(), binary()}
+    {connect, name()} | {disconnect, name()} | {set_view, [name()]} | {send, name(), binary()}
+    | {schedule_tick, non_neg_integer()}
+    | {broadcast, {Origin :: name(), Epoch :: non_neg_integer(), Number :: non_neg_integer()}, Hops :: pos_integer(),
+       binary()}
     | {routes, [{name(), Via :: name(), Hops :: pos_integer()}]} | {lost, [name()]}.
 
-%% @doc A new overlay without members. The error is `invalid_overlay', with the parameter, what it may be, and what came; or
-%% that of {@link topos_nif:status/0}, without a library.
+%% @doc A new overlay without members. The error is `invalid_overlay', with the parameter, what it may be, and what
+%% came; or that of {@link topos_nif:status/0}, without a library.
 -spec new(kind(), params(), Seed :: 0..16#FFFFFFFFFFFFFFFF) -> {ok, overlay()} | {error, topos_error:t()}.
 new(Kind, Params, Seed) ->
     case lists:member(Kind, kinds()) of
         false ->
             invalid(kind, lists:join(", ", [atom_to_list(K) || K <- kinds()]), Kind);
         true ->
-            All = maps:merge(maps:from_list([{Key, Default} || {Key, _, Default} <- fields(Kind), Default =/= required]), Params),
+            Defaults = maps:from_list([{Key, Default} || {Key, _, Default} <- fields(Kind), Default =/= required]),
+            All = maps:merge(Defaults, Params),
             case mistakes(Kind, All) of
                 none -> create(Kind, All, Seed);
                 {Key, Expected} -> invalid(Key, Expected, maps:get(Key, All, none))
@@ -87,7 +97,8 @@ handle(Overlay, Now, Event) ->
 view(Overlay) ->
     topos_nif:overlay_view(Overlay).
 
-%% @doc Nodes that it may turn to when it loses one of the view, in no order: the passive view, or a client's other hubs.
+%% @doc Nodes that it may turn to when it loses one of the view, in no order: the passive view, or a client's other
+%% hubs.
 -spec reserve(overlay()) -> [name()].
 reserve(Overlay) ->
     topos_nif:overlay_reserve(Overlay).

@@ -1,13 +1,16 @@
-%% @doc The driver of the topology: it tells the state machine in Rust (`topos_overlay_nif') what happened and carries out what it
-%% decides: connections are asked of the engine, messages go to the drivers of other nodes, routes to `topos_relay'.
+%% @doc The driver of the topology: it tells the state machine in Rust (`topos_overlay_nif') what happened and carries
+%% out what it decides: connections are asked of the engine, messages go to the drivers of other nodes, routes to
+%% `topos_relay'.
 %%
-%% It knows the addresses, the machine does not. In a full mesh that is all: every member is connected to, and no driver has anything to
-%% say. In the other topologies (`topos_overlay_links' keeps the books of links there):
+%% It knows the addresses, the machine does not. In a full mesh that is all: every member is connected to, and no driver
+%% has anything to say. In the other topologies (`topos_overlay_links' keeps the books of links there):
 %% <ul>
-%% <li>The engine is asked for links to the machine's view, and for a while to nodes that a message is for and no route leads to. A link that
-%%     carries messages both ways is <em>confirmed</em>; routes and the broadcast tree stand on confirmed links of the view.</li>
-%% <li>Messages of machines are OVERLAY frames of the session with the peer, over a link or a route, on the control channel. They may be lost
-%%     with a link; the machines' own time-outs and digests mend that. Bytes of a peer are checked by the library.</li>
+%% <li>The engine is asked for links to the machine's view, and for a while to nodes that a message is for and no route
+%%     leads to. A link that carries messages both ways is <em>confirmed</em>; routes and the broadcast tree stand on
+%%     confirmed links of the view.</li>
+%% <li>Messages of machines are OVERLAY frames of the session with the peer, over a link or a route, on the control
+%%     channel. They may be lost with a link; the machines' own time-outs and digests mend that. Bytes of a peer are
+%%     checked by the library.</li>
 %% <li>A member that is not up and has no route is dialled now and then, one at a time. So parts of a cluster that were
 %%     separated find together, and a node that was started anew is found.</li>
 %% </ul>
@@ -100,8 +103,8 @@ status(Node, Status) -> gen_server:cast(?MODULE, {status, Node, Status}).
 -spec live_again(topos_incarnation:t()) -> ok.
 live_again(Incarnation) -> gen_server:cast(?MODULE, {live_again, Incarnation}).
 
-%% @doc Sends a record (`topos_frame') to all nodes along the broadcast tree. Each gets it at most once; one that stays connected gets
-%% it. Two broadcasts may arrive in either order.
+%% @doc Sends a record (`topos_frame') to all nodes along the broadcast tree. Each gets it at most once; one that stays
+%% connected gets it. Two broadcasts may arrive in either order.
 -spec broadcast(binary()) -> ok.
 broadcast(Record) -> gen_server:call(?MODULE, {broadcast, Record}).
 
@@ -175,8 +178,9 @@ handle_call({answer, Node, Addresses}, _From, State) ->
         true -> {reply, ok, Known};
         false -> {reply, ok, hold(Node, {once, now_ms() + ?HOLD}, Known)}
     end;
-handle_call({left, Node}, _From, #state{addresses = All, links = Links, queues = Queues, statuses = Statuses} = State) ->
+handle_call({left, Node}, _From, #state{addresses = All} = State) ->
     Left = event({left, atom_to_binary(Node)}, State#state{addresses = maps:remove(Node, All)}),
+    #state{links = Links, queues = Queues, statuses = Statuses} = Left,
     %% The machine sees nothing to close while it waits to try again; the engine tries by itself until it is told.
     ok = (topos_local:engine()):disconnect(Node),
     {reply, ok, Left#state{
@@ -251,7 +255,7 @@ handle_info({timeout, Tick, {tick, Tag}}, #state{machines = Machines} = State) -
     end;
 handle_info({timeout, Look, look}, #state{look = Look} = State) ->
     Sent = maps:fold(fun(Node, _, Acc) -> flush(Node, Acc) end, State, State#state.queues),
-    Looked = heal(books(fun(Now, Links) -> topos_overlay_links:tick(Now, questions(Sent), Links, all) end, all, Sent)),
+    Looked = heal(books(fun(Now, Links) -> topos_overlay_links:tick(Now, questions(Sent), Links) end, all, Sent)),
     Waits = lists:any(fun(Node) -> is_up(Node) end, maps:keys(Looked#state.queues)),
     {noreply, looking(case Waits of true -> ?RETRY; false -> ?LOOK end, report(Looked))};
 handle_info(_, State) ->

@@ -1,15 +1,16 @@
-%% @doc The links of a node in a topology that does not connect all: which are asked of the engine, why, and which of them carry messages.
-%% Pure: `topos_overlay' carries out the effects. Times are milliseconds on one monotonic scale.
+%% @doc The links of a node in a topology that does not connect all: which are asked of the engine, why, and which of
+%% them carry messages. Pure: `topos_overlay' carries out the effects. Times are milliseconds on one monotonic scale.
 %%
-%% A link is asked for because the topology <em>wants</em> it, or it is <em>held</em> for a while: for a message to a node out of reach, for
-%% a node that joins, or because the topology does not want it any more and what was sent on it has yet to arrive. When there is no reason left
-%% it is closed.
+%% A link is asked for because the topology <em>wants</em> it, or it is <em>held</em> for a while: for a message to a
+%% node out of reach, for a node that joins, or because the topology does not want it any more and what was sent on it
+%% has yet to arrive. When there is no reason left it is closed.
 %%
-%% A link is <em>confirmed</em> while the engine has a transport and the peer answers. A transport that is lost has 300 ms to come back; a link
-%% that was asked for has 2 s to come up; a peer that was declared down has no time: then the topology is told that the link is down.
+%% A link is <em>confirmed</em> while the engine has a transport and the peer answers. A transport that is lost has 300
+%% ms to come back; a link that was asked for has 2 s to come up; a peer that was declared down has no time: then the
+%% topology is told that the link is down.
 -module(topos_overlay_links).
 
--export([new/0, want/3, unwant/3, hold/4, transport/4, answers/4, drop/2, tick/4, is_direct/2, is_asked/2, is_confirmed/2, asked/1]).
+-export([new/0, want/3, unwant/3, hold/4, transport/4, answers/4, drop/2, tick/3, is_direct/2, is_asked/2, is_confirmed/2, asked/1]).
 -export_type([t/0, effect/0]).
 
 -type ms() :: integer().
@@ -27,11 +28,11 @@
     since :: ms()
 }).
 -opaque t() :: #{node() => #link{}}.
-%% `connect', `disconnect': for the engine. `confirmed', `unconfirmed', `down': for the topology. `down' also says that what waits to be sent
-%% on the link is lost.
+%% `connect', `disconnect': for the engine. `confirmed', `unconfirmed', `down': for the topology. `down' also says that
+%% what waits to be sent on the link is lost.
 -type effect() :: {connect | disconnect | confirmed | unconfirmed | down, node()}.
-%% Asked of links that nobody wants any more: `keep' those whose end would cut the node off; of links that do not come up: whether the engine
-%% has given up on the address.
+%% Asked of links that nobody wants any more: `keep' those whose end would cut the node off; of links that do not come
+%% up: whether the engine has given up on the address.
 -type questions() :: #{keep := fun((node()) -> boolean()), failed := fun((node()) -> boolean())}.
 
 -define(GRACE, 300).
@@ -121,16 +122,14 @@ answers(Node, false, _Now, Links) ->
 drop(Node, Links) -> maps:remove(Node, Links).
 
 %% @doc To be called some times a second.
--spec tick(ms(), questions(), t(), all | [node()]) -> {t(), [effect()]}.
-tick(_Now, _Ask, Links, []) ->
-    {Links, []};
-tick(Now, Ask, Links, all) ->
-    tick(Now, Ask, Links, maps:keys(Links));
-tick(Now, Ask, Links, [Node | Rest]) ->
-    #{Node := Link} = Links,
-    {Judged, Effects} = judge(Node, Link, Now, Ask, Links),
-    {Ticked, More} = tick(Now, Ask, Judged, Rest),
-    {Ticked, Effects ++ More}.
+-spec tick(ms(), questions(), t()) -> {t(), [effect()]}.
+tick(Now, Ask, Links) ->
+    {Ticked, Effects} = maps:fold(
+        fun(Node, Link, {Acc, Before}) ->
+            {Judged, New} = judge(Node, Link, Now, Ask, Acc),
+            {Judged, [New | Before]}
+        end, {Links, []}, Links),
+    {Ticked, lists:append(lists:reverse(Effects))}.
 
 %% @doc Whether the engine has a transport to the node.
 -spec is_direct(node(), t()) -> boolean().
@@ -185,7 +184,9 @@ judge(Node, #link{direct = false, since = Since, met = Met} = Link, Now, #{faile
         true -> given_up(Node, Link, Now, Links);
         false -> {Links, []}
     end;
-judge(Node, #link{wanted = false, held = Held, firm = Firm} = Link, Now, #{keep := Keep}, Links) when Held =< Now, Firm =< Now ->
+judge(Node, #link{wanted = false, held = Held, firm = Firm} = Link, Now, #{keep := Keep}, Links) when
+    Held =< Now, Firm =< Now
+->
     case Now - max(Held, Firm) < ?MAX_KEPT andalso Keep(Node) of
         true -> {Links, []};
         false -> {maps:remove(Node, Links), [{unconfirmed, Node} || is_confirmed(Link)] ++ [{disconnect, Node}]}

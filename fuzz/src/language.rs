@@ -20,7 +20,8 @@ pub fn lexed(bytes: &[u8]) {
     assert_eq!(tokens.as_slice(), whole.tokens.as_slice(), "the parser sees other tokens");
 }
 
-/// The parser answers, its tokens are the source, and its spans are of the source; what it says does not depend on what it read before.
+/// The parser answers, its tokens are the source, and its spans are of the source; what it says does not depend on
+/// what it read before.
 pub fn parsed(bytes: &[u8]) {
     let Ok(source) = std::str::from_utf8(bytes) else { return };
     let first = parse(source);
@@ -32,7 +33,8 @@ pub fn parsed(bytes: &[u8]) {
     assert_eq!(first.module, again.module);
 }
 
-/// The checker answers for every tree that the parser makes, also of a source with mistakes; what it accepts can be emitted.
+/// The checker answers for every tree that the parser makes, also of a source with mistakes; what it accepts can be
+/// emitted.
 pub fn checked(bytes: &[u8]) {
     let Ok(source) = std::str::from_utf8(bytes) else { return };
     let parse = parse(source);

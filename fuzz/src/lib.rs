@@ -1,4 +1,5 @@
-//! What must hold for every input. A target is one line around one of these; a finding panics, and libFuzzer keeps the input.
+//! What must hold for every input. A target is one line around one of these; a finding panics, and libFuzzer keeps
+//! the input.
 
 mod hashed;
 mod language;
@@ -12,8 +13,8 @@ pub use language::{checked, lexed, parsed};
 /// What a message may cost in these runs.
 const LIMITS: Limits = Limits { depth: 64, new_atoms: 8, work: 100_000 };
 
-/// Bytes of a stranger as a term: the first byte chooses the type that they should have. Decoding answers, spends no more than it
-/// may, and makes no more atoms than it may.
+/// Bytes of a stranger as a term: the first byte chooses the type that they should have. Decoding answers, spends no
+/// more than it may, and makes no more atoms than it may.
 pub fn term(bytes: &[u8]) {
     let Some((choice, bytes)) = bytes.split_first() else { return };
     let types = descriptors();

@@ -13,6 +13,7 @@ use crate::{
     failure::Failure,
     loader::Loaded,
     source::{Findings, Source},
+    visible::Visible,
 };
 
 /// The effects that `topos_effect` installs handlers for when a program starts.
@@ -52,11 +53,13 @@ pub(crate) fn check(program: Vec<Loaded>, role: Role) -> Result<Vec<Compiled>, F
     let order = check::order(&imports).map_err(|cycle| cyclic(&program, &cycle))?;
     let main = program.first().filter(|own| role == Role::Program || has_main(&own.module)).map(|own| own.name.clone());
     let mut interfaces = Imports::new();
+    let mut visible = Visible::default();
     let mut cores = BTreeMap::new();
     let mut wrong = BTreeSet::new();
     let mut mistakes = Vec::new();
     for name in &order {
         let Some(loaded) = program.iter().find(|loaded| loaded.name == *name) else { continue };
+        let seen = visible.of(name, &imports[name]);
         if imports[name].iter().any(|import| wrong.contains(import)) {
             wrong.insert(name.clone());
             continue;
@@ -67,9 +70,16 @@ pub(crate) fn check(program: Vec<Loaded>, role: Role) -> Result<Vec<Compiled>, F
             root_effects: (Some(name) == main.as_ref()).then_some(ROOT_EFFECTS),
             test_effects: ROOT_EFFECTS,
         };
-        match check::check_module(&loaded.module, &interfaces, &options) {
+        let mut reached = Imports::new();
+        for name in &seen {
+            if let Some(interface) = interfaces.get(name.as_str()) {
+                reached.insert(name.as_str().into(), interface.clone());
+            }
+        }
+        match check::check_module(&loaded.module, &reached, &options) {
             Ok((mut core, interface)) => {
                 core.flows.retain(|flow| !check::is_test(&flow.name));
+                visible.shows(name, interface.mentions());
                 interfaces.insert(name.as_str().into(), interface.into());
                 cores.insert(name.clone(), core);
             }

@@ -2,14 +2,15 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
-    fs, io,
+    fs,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
 use topos_lang::{
     check::PRELUDE,
     diagnostic::{Code, Diagnostic},
-    syntax::{self, ast, Parse},
+    syntax::{self, ast, Limits, Parse},
 };
 
 use crate::{
@@ -41,7 +42,11 @@ pub(crate) fn read(path: &Path) -> Result<(Source, Parse), Error> {
 
 /// Reads one file: its text, and its bytes, which need not be UTF-8.
 pub(crate) fn read_bytes(path: &Path) -> Result<(Source, Vec<u8>), Error> {
-    let bytes = fs::read(path).map_err(|why| unreadable(path, &why))?;
+    // One byte more than the parser takes: what is longer it refuses, without more of it having been read.
+    let limit = u64::try_from(Limits::default().max_source_bytes).map_or(u64::MAX, |most| most + 1);
+    let mut bytes = Vec::new();
+    let read = fs::File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes));
+    read.map_err(|why| unreadable(path, &why))?;
     Ok((Source { path: shown(path), text: String::from_utf8_lossy(&bytes).into_owned() }, bytes))
 }
 

@@ -22,6 +22,7 @@ mod stdlib;
 mod terminal;
 mod testing;
 mod top;
+mod visible;
 
 use std::{
     io::{self, Write},

@@ -11,7 +11,8 @@ use common::{root, turn, Case};
 fn programs() -> BTreeSet<String> {
     let directory = root().join("tests/golden/language");
     let entries = fs::read_dir(directory).expect("the programs are there");
-    let names = entries.map(|entry| entry.expect("the directory can be read").file_name().to_string_lossy().into_owned());
+    let names =
+        entries.map(|entry| entry.expect("the directory can be read").file_name().to_string_lossy().into_owned());
     names.filter_map(|name| name.strip_suffix(".topos").map(str::to_owned)).collect()
 }
 

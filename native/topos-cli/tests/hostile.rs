@@ -70,7 +70,7 @@ fn bytes_that_are_no_utf8() {
 #[test]
 fn aliases_that_are_each_others_other_names() {
     let aliases: String = (0..5_000).map(|i| format!("type A{i} = [A{}]\n", (i + 1) % 5_000)).collect();
-    assert!(codes(aliases.as_bytes()).contains(&"TP0116".to_owned()));
+    assert_eq!(codes(aliases.as_bytes()), ["TP0116"]);
 }
 
 #[test]

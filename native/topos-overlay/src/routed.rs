@@ -63,8 +63,8 @@ struct Upper {
     links: LinkState,
 }
 
-/// An overlay, a [`Plumtree`] and a [`LinkState`]. The neighbours of the other two are the nodes of the view whose links are
-/// confirmed. Without parameters for them it is the overlay alone: in a full mesh every node is a neighbour.
+/// An overlay, a [`Plumtree`] and a [`LinkState`]. The neighbours of the other two are the nodes of the view whose
+/// links are confirmed. Without parameters for them it is the overlay alone: in a full mesh every node is a neighbour.
 pub struct Routed {
     overlay: Box<dyn Overlay>,
     upper: Option<Upper>,

@@ -33,6 +33,7 @@ use crate::{
     home::Home,
     server::Server,
     source::Findings,
+    visible::Visible,
 };
 
 /// One VM compiles at least so many modules: to start another one costs as much.
@@ -194,10 +195,7 @@ struct Front<'a> {
     job: &'a Job<'a>,
     cache: &'a Cache,
     order: Vec<usize>,
-    /// For each module those whose types stand in its interface.
-    mentions: BTreeMap<String, BTreeSet<String>>,
-    /// For each module those of the standard library that it reaches by imports.
-    library: BTreeMap<String, BTreeSet<String>>,
+    visible: Visible,
     interfaces: BTreeMap<String, (Hash, Shown)>,
     wrong: BTreeSet<String>,
     mistakes: Vec<Findings>,
@@ -233,8 +231,7 @@ impl<'a> Front<'a> {
             job,
             cache,
             order,
-            mentions: BTreeMap::new(),
-            library: BTreeMap::new(),
+            visible: Visible::default(),
             interfaces: BTreeMap::new(),
             wrong: BTreeSet::new(),
             mistakes: Vec::new(),
@@ -262,12 +259,7 @@ impl<'a> Front<'a> {
 
     fn module(&mut self, index: usize) -> Result<(), Failure> {
         let unit = &self.units[index];
-        let known = unit.imports.iter().flat_map(|import| self.library.get(import).into_iter().flatten());
-        let own = unit.imports.iter().filter(|import| import.starts_with("Topos."));
-        let library: BTreeSet<String> = known.chain(own).cloned().collect();
-        self.library.insert(unit.name.clone(), library);
-        let seen = self.seen(index);
-        let unit = &self.units[index];
+        let seen = self.visible.of(&unit.name, &unit.imports);
         let blocked = unit.imports.iter().any(|import| self.wrong.contains(import));
         let key = self.key(unit, &seen);
         if blocked {
@@ -276,21 +268,6 @@ impl<'a> Front<'a> {
             self.check(index, key, &seen)?;
         }
         Ok(())
-    }
-
-    /// The modules whose interfaces decide about a module. Those of the standard library that it reaches through its imports are
-    /// among them: `xs.map(f)` on a list finds `Topos.List`.
-    fn seen(&self, index: usize) -> BTreeSet<String> {
-        let unit = &self.units[index];
-        let library = self.library.get(&unit.name).into_iter().flatten();
-        let mut waiting: Vec<&str> = unit.imports.iter().chain(library).map(String::as_str).collect();
-        let mut seen = BTreeSet::new();
-        while let Some(name) = waiting.pop() {
-            if seen.insert(name.to_owned()) {
-                waiting.extend(self.mentions.get(name).into_iter().flatten().map(String::as_str));
-            }
-        }
-        seen
     }
 
     fn key(&self, unit: &Unit, seen: &BTreeSet<String>) -> Hash {
@@ -319,7 +296,7 @@ impl<'a> Front<'a> {
         }
         let Some(bytes) = self.cache.interface(&unit.name, &entry.interface) else { return false };
         self.interfaces.insert(unit.name.clone(), (entry.interface, Shown::Bytes(bytes)));
-        self.mentions.insert(unit.name.clone(), entry.mentions.clone());
+        self.visible.shows(&unit.name, entry.mentions.clone());
         self.fresh.push((index, entry));
         true
     }
@@ -399,7 +376,7 @@ impl<'a> Front<'a> {
                 tests,
             });
         }
-        self.mentions.insert(unit.name.clone(), interface.mentions());
+        self.visible.shows(&unit.name, interface.mentions());
         self.interfaces.insert(unit.name.clone(), (hash, Shown::Whole(Arc::new(interface))));
         Ok(())
     }

@@ -108,6 +108,10 @@ impl Checker<'_> {
     }
 
     fn too_large(&mut self, name: &str, span: Option<Span>) {
+        // What is made of a type that is too large, or wrong, is no second mistake, and an interface with one is of no use.
+        if !self.diagnostics.is_empty() {
+            return;
+        }
         self.report(
             Diagnostic::new(
                 codes::TYPE_TOO_LARGE,

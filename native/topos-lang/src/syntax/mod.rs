@@ -60,7 +60,7 @@ pub fn parse(source: &str) -> Parse {
 
 /// Parses a module.
 pub fn parse_with(source: &str, limits: &Limits) -> Parse {
-    if let Some(refused) = too_large(source, limits.max_source_bytes) {
+    if let Some(refused) = too_large(source.len(), limits.max_source_bytes) {
         return refused;
     }
     let (tokens, lexical) = lexer::lex(source);
@@ -78,10 +78,10 @@ pub fn parse_with(source: &str, limits: &Limits) -> Parse {
     Parse { module, tokens, diagnostics }
 }
 
-/// The tokens of a source alone, with what is wrong with them: for tools that need no tree. They are those of [`parse`], and a
-/// source of 4 GiB or more is refused as there.
+/// The tokens of a source alone, with what is wrong with them: for tools that need no tree. They are those of
+/// [`parse`], and a source of 4 GiB or more is refused as there.
 pub fn tokenize(source: &str) -> (Tokens, Vec<Diagnostic>) {
-    match too_large(source, usize::MAX) {
+    match too_large(source.len(), usize::MAX) {
         Some(refused) => (refused.tokens, refused.diagnostics),
         None => lexer::lex(source),
     }
@@ -90,6 +90,9 @@ pub fn tokenize(source: &str) -> (Tokens, Vec<Diagnostic>) {
 /// Parses the bytes of a file with the default [`Limits`]. Bytes that are not UTF-8 are a diagnostic, and then the
 /// module is empty.
 pub fn parse_bytes(bytes: &[u8]) -> Parse {
+    if let Some(refused) = too_large(bytes.len(), Limits::default().max_source_bytes) {
+        return refused;
+    }
     match std::str::from_utf8(bytes) {
         Ok(source) => parse(source),
         Err(error) => {
@@ -105,12 +108,13 @@ pub fn parse_bytes(bytes: &[u8]) -> Parse {
     }
 }
 
-fn too_large(source: &str, limit: usize) -> Option<Parse> {
+fn too_large(length: usize, limit: usize) -> Option<Parse> {
     let limit = limit.min(u32::MAX as usize);
-    (source.len() > limit).then(|| {
-        let message = format!("this file has {} bytes, the limit is {limit}", source.len());
+    (length > limit).then(|| {
+        // Whoever read the file may have stopped behind the limit.
+        let message = format!("this file has more than {limit} bytes");
         let diagnostic = Diagnostic::new(codes::TOO_LARGE, message, Span::new(0, 0));
-        refuse(source.len(), diagnostic.help("split the module into smaller ones"))
+        refuse(length, diagnostic.help("split the module into smaller ones"))
     })
 }
 

@@ -95,14 +95,23 @@ impl Generator<'_> {
             FLIP => self.clause("flip", &[Type::Int], &Type::Bool, d),
             AROUND => {
                 let (before, after) = (self.unit(d), self.unit(d));
-                wrong(&format!("  around(body) => {{\n    {before}\n    let made = body()\n    {after}\n    made\n  }}\n"), "")
+                wrong(
+                    &format!(
+                        "  around(body) => {{\n    {before}\n    let made = body()\n    {after}\n    made\n  }}\n"
+                    ),
+                    "",
+                )
             }
             _ => {
                 let text = self.scoped(|g| {
                     let text = g.variable(&Type::Text);
                     let ty = g.aborts.take().unwrap_or(Type::Unit);
                     let before = g.unit(d);
-                    format!("  fail({text}) => {{\n    {before}\n    {} ({})\n  }}\n", wrong("abort", "resume"), g.expr(&ty, d))
+                    format!(
+                        "  fail({text}) => {{\n    {before}\n    {} ({})\n  }}\n",
+                        wrong("abort", "resume"),
+                        g.expr(&ty, d)
+                    )
                 });
                 wrong(&text, "")
             }

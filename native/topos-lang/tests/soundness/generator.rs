@@ -1,5 +1,5 @@
-//! What a program is made from: a tape of bytes, so that proptest shrinks it, and what is in scope. Behind the end of the tape there are
-//! leaves alone.
+//! What a program is made from: a tape of bytes, so that proptest shrinks it, and what is in scope. Behind the end of
+//! the tape there are leaves alone.
 
 use crate::marks::wrong;
 use crate::types::{Row, Type};
@@ -99,7 +99,8 @@ impl<'a> Generator<'a> {
         name
     }
 
-    /// A new variable as the parameter of a lambda. The row of one that is called would else be all that is around the call.
+    /// A new variable as the parameter of a lambda. The row of one that is called would else be all that is around
+    /// the call.
     pub(crate) fn parameter(&mut self, ty: &Type) -> String {
         let name = self.variable(ty);
         if ty.is_data() {

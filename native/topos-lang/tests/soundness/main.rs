@@ -1,10 +1,10 @@
-//! Soundness by test: well-typed programs never fail with a type error of the BEAM, mutants with a type error are refused, and the
-//! tokens of all of them are their source, byte for byte.
+//! Soundness by test: well-typed programs never fail with a type error of the BEAM, mutants with a type error are
+//! refused, and the tokens of all of them are their source, byte for byte.
 //!
-//! Programs have effects, handlers with state, `return`, `abort` and `finally`, processes, traits with dictionaries, records with rows,
-//! shapes with nested patterns, and functions as values. They have no recursion and divide by constants alone: whatever one does at run
-//! time but give a value of its type is a mistake of the compiler. `TOPOS_SOUNDNESS` says how many are made (200), and
-//! `TOPOS_SOUNDNESS_SEED` which ones.
+//! Programs have effects, handlers with state, `return`, `abort` and `finally`, processes, traits with dictionaries,
+//! records with rows, shapes with nested patterns, and functions as values. They have no recursion and divide by
+//! constants alone: whatever one does at run time but give a value of its type is a mistake of the compiler.
+//! `TOPOS_SOUNDNESS` says how many are made (200), and `TOPOS_SOUNDNESS_SEED` which ones.
 
 // A helper that fails is a test that fails.
 #![allow(clippy::unwrap_used, clippy::panic)]
@@ -96,9 +96,37 @@ struct Counts {
 
 /// What programs must have in them, or they test nothing.
 const WORDS: &[&str] = &[
-    "with handle", "abort ", "return v", "finally()", "init()", "state s", ":= ", "atomic {", "elsewhere(", "perform Fail",
-    "perform Around", "perform flip", "match (", " when ", " as v", "grade(", "Ord a", "moved(", "x_of(", "with y", "Node(", "f\"",
-    "return ", "for v", "lazily {", "run_all(", "(fn(", "|> ", "Own0", "choose(", "largest(",
+    "with handle",
+    "abort ",
+    "return v",
+    "finally()",
+    "init()",
+    "state s",
+    ":= ",
+    "atomic {",
+    "elsewhere(",
+    "perform Fail",
+    "perform Around",
+    "perform flip",
+    "match (",
+    " when ",
+    " as v",
+    "grade(",
+    "Ord a",
+    "moved(",
+    "x_of(",
+    "with y",
+    "Node(",
+    "f\"",
+    "return ",
+    "for v",
+    "lazily {",
+    "run_all(",
+    "(fn(",
+    "|> ",
+    "Own0",
+    "choose(",
+    "largest(",
 ];
 
 /// Checks the program of a tape, and mutants of it; those to be run, or what is wrong.
@@ -108,15 +136,16 @@ fn units(tape: usize, bytes: &[u8], library: &Library, counts: &mut Counts) -> R
     let descriptor = program.descriptor.clone();
     let name = format!("P{tape}");
     let source = render_as(&name, None).ok_or("the marks do not pair")?;
-    let (module, _) =
-        compile(&source, &library.imports).map_err(|errors| format!("refused:\n{}\n{source}", render(&source, &errors)))?;
+    let (module, _) = compile(&source, &library.imports)
+        .map_err(|errors| format!("refused:\n{}\n{source}", render(&source, &errors)))?;
     counts.programs += 1;
     counts.words.extend(WORDS.iter().filter(|word| source.contains(**word)));
     let mut out = vec![Unit { tape, source, module, descriptor }];
     let places = marks::places(&program.text);
     // Spread over the program by the tape's own bytes.
-    let mut chosen: Vec<usize> =
-        (0..MUTANTS).map(|n| bytes.get(n * 3).map_or(n, |b| usize::from(*b) * 7 + n * 131) % places.len().max(1)).collect();
+    let mut chosen: Vec<usize> = (0..MUTANTS)
+        .map(|n| bytes.get(n * 3).map_or(n, |b| usize::from(*b) * 7 + n * 131) % places.len().max(1))
+        .collect();
     chosen.sort_unstable();
     chosen.dedup();
     for place in chosen {

@@ -1,5 +1,5 @@
-//! Patterns that are exhaustive together and of which none is redundant: a wildcard, whose parts are split by the constructors of
-//! their types until there are enough.
+//! Patterns that are exhaustive together and of which none is redundant: a wildcard, whose parts are split by the
+//! constructors of their types until there are enough.
 
 use crate::generator::Generator;
 use crate::types::Type;

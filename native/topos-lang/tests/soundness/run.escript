@@ -10,14 +10,16 @@ main([Dir, Root]) ->
     ok = io:setopts([{encoding, unicode}]),
     lists:foreach(fun(F) -> load(filename:join([Root, "erlang", F])) end, sources()),
     ok = element(1, topos_effect:install([{'Topos.Process.Process', topos_effect_process, [[]]}])),
-    lists:foreach(fun(F) -> {ok, _} = load_forms(F) end, lists:sort(filelib:wildcard(filename:join(Dir, "library-*.etf")))),
+    Library = lists:sort(filelib:wildcard(filename:join(Dir, "library-*.etf"))),
+    lists:foreach(fun(F) -> {ok, _} = load_forms(F) end, Library),
     {ok, Calls} = file:consult(filename:join(Dir, "calls")),
     lists:foreach(fun(Call) -> io:put_chars([unicode:characters_to_binary(one(Dir, Call)), 16#1E]) end, Calls).
 
 sources() ->
-    ["base/topos_error.erl", "compile/topos_compile.erl", "effect/topos_handler.erl",
-     "effect/topos_owner.erl", "effect/topos_scope.erl", "effect/topos_actor.erl", "effect/topos_supervisor.erl", "effect/topos_rt.erl",
-     "effect/topos_effect.erl", "effect/topos_effect_process.erl", "effect/topos_text.erl"].
+    ["base/topos_error.erl", "compile/topos_compile.erl"] ++
+        ["effect/" ++ atom_to_list(Module) ++ ".erl"
+         || Module <- [topos_handler, topos_owner, topos_scope, topos_actor, topos_supervisor, topos_mailbox, topos_promise,
+                       topos_rt, topos_effect, topos_effect_process, topos_text]].
 
 load(Source) ->
     {ok, Module, Beam} = compile:file(Source, [binary]),
@@ -63,7 +65,9 @@ call(Module, Descriptor) ->
             try topos_rt:check(Descriptor, Module:p(), <<"p">>) of
                 _ -> ok
             catch
-                Class:Reason:Stack -> io_lib:format("~s: ~0tp~n~ts", [Class, Reason, topos_rt:format_error(Class, Reason, Stack)])
+                Class:Reason:Stack ->
+                    Report = topos_rt:format_error(Class, Reason, Stack),
+                    io_lib:format("~s: ~0tp in ~0tp~n~ts", [Class, Reason, lists:sublist(Stack, 2), Report])
             end})
     end),
     receive

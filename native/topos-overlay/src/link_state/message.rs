@@ -28,7 +28,8 @@ pub struct Advert {
 pub enum Message {
     /// Adverts that may be news.
     Adverts(Vec<Advert>),
-    /// A number made of all adverts the sender holds. Who has another answers with all of its own, and wants the sender's.
+    /// A number made of all adverts the sender holds. Who has another answers with all of its own, and wants the
+    /// sender's.
     Digest(u64),
     /// Send me all adverts you hold.
     Want,

@@ -1,14 +1,14 @@
 //! Routes to every node, from what all nodes say about their links.
 //!
-//! Link-state routing as in OSPF (Moy, RFC 2328), reduced to what an overlay needs: each node advertises its confirmed links,
-//! an advert is flooded to all neighbours by who learns it, and each node computes the shortest ways on the graph of all
-//! adverts. A link counts when both of its ends advertise it, so a node whose neighbours have dropped it is out of
-//! reach at once, whatever its own last advert says. Neighbours compare a digest of all they hold now and then, which mends
-//! what lost messages left.
+//! Link-state routing as in OSPF (Moy, RFC 2328), reduced to what an overlay needs: each node advertises its confirmed
+//! links, an advert is flooded to all neighbours by who learns it, and each node computes the shortest ways on the
+//! graph of all adverts. A link counts when both of its ends advertise it, so a node whose neighbours have dropped it
+//! is out of reach at once, whatever its own last advert says. Neighbours compare a digest of all they hold now and
+//! then, which mends what lost messages left.
 //!
 //! [`crate::Router`] finds a way when one is needed, for clusters of tens of thousands; here every node knows all ways
-//! beforehand, and how far everybody is, at the price of one advert a node in memory and two flooded adverts a change of a
-//! link. `docs/decisions/0006-link-state-routes.md` says why live nodes do this.
+//! beforehand, and how far everybody is, at the price of one advert a node in memory and two flooded adverts a change
+//! of a link. `docs/decisions/0006-link-state-routes.md` says why live nodes do this.
 
 mod message;
 #[cfg(test)]
@@ -78,12 +78,13 @@ struct Held {
 /// How many adverts go into one message.
 const CHUNK: usize = 32;
 
-/// Link-state routing as a state machine. Its driver tells it the confirmed links, and asks [`LinkState::next_tick`] after
-/// each call.
+/// Link-state routing as a state machine. Its driver tells it the confirmed links, and asks [`LinkState::next_tick`]
+/// after each call.
 ///
 /// # Guarantees
-/// - Once links have stopped changing and all adverts have passed, every node has a route to every node that the graph of
-///   links and relaying nodes connects it to, the hops along it are as many as each node on it believes, and no shorter way exists.
+/// - Once links have stopped changing and all adverts have passed, every node has a route to every node that the graph
+///   of links and relaying nodes connects it to, the hops along it are as many as each node on it believes, and no
+///   shorter way exists.
 /// - Until then two nodes may think differently of the ways: what is carried needs a bound on its hops.
 ///
 /// Computing routes costs `O(links)`; an advert costs `O(its links)` and a message a neighbour.
@@ -230,7 +231,8 @@ impl LinkState {
         self.routes.get(target)
     }
 
-    /// The nodes on the way to the target, it and the first neighbour included, this node not. Empty if no way is known.
+    /// The nodes on the way to the target, it and the first neighbour included, this node not. Empty if no way is
+    /// known.
     pub fn path(&self, target: &NodeId) -> Vec<NodeId> {
         let (_, parents) = self.search();
         let mut path = Vec::new();
