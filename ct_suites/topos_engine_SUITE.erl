@@ -14,7 +14,7 @@ all() -> [{group, Name} || Name <- topos_engine:names()].
 groups() ->
     Common = [
         both_sides_come_up, frames_keep_their_order, large_frames, unknown_destination, send_errors, connect_is_idempotent,
-        disconnect_closes_both_sides, kill_is_down_within_a_second, restart_on_the_same_address, reset_recovers_by_itself,
+        disconnect_closes_both_sides, disconnect_while_connecting, kill_is_down_within_a_second, restart_on_the_same_address, reset_recovers_by_itself,
         port_in_use, start_twice, stop_leaves_nothing, restart_in_the_same_vm, five_nodes_mesh, wrong_name_is_rejected,
         unreachable_is_told, nobody_else_comes_up, foreign_distributed_vm, overload_is_told, bounded_mailbox
     ],
@@ -131,6 +131,36 @@ connect_is_idempotent(Config) ->
     ?NODE:wait_until(frame, fun() -> frames(B, dest) =:= [<<"x">>] end, 5_000),
     ?assertEqual(Before, engine(A, connections, [])),
     ?assertEqual([{up, name(B)}], events(A)).
+
+%% Nobody is left with a connection that was being made when it was to be closed.
+disconnect_while_connecting(Config) ->
+    [A, B] = started([a, b], Config),
+    Peer = #{node => name(B), addresses => engine(B, addresses, [])},
+    %% At one moment of it or another.
+    [
+        begin
+            ok = ?NODE:call(A, ?MODULE, connect_and_disconnect, [?config(module, Config), Peer, Microseconds]),
+            %% Nothing tells that an attempt is over: so long it may still come to something.
+            receive after 100 -> ok end,
+            [?NODE:wait_until({quiet, name(X), Microseconds}, fun() -> links(X) =:= 0 end, 5_000) || X <- [A, B]]
+        end
+     || Microseconds <- lists:seq(0, 6_000, 250)
+    ],
+    %% And it may be asked for again.
+    mesh([A, B]),
+    [await_up(X, Y) || {X, Y} <- [{A, B}, {B, A}]].
+
+connect_and_disconnect(Engine, #{node := Node} = Peer, Microseconds) ->
+    Until = erlang:monotonic_time(microsecond) + Microseconds,
+    ok = Engine:connect(Peer),
+    ok = spin(Until),
+    Engine:disconnect(Node).
+
+spin(Until) ->
+    case erlang:monotonic_time(microsecond) < Until of
+        true -> erlang:yield(), spin(Until);
+        false -> ok
+    end.
 
 disconnect_closes_both_sides(Config) ->
     [A, B] = connected([a, b], Config),

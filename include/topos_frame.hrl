@@ -96,6 +96,8 @@
 %% The node's inbox (`topos_inbox') and the leases of monitors (`topos_actors').
 -define(TOPOS_DEST_INBOX, 4).
 -define(TOPOS_DEST_MONITOR, 5).
+%% Switching the topology (`topos_switch').
+-define(TOPOS_DEST_SWITCH, 6).
 -define(TOPOS_DEST_FREE, 16).
 
 %% The registered processes that frames are addressed to.

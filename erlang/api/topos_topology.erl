@@ -1,4 +1,4 @@
-%% @doc Questions about the topology: who this node keeps links to, and which way leads to the others.
+%% @doc The topology: who this node keeps links to, which way leads to the others, and how the cluster gets another one.
 %%
 %% ```
 %% #{type := hyparview, active_view := 5} = topos_topology:current(),
@@ -13,14 +13,22 @@
 
 -include("topos_frame.hrl").
 
--export([current/0, neighbours/0, views/0, route/1, hops/1, links/0, broadcast/2]).
--export_type([topology/0, views/0]).
+-export([current/0, current_topology/0, set_topology/1, set_topology/2, status/0, metrics/0]).
+-export([pause_new_connections/0, pause_new_connections/1, resume_new_connections/0, reconnect_all/0, reconnect_all/1]).
+-export([neighbours/0, views/0, route/1, hops/1, links/0, broadcast/2]).
+-export_type([topology/0, views/0, metrics/0]).
 
 %% The topology with all its settings; a full mesh has none.
 -type topology() :: #{type := topos_config_topology:type(), atom() => term()}.
 %% `active': the nodes that the topology wants links to. `passive': those that it may turn to when it loses one of them:
 %% HyParView's passive view, the hubs that a client does not use; empty elsewhere. Both sorted.
 -type views() :: #{active := [node()], passive := [node()]}.
+
+%% What a choice of topology may rest on, as measured by this node. `nodes': up, this one too. `message_rate': messages a second that this node sent
+%% and received on all channels, over the last two seconds. `round_trip': microseconds from sending a batch to its acknowledgement, the medians of
+%% all peers and channels, weighted by how many were measured; 0 before the first. `missing': members that are suspect, down, or were never
+%% heard; not empty where the cluster may be cut in parts.
+-type metrics() :: #{nodes := pos_integer(), message_rate := float(), round_trip := non_neg_integer(), missing := [node()]}.
 
 %% @doc The topology of this node.
 -spec current() -> topology() | {error, topos_error:t()}.
@@ -31,6 +39,86 @@ current() ->
             Topology -> Topology
         end
     end).
+
+%% @equiv current()
+-spec current_topology() -> topology() | {error, topos_error:t()}.
+current_topology() -> current().
+
+%% @equiv set_topology(Topology, #{})
+-spec set_topology(term()) -> ok | {error, topos_error:t()}.
+set_topology(Topology) -> set_topology(Topology, #{}).
+
+%% @doc Switches the whole cluster to a topology, given as `topology' of a configuration is: `full_mesh', `#{type => hyparview}',
+%% `#{type => client_server, hubs => [...]}'. A setting `role' counts for nobody: a node is a hub if it is among `hubs'.
+%%
+%% `ok': every member that is not down routes by the new topology, and the links of the old one are being closed. Messages go on meanwhile; none is
+%% lost, doubled or reordered. It is `ok' at once if this is the topology already. Members that come later, or back, get it from the others.
+%%
+%% `timeout' (milliseconds, default 10,000) bounds the preparation, and the completion once more. Errors; after the first six the
+%% topology is as it was, everywhere:
+%% <ul>
+%% <li>`invalid_config': the topology has mistakes;</li>
+%% <li>`unknown_node': a hub is not a member;</li>
+%% <li>`partition_suspected': a member is not up, here or as another member sees it;</li>
+%% <li>`switch_in_progress': a switch is not over yet;</li>
+%% <li>`switch_conflict': another node began one at the same time, and its goes first;</li>
+%% <li>`switch_rolled_back': the members in `nodes' did not follow in time, or went down; `why' says what they said;</li>
+%% <li>`switch_unconfirmed': the switch is decided and goes on, but `nodes' did not confirm it yet.</li>
+%% </ul>
+-spec set_topology(term(), #{timeout => pos_integer()}) -> ok | {error, topos_error:t()}.
+set_topology(Topology, Options) when is_map(Options) ->
+    Timeout = timeout(Options),
+    topos_partisan:started(fun() ->
+        case topos_config:parse_topology(Topology, topos_local:config(node)) of
+            {ok, Parsed} -> topos_switch:set_topology(Parsed, Timeout);
+            {error, _} = Error -> Error
+        end
+    end).
+
+%% @doc The epoch of the topology: how often it was switched, by whom at last and in which life of that node; and whether a switch is under way.
+-spec status() -> topos_switch:status() | {error, topos_error:t()}.
+status() -> topos_partisan:started(fun topos_switch:status/0).
+
+%% @doc Measurements to choose a topology by.
+-spec metrics() -> metrics() | {error, topos_error:t()}.
+metrics() ->
+    topos_partisan:started(fun() ->
+        {ok, Rows} = topos_channel:stats(),
+        Rates = [Out + In || #{rates := #{messages_out := Out, messages_in := In}} <- Rows],
+        Trips = [{Median * Count, Count} || #{rtt := #{p50 := Median, count := Count}} <- Rows],
+        {Total, Measured} = lists:foldl(fun({T, C}, {Ts, Cs}) -> {T + Ts, C + Cs} end, {0, 0}, Trips),
+        #{
+            nodes => 1 + length(topos_cluster:up()),
+            message_rate => lists:sum([0.0 | Rates]),
+            round_trip => Total div max(1, Measured),
+            missing => lists:sort([N || #{node := N, status := S} <- topos_cluster:members(), S =/= up, S =/= left])
+        }
+    end).
+
+%% @equiv pause_new_connections(30_000)
+-spec pause_new_connections() -> ok | {error, topos_error:t()}.
+pause_new_connections() -> pause_new_connections(30_000).
+
+%% @doc For so many milliseconds, or until the next switch is over, no member of the cluster that is up now takes a new member: `join' there is an error
+%% (`connections_paused'), and a node that wants to join waits. Members that reconnect are not concerned.
+-spec pause_new_connections(1..3_600_000) -> ok | {error, topos_error:t()}.
+pause_new_connections(Time) when is_integer(Time), Time > 0, Time =< 3_600_000 ->
+    topos_partisan:started(fun() -> topos_switch:pause(Time) end).
+
+%% @doc Ends a {@link pause_new_connections/1}, of any node.
+-spec resume_new_connections() -> ok | {error, topos_error:t()}.
+resume_new_connections() -> topos_partisan:started(fun() -> topos_switch:pause(0) end).
+
+%% @equiv reconnect_all(#{})
+-spec reconnect_all() -> ok | {error, topos_error:t()}.
+reconnect_all() -> reconnect_all(#{}).
+
+%% @doc Dials every node that this one is to have a link to and has none, now instead of at the next attempt, and waits until all are there, at
+%% most `timeout' milliseconds (default 10,000). Links that work are left alone. Error: `unreachable', with the first node that is missing.
+-spec reconnect_all(#{timeout => pos_integer()}) -> ok | {error, topos_error:t()}.
+reconnect_all(Options) when is_map(Options) ->
+    Timeout = timeout(Options),
+    topos_partisan:started(fun() -> topos_switch:reconnect(Timeout) end).
 
 %% @doc The nodes that this one has a working link to, as the topology wants it, sorted.
 -spec neighbours() -> [node()] | {error, topos_error:t()}.
@@ -107,3 +195,11 @@ broadcast(Name, Message) when is_binary(Name), byte_size(Name) =< 255 ->
                 topos_overlay:broadcast(<<?TOPOS_DEST_NAME, (byte_size(Name)), Name/binary, Bytes/binary>>)
         end
     end).
+
+%% internal
+
+-spec timeout(#{timeout => pos_integer()}) -> pos_integer().
+timeout(Options) ->
+    case maps:get(timeout, Options, 10_000) of
+        Timeout when is_integer(Timeout), Timeout > 0, Timeout =< 600_000 -> Timeout
+    end.

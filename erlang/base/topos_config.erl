@@ -14,7 +14,7 @@
 
 -export([parse/1, from_file/1, from_environment/0, print/1]).
 %% For `topos_node_spec', which shares fields with a configuration.
--export([parse_fields/3, complete_channels/2, standard_channels/0, invalid/1]).
+-export([parse_topology/2, parse_fields/3, complete_channels/2, standard_channels/0, invalid/1]).
 %% For `topos_channel', which changes channels of a running node.
 -export([parse_changed/2]).
 -export_type([t/0, ms/0]).
@@ -109,6 +109,16 @@ print(#{listen := Listen, contacts := Contacts, tls := Tls, metrics := Metrics} 
         #{listen := Where} -> Plain#{metrics := #{listen => [print_address(Address) || Address <- Where]}}
     end,
     ["%% -*- coding: utf-8 -*-\n", io_lib:format("~tp.~n", [Whole])].
+
+%% @doc The topology in a term such as `topology' of a configuration is, for this node.
+-spec parse_topology(term(), node()) -> {ok, topos_config_topology:t()} | {error, topos_error:t()}.
+parse_topology(Term, Node) ->
+    {Parsed, Violations} = topos_config_topology:parse(<<"topology">>, Term, fun parse_fields/3),
+    Topology = topos_config_topology:complete(Parsed, Node),
+    case Violations ++ topos_config_topology:violations(Topology, Node) of
+        [] -> {ok, Topology};
+        [_ | _] = All -> {error, invalid(All)}
+    end.
 
 %% @doc Walks a table of fields over a map or a property list: what was parsed, and the violations in the table's order.
 -spec parse_fields([topos_config_schema:field()], topos_config_value:path(), term()) ->

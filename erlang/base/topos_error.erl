@@ -262,6 +262,18 @@ entry(foreign_node) ->
     {<<"TP1052">>, "this VM is the distributed node {running}, the configuration says {node}", "set node to {running}, or start the VM without -name and -sname"};
 entry(engine_failed) ->
     {<<"TP1053">>, "the engine {engine} did not start: {why}", "see the log for what came before"};
+entry(switch_in_progress) ->
+    {<<"TP1094">>, "{node} is switching the topology already", "wait until its switch is over, and look at topos_topology:current_topology/0"};
+entry(switch_conflict) ->
+    {<<"TP1095">>, "{node} switches the topology at the same time, and goes first", "look at topos_topology:current_topology/0, then try again"};
+entry(partition_suspected) ->
+    {<<"TP1096">>, "not all members answer ({nodes}): a switch now could cut the cluster", "wait until they are up or forgotten, or let them leave"};
+entry(switch_rolled_back) ->
+    {<<"TP1097">>, "{nodes} did not follow to {topology} within {timeout} ms: the topology stays as it was", "see why in the details; try again when they are well, or with more time"};
+entry(switch_unconfirmed) ->
+    {<<"TP1098">>, "the topology is {topology} now, but {nodes} did not confirm it within {timeout} ms", "they follow when they answer; until then the links of both topologies stay"};
+entry(connections_paused) ->
+    {<<"TP1099">>, "this node takes no new connections for another {remaining} ms", "call topos_topology:resume_new_connections/0, or wait"};
 entry(promise_ended) ->
     {<<"TP1081">>, "the promise {promise} was cancelled, or the process that made it has ended", "wait before it is cancelled, in time of the process that made it"};
 entry(unknown_contact) ->

@@ -12,6 +12,7 @@
 -export([init/2, terminate/2, portable/1]).
 -export([create_cluster/2, join_cluster/3, leave/1, node_name/1, self/1, members/1, statuses/1]).
 -export([current_topology/1, neighbours/1, route/2]).
+-export([set_topology/2, pause_new_connections/1, resume_new_connections/1, reconnect_all/1, metrics/1]).
 -export([send/3, broadcast/3, recv/1, recv_within/2, next_event/1, next_event_within/2]).
 -export([monitor/2, demonitor/2, on_up/2, on_down/2, cancel/2]).
 -export([configuration/2]).
@@ -104,6 +105,29 @@ current_topology(#distributed{}) ->
         #{type := client_server, hubs := Hubs, hubs_of_a_client := Count} ->
             {client_server, #{hubs => [atom_to_binary(Hub) || Hub <- Hubs], hubs_of_a_client => Count}}
     end.
+
+-spec set_topology(instance(), full_mesh | {peer_to_peer | client_server, map()}) -> outcome().
+set_topology(#distributed{}, Topology) -> outcome(topos_topology:set_topology(topology(Topology))).
+
+-spec pause_new_connections(instance()) -> outcome().
+pause_new_connections(#distributed{}) -> outcome(topos_topology:pause_new_connections()).
+
+-spec resume_new_connections(instance()) -> outcome().
+resume_new_connections(#distributed{}) -> outcome(topos_topology:resume_new_connections()).
+
+-spec reconnect_all(instance()) -> outcome().
+reconnect_all(#distributed{}) -> outcome(topos_topology:reconnect_all()).
+
+%% A `Duration' is whole milliseconds.
+-spec metrics(instance()) -> #{
+    node_count := integer(), message_rate := float(), average_latency := integer(), network_partition_detected := boolean()
+}.
+metrics(#distributed{}) ->
+    #{nodes := Nodes, message_rate := Rate, round_trip := Micros, missing := Missing} = value(topos_topology:metrics()),
+    #{
+        node_count => Nodes, message_rate => Rate, average_latency => (Micros + 500) div 1_000,
+        network_partition_detected => Missing =/= []
+    }.
 
 -spec neighbours(instance()) -> [node()].
 neighbours(#distributed{}) -> value(topos_topology:neighbours()).

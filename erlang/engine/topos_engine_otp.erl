@@ -199,7 +199,11 @@ handle_info({'DOWN', Ref, process, Pid, Result}, #state{workers = Workers, peers
             case Peers of
                 #{Node := #peer{phase = connecting, worker = {Pid, Ref}} = Peer} ->
                     {noreply, dialled(Result, Node, Peer#peer{worker = undefined}, State#state{workers = Rest})};
+                #{Node := _} ->
+                    {noreply, State#state{workers = Rest}};
                 #{} ->
+                    %% It was to be disconnected while the connection was being made: now there is one to close.
+                    _ = Result =:= {result, ok} andalso erlang:disconnect_node(Node),
                     {noreply, State#state{workers = Rest}}
             end;
         error ->

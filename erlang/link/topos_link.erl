@@ -20,7 +20,7 @@
 -include_lib("kernel/include/logger.hrl").
 
 -export([start_link/0, own/0, expect/2, admit/1, refuse/2, known/2, forget/1, send/3, new_life/0, engine_started/1, peers/0, status/1]).
--export([routes_changed/1, transports/0]).
+-export([routes_changed/1, topology_changed/0, transports/0]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 -export_type([frame_kind/0]).
 
@@ -88,6 +88,10 @@ engine_started(Pid) -> gen_server:call(?MODULE, {engine_started, Pid}).
 -spec routes_changed([binary()] | all) -> ok.
 routes_changed(Names) -> gen_server:cast(?MODULE, {routes_changed, Names}).
 
+%% @doc The topology of `topos_local' is another one.
+-spec topology_changed() -> ok.
+topology_changed() -> gen_server:cast(?MODULE, topology_changed).
+
 %% @doc The peers that the engine has a transport to.
 -spec transports() -> [node()].
 transports() -> gen_server:call(?MODULE, transports).
@@ -144,6 +148,10 @@ handle_cast({refuse, Node, Why}, State) ->
     {noreply, with_peer(Node, fun(P) -> topos_peer_core:reject(Why, P) end, State)};
 handle_cast({known, Node, Incarnation}, State) ->
     {noreply, with_peer(Node, fun(P) -> {topos_peer_core:known(Incarnation, P), []} end, State)};
+handle_cast(topology_changed, #state{peers = Peers} = State) ->
+    Settings = settings(topos_local:config()),
+    Told = maps:map(fun(_, Peer) -> topos_peer_core:settings(Settings, Peer) end, Peers),
+    {noreply, State#state{settings = Settings, peers = Told}};
 handle_cast({routes_changed, all}, #state{peers = Peers} = State) ->
     {noreply, lists:foldl(fun(Node, Acc) -> reach(Node, no_route, Acc) end, State, maps:keys(Peers))};
 handle_cast({routes_changed, Names}, State) ->

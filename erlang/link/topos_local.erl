@@ -26,7 +26,7 @@
 -include_lib("kernel/include/logger.hrl").
 
 -export([start_link/1, is_started/0, stopping/0, config/0, config/1, engine/0, hot/0, self/0, name/0, incarnation/0, live_again/1, set_addresses/1]).
--export([set_channels/1, channel/1]).
+-export([set_channels/1, channel/1, set_topology/2, topology_epoch/0, configured_topology/0]).
 -export([count/1, count/2, counts/0, take/3, node_atom/1]).
 -export([init/1, handle_call/3, handle_cast/2, terminate/2]).
 -export_type([given/0, hot/0, channel/0, counter/0]).
@@ -109,6 +109,18 @@ set_addresses(Addresses) -> gen_server:call(?MODULE, {set_addresses, Addresses})
 -spec set_channels(topos_node_spec:channels()) -> ok.
 set_channels(Channels) -> gen_server:call(?MODULE, {set_channels, Channels}).
 
+%% @doc The topology from now on, and the epoch of the switch that made it so (`topos_switch_core').
+-spec set_topology({non_neg_integer(), node(), non_neg_integer()}, topos_config_topology:t()) -> ok.
+set_topology(Epoch, Topology) -> gen_server:call(?MODULE, {set_topology, Epoch, Topology}).
+
+%% @doc The epoch of the topology: that of counter 0 while it is the configured one.
+-spec topology_epoch() -> {non_neg_integer(), node(), non_neg_integer()}.
+topology_epoch() -> ets:lookup_element(?TABLE, topology_epoch, 2).
+
+%% @doc The topology that the node was started with.
+-spec configured_topology() -> topos_config_topology:t().
+configured_topology() -> ets:lookup_element(?TABLE, configured_topology, 2).
+
 %% @doc A channel of this node.
 -spec channel(topos_engine:channel()) -> {ok, channel()} | error.
 channel(Name) -> maps:find(Name, maps:get(channels, hot())).
@@ -174,6 +186,7 @@ init(Given) ->
         channels => hot_channels(Channels, Limits, #{}),
         counters => counters:new(length(counter_names()), [atomics])
     }),
+    true = ets:insert(?TABLE, [{topology_epoch, {0, '', 0}}, {configured_topology, maps:get(topology, Config)}]),
     ok = set_incarnation(topos_incarnation:new(), Config),
     ok = persistent_term:put(?HOT, Hot),
     ok = persistent_term:put(?CONFIG, Config),
@@ -187,6 +200,11 @@ handle_call({set_channels, Channels}, _From, #{limits := Limits} = Config) ->
     #{channels := Old} = Hot = hot(),
     Next = Config#{channels := Channels},
     ok = persistent_term:put(?HOT, Hot#{channels := hot_channels(Channels, Limits, Old)}),
+    ok = persistent_term:put(?CONFIG, Next),
+    {reply, ok, Next};
+handle_call({set_topology, Epoch, Topology}, _From, Config) ->
+    Next = Config#{topology := Topology},
+    true = ets:insert(?TABLE, {topology_epoch, Epoch}),
     ok = persistent_term:put(?CONFIG, Next),
     {reply, ok, Next};
 handle_call({live_again, Earlier}, _From, Config) ->

@@ -27,7 +27,7 @@
 
 -include("topos_frame.hrl").
 
--export([new/3, transport_up/3, transport_down/3, frame/3, heard/2, tick/2, paused/2, pace/3, admit/2, reject/2, self_changed/3, known/2]).
+-export([new/3, settings/2, transport_up/3, transport_down/3, frame/3, heard/2, tick/2, paused/2, pace/3, admit/2, reject/2, self_changed/3, known/2]).
 -export([send/3, status/1, incarnation/1, is_admitted/1, has_session/1, has_transport/1]).
 -export_type([t/0, self/0, settings/0, effect/0, status/0, session/0]).
 
@@ -86,12 +86,16 @@
 -opaque t() :: #peer{}.
 
 -define(REJECT_TOO_MANY, 1).
+-define(DEFAULTS, #{hello_interval => 100, flap_grace => 300}).
 
 %% @doc A peer that was never heard.
 -spec new(Name :: binary(), self(), settings()) -> t().
 new(Name, Self, Settings) ->
-    Defaults = #{hello_interval => 100, flap_grace => 300},
-    #peer{name = Name, self = Self, settings = maps:merge(Defaults, Settings)}.
+    #peer{name = Name, self = Self, settings = maps:merge(?DEFAULTS, Settings)}.
+
+%% @doc Other settings from now on.
+-spec settings(settings(), t()) -> t().
+settings(Settings, Peer) -> Peer#peer{settings = maps:merge(?DEFAULTS, Settings)}.
 
 %% @doc The cluster knows of this incarnation of the peer: a session with an earlier one is no use.
 -spec known(non_neg_integer(), t()) -> t().

@@ -15,7 +15,7 @@
 -module(topos_cluster).
 -behaviour(gen_server).
 
--export([start_link/0, join/2, leave/1, members/0, up/0]).
+-export([start_link/0, join/2, leave/1, members/0, up/0, pause/1, resume/0]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 -export_type([status/0, member/0]).
 
@@ -46,7 +46,9 @@
     leaving = none :: none | {gen_server:from(), [node()], Timer :: reference()},
     %% Calls that wait for members that are known already.
     joins = [] :: [{node(), gen_server:from(), integer(), pos_integer()}],
-    gossip_at = 0 :: integer()
+    gossip_at :: integer(),
+    %% No new members until then.
+    paused = none :: none | integer()
 }).
 -type state() :: #state{}.
 
@@ -71,6 +73,14 @@ join(Node, Options) -> gen_server:call(?MODULE, {join, Node, Options}, infinity)
 %% @doc See `topos_partisan:leave/1'.
 -spec leave(pos_integer()) -> ok | {error, topos_error:t()}.
 leave(Timeout) -> gen_server:call(?MODULE, {leave, Timeout}, infinity).
+
+%% @doc No new member gets in or is joined by this node for so many milliseconds.
+-spec pause(non_neg_integer()) -> ok.
+pause(Time) -> gen_server:cast(?MODULE, {pause, Time}).
+
+%% @doc Ends a {@link pause/1}.
+-spec resume() -> ok.
+resume() -> pause(0).
 
 %% @doc All members, this node too, by name. Read without asking the process.
 -spec members() -> [member()].
@@ -104,7 +114,7 @@ init([]) ->
     ),
     true = ets:insert(topos_members, {Node, up, Own, now_ms()}),
     _ = erlang:send_after(?TICK, self(), tick),
-    {ok, lists:foldl(fun resume/2, #state{node = Node, own = Own, members = Members}, Rows)}.
+    {ok, lists:foldl(fun resume/2, #state{node = Node, own = Own, members = Members, gossip_at = now_ms()}, Rows)}.
 
 -spec handle_call(term(), gen_server:from(), state()) -> {noreply, state()} | {reply, term(), state()}.
 handle_call({join, Node, _}, _From, #state{node = Node} = State) ->
@@ -112,9 +122,12 @@ handle_call({join, Node, _}, _From, #state{node = Node} = State) ->
 handle_call({join, Node, Options}, From, #state{peers = Peers} = State) ->
     case Peers of
         #{Node := #peer{status = up}} -> {reply, ok, State};
-        #{Node := #peer{status = left}} -> {noreply, dial(Node, From, Options, State)};
-        #{Node := _} -> {noreply, await_member(Node, From, Options, State)};
-        _ -> {noreply, dial(Node, From, Options, State)}
+        #{Node := #peer{status = Status}} when Status =/= left -> {noreply, await_member(Node, From, Options, State)};
+        _ ->
+            case paused(State) of
+                0 -> {noreply, dial(Node, From, Options, State)};
+                Remaining -> {reply, {error, topos_error:new(connections_paused, #{remaining => Remaining})}, State}
+            end
     end;
 handle_call({leave, Timeout}, From, #state{leaving = none, own = #{incarnation := Incarnation}} = State) ->
     Told = [Node || {Node, #peer{status = Status}} <- maps:to_list(State#state.peers), Status =:= up orelse Status =:= suspect],
@@ -125,7 +138,7 @@ handle_call({leave, _}, _From, State) ->
     {reply, {error, topos_error:new(not_connected, #{node => State#state.node, status => leaving})}, State}.
 
 -spec handle_cast(term(), state()) -> {noreply, state()}.
-handle_cast(_, State) -> {noreply, State}.
+handle_cast({pause, Time}, State) -> {noreply, State#state{paused = now_ms() + Time}}.
 
 -spec handle_info(term(), state()) -> {noreply, state()}.
 handle_info({topos_link, Event}, State) ->
@@ -182,7 +195,7 @@ await_member(Node, From, #{addresses := Addresses, timeout := Timeout}, #state{j
     State#state{joins = [{Node, From, now_ms() + Timeout, Timeout} | Joins]}.
 
 -spec greeted(node(), topos_incarnation:t(), non_neg_integer(), [topos_engine:address()], state()) -> state().
-greeted(Node, Incarnation, Known, Addresses, #state{left_at = Left, peers = Peers, candidates = Candidates} = State) ->
+greeted(Node, Incarnation, Known, Addresses, #state{left_at = Left, candidates = Candidates} = State) ->
     Highest = known(atom_to_binary(Node), State),
     case State of
         _ when is_map_key(Node, Candidates) ->
@@ -194,10 +207,22 @@ greeted(Node, Incarnation, Known, Addresses, #state{left_at = Left, peers = Peer
         #state{peers = #{Node := #peer{status = Status}}} when Status =/= left ->
             ok = case Incarnation >= Highest of true -> topos_overlay:answer(Node, Addresses); false -> ok end,
             State;
-        #state{peers = Peers} ->
-            Candidate = #candidate{addresses = Addresses, deadline = now_ms() + ?CANDIDATE_TIME, refused = is_full(State)},
-            candidate(Node, Candidate, State)
+        _ ->
+            stranger(Node, Addresses, paused(State), State)
     end.
+
+%% While no member is taken it is not answered: it greets again.
+-spec stranger(node(), [topos_engine:address()], non_neg_integer(), state()) -> state().
+stranger(_, _, Paused, State) when Paused > 0 ->
+    State;
+stranger(Node, Addresses, 0, State) ->
+    Candidate = #candidate{addresses = Addresses, deadline = now_ms() + ?CANDIDATE_TIME, refused = is_full(State)},
+    candidate(Node, Candidate, State).
+
+%% How long no new member is taken.
+-spec paused(state()) -> non_neg_integer().
+paused(#state{paused = none}) -> 0;
+paused(#state{paused = Until}) -> max(0, Until - now_ms()).
 
 -spec is_full(state()) -> boolean().
 is_full(#state{members = Members, candidates = Candidates}) ->
@@ -470,6 +495,7 @@ has_left(#state{leaving = {From, _, _}, peers = Peers, candidates = Candidates, 
     Alone = new_life(Old, Dropped#state{
         peers = #{}, members = topos_membership:new(), joins = [], leaving = none, left_at = Old, forgotten = #{}
     }),
+    ok = topos_switch:left(),
     ok = gen_server:reply(From, ok),
     Alone.
 

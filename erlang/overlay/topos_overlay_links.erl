@@ -10,7 +10,7 @@
 %% topology is told that the link is down.
 -module(topos_overlay_links).
 
--export([new/0, want/3, unwant/3, hold/4, transport/4, answers/4, drop/2, tick/3, is_direct/2, is_asked/2]).
+-export([new/0, want/3, unwant/3, hold/4, transport/4, answers/4, drop/2, tick/3, is_direct/2, is_asked/2, is_confirmed/2, asked/1]).
 -export_type([t/0, effect/0]).
 
 -type ms() :: integer().
@@ -142,6 +142,18 @@ is_direct(Node, Links) ->
 %% @doc Whether the engine was asked for a link to the node.
 -spec is_asked(node(), t()) -> boolean().
 is_asked(Node, Links) -> is_map_key(Node, Links).
+
+%% @doc Whether the link carries messages both ways.
+-spec is_confirmed(node(), t()) -> boolean().
+is_confirmed(Node, Links) ->
+    case Links of
+        #{Node := Link} -> is_confirmed(Link);
+        _ -> false
+    end.
+
+%% @doc The nodes that the engine was asked for links to, or has one to.
+-spec asked(t()) -> [node()].
+asked(Links) -> maps:keys(Links).
 
 %% internal
 
