@@ -42,9 +42,12 @@ stage() {
 count() {
     case $1 in
         rust)
-            passed=$((passed + $(sum '[0-9]+ passed' "$2")))
-            failed=$((failed + $(sum '[0-9]+ failed' "$2")))
-            skipped=$((skipped + $(sum '[0-9]+ (skipped|ignored)' "$2")))
+            # The summary of nextest; without it each binary of `cargo test` has a line.
+            local lines=$2.summary
+            grep -E '^ +Summary ' "$2" >"$lines" || cp "$2" "$lines"
+            passed=$((passed + $(sum '[0-9]+ passed' "$lines")))
+            failed=$((failed + $(sum '[0-9]+ failed' "$lines")))
+            skipped=$((skipped + $(sum '[0-9]+ (skipped|ignored)' "$lines")))
             ;;
         eunit)
             local all bad
