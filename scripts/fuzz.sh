@@ -10,7 +10,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-60}
 [[ $seconds =~ ^[0-9]+$ ]] && [ "$seconds" -gt 0 ] || { echo "fuzz.sh: '$seconds' is no number of seconds" >&2; exit 2; }
-shift || true
+[ $# -eq 0 ] || shift
 all=(lexer parser checker term overlay)
 targets=("$@")
 [ $# -gt 0 ] || targets=("${all[@]}")

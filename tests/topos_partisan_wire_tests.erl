@@ -86,3 +86,14 @@ a_greeting_is_read_test() ->
     ?assertEqual({ok, <<"a@h">>}, topos_partisan_wire:greeted_by(topos_partisan_wire:hello('a@h'))),
     [?assertEqual(error, topos_partisan_wire:greeted_by(B))
      || B <- [<<>>, term_to_binary({hello, "a@h"}), term_to_binary({hello, 'a@h', x}), term_to_binary({bye, 'a@h'}), <<"HTTP/1.1 400">>]].
+
+%% What is written to a socket directly is what Partisan's encoder would have written.
+a_written_frame_is_partisans_test() ->
+    [
+        begin
+            Packet = iolist_to_binary(topos_partisan_wire:frame(topos_lanes, 1, Epoch, [<<"fr">>, [<<"am">>], <<"e">>])),
+            ?assertEqual({forward_message, topos_lanes, {topos, 1, Epoch, <<"frame">>}}, binary_to_term(Packet)),
+            ?assertEqual({frame, <<"topos_lanes">>, 1, Epoch, <<"frame">>}, topos_partisan_wire:decode(Packet))
+        end
+     || Epoch <- [0, 255, 256, 1 bsl 31, 1 bsl 62]
+    ].
