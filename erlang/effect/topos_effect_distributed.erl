@@ -16,8 +16,9 @@
 -export([send/3, broadcast/3, recv/1, recv_within/2, next_event/1, next_event_within/2]).
 -export([monitor/2, demonitor/2, on_up/2, on_down/2, cancel/2]).
 -export([configuration/2]).
-%% For `topos_effect_channel'.
--export([outcome/1]).
+%% For `topos_effect_channel', and for the same effect in a simulation.
+-export([outcome/1, value/1, item/1, topology/1, shown_topology/1, wait/1]).
+-export([spawn_on/3, send_to_process/3, this_process/1, run/1]).
 -export_type([instance/0, error/0]).
 
 -compile({no_auto_import, [monitor/2, demonitor/2]}).
@@ -96,15 +97,7 @@ statuses(#distributed{}) ->
     [maps:with([node, status, incarnation], Member) || Member <- value(topos_partisan:members())].
 
 -spec current_topology(instance()) -> full_mesh | {peer_to_peer | client_server, map()}.
-current_topology(#distributed{}) ->
-    case value(topos_topology:current()) of
-        #{type := full_mesh} ->
-            full_mesh;
-        #{type := hyparview} = Settings ->
-            {peer_to_peer, maps:with([active_view, passive_view, active_walk, passive_walk, shuffle_period], Settings)};
-        #{type := client_server, hubs := Hubs, hubs_of_a_client := Count} ->
-            {client_server, #{hubs => [atom_to_binary(Hub) || Hub <- Hubs], hubs_of_a_client => Count}}
-    end.
+current_topology(#distributed{}) -> shown_topology(value(topos_topology:current())).
 
 -spec set_topology(instance(), full_mesh | {peer_to_peer | client_server, map()}) -> outcome().
 set_topology(#distributed{}, Topology) -> outcome(topos_topology:set_topology(topology(Topology))).
@@ -202,7 +195,33 @@ configuration(Config, Env) ->
     ],
     maps:from_list([Entry || {_, Value} = Entry <- Given, Value =/= none]).
 
+%% For `Topos.Remote', whose flows act through the root handler of this effect
+
+%% @doc Starts a process on a node that runs the body there, with the handlers that are installed there at start.
+-spec spawn_on(instance(), node(), fun((ok, topos_effect:evidence()) -> term())) -> {ok, topos_process:ref()} | {error, error()}.
+spawn_on(#distributed{}, Node, Body) -> remote(topos_process:spawn_as(Node, Body, fun() -> ?MODULE:run(Body) end)).
+
+%% @doc Sends a message of a program.
+-spec send_to_process(instance(), topos_process:ref(), term()) -> outcome().
+send_to_process(#distributed{}, Process, Message) -> remote(topos_process:send(Process, {'$topos', Message})).
+
+-spec this_process(instance()) -> {ok, topos_process:ref()} | {error, error()}.
+this_process(#distributed{}) -> remote(topos_process:self()).
+
+%% @private What runs on the other node.
+-spec run(fun((ok, topos_effect:evidence()) -> term())) -> term().
+run(Body) ->
+    try
+        Body(ok, topos_effect:root())
+    catch
+        Class:Reason:Stack -> topos_effect:report(Class, Reason, Stack)
+    end.
+
 %% internal
+
+-spec remote(ok | {ok, Value} | {error, topos_error:t()}) -> {ok, ok | Value} | {error, error()}.
+remote({ok, Value}) -> {ok, Value};
+remote(Result) -> outcome(Result).
 
 -spec given(binary(), string() | false, Default) -> binary() | Default.
 given(<<>>, FromEnvironment, Default) -> chosen(FromEnvironment, Default);
@@ -220,6 +239,19 @@ detection(swim_detection) -> none;
 detection({echo_detection, #{interval := Interval, suspect_after := Suspect, down_after := Down}}) ->
     #{echo_interval => Interval, suspect_after => Suspect, down_after => Down}.
 
+%% @doc A topology as the effect shows it.
+-spec shown_topology(topos_config_topology:t() | #{type := topos_config_topology:type(), atom() => term()}) ->
+    full_mesh | {peer_to_peer | client_server, map()}.
+shown_topology(full_mesh) ->
+    full_mesh;
+shown_topology(#{type := full_mesh}) ->
+    full_mesh;
+shown_topology(#{type := hyparview} = Settings) ->
+    {peer_to_peer, maps:with([active_view, passive_view, active_walk, passive_walk, shuffle_period], Settings)};
+shown_topology(#{type := client_server, hubs := Hubs, hubs_of_a_client := Count}) ->
+    {client_server, #{hubs => [atom_to_binary(Hub) || Hub <- Hubs], hubs_of_a_client => Count}}.
+
+%% @doc A topology of a program, as a configuration has it.
 -spec topology(full_mesh | {peer_to_peer | client_server, map()}) -> full_mesh | map().
 topology(full_mesh) -> full_mesh;
 topology({peer_to_peer, Settings}) -> Settings#{type => hyparview};
@@ -259,7 +291,7 @@ error_record(Error) ->
         help => unicode:characters_to_binary(topos_error:help(Error))
     }.
 
-%% For operations that have no `Result': their error ends the process, with its code.
+%% @doc For operations that have no `Result': their error ends the process, with its code.
 -spec value({error, topos_error:t()} | {ok, Value} | Value) -> Value when Value :: term().
 value({error, Error}) -> erlang:error(Error);
 value({ok, Value}) -> Value;
@@ -269,6 +301,7 @@ value(Value) -> Value.
 taken({error, Error}) -> erlang:error(Error);
 taken(Answer) -> Answer.
 
+%% @doc What came, as an `Event' of Topos.
 -spec item(topos_program_queue:item()) -> tuple().
 item({message, Sender, Message}) -> {message, Sender, Message};
 item({event, Event}) -> event(Event).
@@ -283,5 +316,6 @@ event({in_doubt, Node, Count}) -> {in_doubt, Node, Count};
 event({undeliverable, Node, Error}) -> {undeliverable, Node, error_record(Error)};
 event({monitor_down, Ref, Node}) -> {monitor_down, Ref, Node}.
 
+%% @doc A time to wait for, in milliseconds.
 -spec wait(integer()) -> non_neg_integer().
 wait(Time) -> max(0, min(Time, ?MAX_WAIT)).

@@ -1,38 +1,30 @@
-%% @doc The flows of `Topos.Remote': processes of other nodes, over `topos_process'.
+%% @doc The flows of `Topos.Remote': processes of other nodes.
 %%
-%% A function value is a fun that takes evidence. It crosses without any: on the other node it runs with the evidence of that
-%% node's root handlers. That it needs no other is what the compiler has seen to.
+%% They have no evidence of their own, and act through the root handler of the effect `Distributed': that of real nodes, over
+%% `topos_process', or that of a simulation. A function value is a fun that takes evidence. It crosses without any: on the other node
+%% it runs with the evidence of that node's root handlers. That it needs no other is what the compiler has seen to.
 -module(topos_effect_remote).
 
--export([spawn_on/2, send/2, this_process/0, run/1]).
-
-%% The specs say what the flows' declarations promise, which is more than what the API answers today.
--dialyzer(no_underspecs).
+-export([spawn_on/2, send/2, this_process/0]).
 
 -type error() :: topos_effect_distributed:error().
+%% A reference to a process, whatever the root handler takes for one.
+-type ref() :: term().
 
 %% @doc Starts a process on a node that runs the body there.
--spec spawn_on(node(), fun((ok, topos_effect:evidence()) -> term())) -> {ok, topos_process:ref()} | {error, error()}.
-spawn_on(Node, Body) -> outcome(topos_process:spawn_as(Node, Body, fun() -> ?MODULE:run(Body) end)).
+-spec spawn_on(node(), fun((ok, topos_effect:evidence()) -> term())) -> {ok, ref()} | {error, error()}.
+spawn_on(Node, Body) -> perform(spawn_on, [Node, Body]).
 
 %% @doc Sends a message of a program.
--spec send(term(), topos_process:ref()) -> {ok, ok} | {error, error()}.
-send(Message, Process) -> outcome(topos_process:send(Process, {'$topos', Message})).
+-spec send(term(), ref()) -> {ok, ok} | {error, error()}.
+send(Message, Process) -> perform(send_to_process, [Process, Message]).
 
--spec this_process() -> {ok, topos_process:ref()} | {error, error()}.
-this_process() -> outcome(topos_process:self()).
-
-%% @doc What runs on the other node.
--spec run(fun((ok, topos_effect:evidence()) -> term())) -> term().
-run(Body) ->
-    try
-        Body(ok, topos_effect:root())
-    catch
-        Class:Reason:Stack -> topos_effect:report(Class, Reason, Stack)
-    end.
+-spec this_process() -> {ok, ref()} | {error, error()}.
+this_process() -> perform(this_process, []).
 
 %% internal
 
--spec outcome(ok | {ok, Value} | {error, topos_error:t()}) -> {ok, ok | Value} | {error, error()}.
-outcome({ok, Value}) -> {ok, Value};
-outcome(Result) -> topos_effect_distributed:outcome(Result).
+-spec perform(atom(), [term()]) -> term().
+perform(Operation, Arguments) ->
+    #{'Topos.Partisan.Distributed' := {Module, Instance}} = topos_effect:root(),
+    erlang:apply(Module, Operation, [Instance | Arguments]).
