@@ -7,7 +7,7 @@
 -module(topos_sim_network).
 -behaviour(topos_sim_scheduler).
 
--export([send/5, delay/1, released/2, release_next/3, resumed/3, given_up/3, forget/2, drained_at/3, loss/1, set_loss/2]).
+-export([send/5, new_lanes/3, delay/1, released/2, release_next/3, resumed/3, given_up/3, forget/2, drained_at/3, loss/1, set_loss/2]).
 -export([stats/3, health/2, round_trip/2, message_rate/2]).
 -export([handle/3, happen/2, ended/4]).
 -export_type([packet/0]).
@@ -18,6 +18,8 @@
     limits := #{max_queue_messages := pos_integer(), atom() => term()}
 }.
 -type pair() :: {From :: topos_sim_world:node_id(), To :: topos_sim_world:node_id()}.
+%% A channel's lanes are others after it was changed.
+-type key() :: {Channel :: atom(), Generation :: non_neg_integer(), Index :: non_neg_integer()}.
 
 -record(item, {
     arrives :: topos_sim_world:time(), sent :: topos_sim_world:time(), expires :: infinity | topos_sim_world:time(),
@@ -37,7 +39,9 @@
 -record(part, {
     loss :: float(),
     next = 1 :: pos_integer(),
-    lanes = #{} :: #{pair() => #{{atom(), non_neg_integer()} => #lane{}}},
+    lanes = #{} :: #{pair() => #{key() => #lane{}}},
+    %% How often a node's channel was changed.
+    generations = #{} :: #{{topos_sim_world:node_id(), atom()} => pos_integer()},
     %% By node, peer and channel.
     counts = #{} :: #{{topos_sim_world:node_id(), topos_sim_world:node_id(), atom()} => #{atom() => term()}}
 }).
@@ -50,10 +54,10 @@
 -spec send(topos_sim_world:node_id(), topos_sim_world:node_id(), pos_integer(), packet(), topos_sim_world:world()) ->
     {ok | overloaded, topos_sim_world:world()}.
 send(From, To, Incarnation, #{channel := Channel, settings := Settings} = Packet, World) ->
-    #part{next = Order, lanes = Lanes} = part(World),
-    Index = lane_index(Packet, Order),
+    #part{next = Order, lanes = Lanes, generations = Generations} = part(World),
+    Key = {Channel, maps:get({From, Channel}, Generations, 0), lane_index(Packet, Order)},
     Of = maps:get({From, To}, Lanes, #{}),
-    Lane = maps:get({Channel, Index}, Of, #lane{incarnation = Incarnation}),
+    Lane = maps:get(Key, Of, #lane{incarnation = Incarnation}),
     Replaces = is_replaced(Lane, Packet),
     case Lane#lane.count >= room(Packet) andalso not Replaces of
         true ->
@@ -65,9 +69,16 @@ send(From, To, Incarnation, #{channel := Channel, settings := Settings} = Packet
             Noted = count(From, To, Channel, [{retries, Retries} || Retries > 0] ++ [{duplicates, 1} || Twice], Drawn),
             case Settings of
                 #{delivery := at_most_once} when Retries > 0 -> {ok, count(From, To, Channel, [{lost, 1}], next_order(Noted))};
-                _ -> {ok, queued({From, To}, {Channel, Index}, Lane, item(Packet, Late, Order, Lane, Noted), Replaces, next_order(Noted))}
+                _ -> {ok, queued({From, To}, Key, Lane, item(Packet, Late, Order, Lane, Noted), Replaces, next_order(Noted))}
             end
     end.
+
+%% @doc A node's channel was changed: what is sent from now on overtakes nothing that was sent before.
+-spec new_lanes(topos_sim_world:node_id(), atom(), topos_sim_world:world()) -> topos_sim_world:world().
+new_lanes(Node, Channel, World) ->
+    #part{generations = Generations} = Part = part(World),
+    Next = maps:get({Node, Channel}, Generations, 0) + 1,
+    topos_sim_world:set_part(?MODULE, Part#part{generations = Generations#{{Node, Channel} => Next}}, World).
 
 %% @doc How long a packet takes now: with the times of its losses.
 -spec delay(topos_sim_world:world()) -> {topos_sim_world:time(), topos_sim_world:world()}.
@@ -117,7 +128,7 @@ given_up(From, To, World) ->
             Cut = topos_sim_membership:cut_since(From, To, World),
             Without = topos_sim_world:set_part(?MODULE, Part#part{lanes = Rest}, World),
             lists:foldl(
-                fun({{Channel, _}, #lane{count = Count, acknowledged = Acks}}, {Sum, W}) ->
+                fun({{Channel, _, _}, #lane{count = Count, acknowledged = Acks}}, {Sum, W}) ->
                     Doubt = Count + length([At || At <- queue:to_list(Acks), At > Cut]),
                     {Sum + Doubt, count(From, To, Channel, [{in_doubt, Doubt}], W)}
                 end, {0, Without}, lists:sort(maps:to_list(Of)));
@@ -152,17 +163,17 @@ stats(Node, Channel, World) ->
     [
         {Peer, Row#{lanes => length(Used), queue_messages => lists:sum([N || #lane{count = N} <- Used])}}
      || {{N1, Peer, C}, Row} <- lists:sort(maps:to_list(Counts)), N1 =:= Node, C =:= Channel,
-        Used <- [[Lane || {{Of, _}, Lane} <- maps:to_list(maps:get({Node, Peer}, Lanes, #{})), Of =:= Channel]]
+        Used <- [[Lane || {{Of, _, _}, Lane} <- maps:to_list(maps:get({Node, Peer}, Lanes, #{})), Of =:= Channel]]
     ].
 
 %% @doc The channels that a node uses, and how many messages wait in the fullest lane of each.
 -spec health(topos_sim_world:node_id(), topos_sim_world:world()) -> [{topos_sim_world:node_id(), atom(), non_neg_integer(), boolean()}].
 health(Node, World) ->
     [
-        {To, Channel, lists:max([N || {{C, _}, #lane{count = N}} <- maps:to_list(Of), C =:= Channel]),
-         lists:any(fun({{C, _}, #lane{moving = Moving, count = N}}) -> C =:= Channel andalso not Moving andalso N > 0 end, maps:to_list(Of))}
+        {To, Channel, lists:max([N || {{C, _, _}, #lane{count = N}} <- maps:to_list(Of), C =:= Channel]),
+         lists:any(fun({{C, _, _}, #lane{moving = Moving, count = N}}) -> C =:= Channel andalso not Moving andalso N > 0 end, maps:to_list(Of))}
      || {{From, To}, Of} <- lists:sort(maps:to_list((part(World))#part.lanes)), From =:= Node,
-        Channel <- lists:usort([C || {C, _} <- maps:keys(Of)])
+        Channel <- lists:usort([C || {C, _, _} <- maps:keys(Of)])
     ].
 
 %% @doc The mean of a node's latest round trips in microseconds.
@@ -183,16 +194,22 @@ message_rate(Node, World) ->
 -spec handle(term(), pid(), topos_sim_world:world()) -> no_return().
 handle(Request, _, _) -> erlang:error({no_operation_of_the_network, Request}).
 
--spec happen({arrive, pair(), {atom(), non_neg_integer()}}, topos_sim_world:world()) -> topos_sim_world:world().
+-spec happen({arrive, pair(), key()}, topos_sim_world:world()) -> topos_sim_world:world().
 happen({arrive, {From, To} = Pair, Key}, World) ->
     case (part(World))#part.lanes of
-        #{Pair := #{Key := #lane{incarnation = Incarnation} = Lane}} ->
+        #{Pair := #{Key := #lane{incarnation = Incarnation} = Lane} = Of} ->
             Stands = put_lane(Pair, Key, Lane#lane{moving = false}, World),
             Arrives = topos_sim_nodes:is_open(From, To, World) andalso not topos_sim_nodes:is_held(To, World)
                 andalso topos_sim_program:incarnation(To, World) =:= Incarnation,
             case Arrives of
-                true -> arrived(Pair, Key, Stands);
-                false -> Stands
+                true ->
+                    case earlier(Key, Of) of
+                        [] -> arrived(Pair, Key, Stands);
+                        %% It comes after them.
+                        Lanes -> moved(Pair, Key, lists:max([topos_sim_world:now(World) | [Last || #lane{last = Last} <- Lanes]]) + 1, Stands)
+                    end;
+                false ->
+                    Stands
             end;
         #{} ->
             World
@@ -253,7 +270,7 @@ is_replaced(#lane{moving = false, queue = Queue}, #{settings := #{monotonic := t
 is_replaced(_, _) ->
     false.
 
-queued({From, To} = Pair, {Channel, _} = Key, #lane{queue = Queue} = Lane, #item{key = K} = Item, true, World) ->
+queued({From, To} = Pair, {Channel, _, _} = Key, #lane{queue = Queue} = Lane, #item{key = K} = Item, true, World) ->
     Newer = queue:filter(fun(#item{key = Other}) -> Other =/= K end, Queue),
     put_lane(Pair, Key, Lane#lane{queue = queue:in(Item, Newer)}, count(From, To, Channel, [{superseded, 1}], World));
 queued({From, To} = Pair, Key, #lane{queue = Queue, count = Count, moving = Moving} = Lane, #item{arrives = At} = Item, false, World) ->
@@ -263,6 +280,10 @@ queued({From, To} = Pair, Key, #lane{queue = Queue, count = Count, moving = Movi
         true -> put_lane(Pair, Key, Sent, World);
         false -> topos_sim_world:at(At, {?MODULE, {arrive, Pair, Key}}, put_lane(Pair, Key, Sent#lane{moving = true}, World))
     end.
+
+%% Lanes of before a change of the channel that hold something yet.
+earlier({Channel, Generation, _}, Of) ->
+    [Lane || {{C, G, _}, #lane{count = Count} = Lane} <- maps:to_list(Of), C =:= Channel, G < Generation, Count > 0].
 
 %% The first item, and those behind it whose time has come.
 arrived(Pair, Key, World) ->
@@ -287,7 +308,7 @@ moved(Pair, Key, At, World) ->
             World
     end.
 
-deliver({From, To} = Pair, {Channel, _} = Key, World) ->
+deliver({From, To} = Pair, {Channel, _, _} = Key, World) ->
     #part{lanes = #{Pair := #{Key := #lane{queue = Queue, count = Count, acknowledged = Acks} = Lane}}} = part(World),
     {{value, #item{content = Content, sent = Sent}}, Rest} = queue:out(Queue),
     {Back, Drawn} = delay(World),
@@ -306,7 +327,7 @@ past(Now, Acks) ->
         _ -> Acks
     end.
 
-unexpired({From, To} = Pair, {Channel, _} = Key, #lane{queue = Queue} = Lane, World) ->
+unexpired({From, To} = Pair, {Channel, _, _} = Key, #lane{queue = Queue} = Lane, World) ->
     Now = topos_sim_world:now(World),
     Good = queue:filter(fun(#item{expires = At}) -> At > Now end, Queue),
     Count = queue:len(Good),

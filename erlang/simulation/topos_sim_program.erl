@@ -5,7 +5,7 @@
 -module(topos_sim_program).
 -behaviour(topos_sim_scheduler).
 
--export([incarnation/2, is_entered/2, config/2, set_config/3, refusal/3, tell/3, deliver/4, stopped/2, send_to/6]).
+-export([incarnation/2, is_entered/2, config/2, set_config/3, refusal/3, tell/3, deliver/4, stopped/2, send_to/6, close_until/3]).
 -export([handle/3, happen/2, ended/4]).
 -export_type([content/0]).
 
@@ -135,6 +135,18 @@ send_to(Id, To, Content, Channel, Key, World) ->
         {_, _} ->
             {{error, topos_error:new(no_such_channel, #{channel => Channel, known => lists:sort(maps:keys(Channels))})}, World}
     end.
+
+%% @doc Until then these nodes take no new ones into their cluster.
+-spec close_until(topos_sim_world:time(), [id()], topos_sim_world:world()) -> topos_sim_world:world().
+close_until(Until, Members, World) ->
+    Programs = maps:map(
+        fun(Id, Program) ->
+            case lists:member(Id, Members) of
+                true -> Program#program{closed_until = Until};
+                false -> Program
+            end
+        end, programs(World)),
+    set(Programs, World).
 
 -spec handle(term(), pid(), topos_sim_world:world()) -> topos_sim_scheduler:answer().
 handle({init, Config}, Pid, World) ->
@@ -305,16 +317,20 @@ request({on, Which, Callback}, Id, #program{next = Next, callbacks = Callbacks} 
 request({forget, {_, Number}}, Id, #program{monitors = Monitors, callbacks = Callbacks} = Program, _, World) ->
     Less = Program#program{monitors = maps:remove(Number, Monitors), callbacks = maps:remove(Number, Callbacks)},
     {value, ok, put_program(Id, Less, World)};
-request({close_until, Millis}, Id, Program, _, World) ->
-    Until = topos_sim_world:now(World) + Millis * 1_000,
-    {value, ok, put_program(Id, Program#program{closed_until = Until}, World)};
+request({close_until, Millis}, Id, _, _, World) ->
+    Members = [Id | [Peer || {Peer, up, _} <- topos_sim_membership:peers(Id, World)]],
+    {value, ok, close_until(topos_sim_world:now(World) + Millis * 1_000, Members, World)};
 request({set_topology, Topology}, Id, Program, Pid, World) ->
     topos_sim_topology:switch(Topology, Id, Program#program.config, Pid, World);
 request({topology, Question}, Id, #program{config = Config}, _, World) ->
     {value, topos_sim_topology:answer(Question, Id, Config, World), World};
 request({channels, Request}, Id, #program{config = Config} = Program, _, World) ->
     case topos_sim_channel:request(Request, Id, Config, World) of
-        {changed, Answer, Channels} -> {value, Answer, put_program(Id, Program#program{config = Config#{channels := Channels}}, World)};
+        {changed, Answer, Channels} ->
+            #{channels := Before} = Config,
+            Changed = [Channel || {Channel, Settings} <- maps:to_list(Channels), maps:get(Channel, Before, Settings) =/= Settings],
+            Lanes = lists:foldl(fun(Channel, W) -> topos_sim_network:new_lanes(Id, Channel, W) end, World, Changed),
+            {value, Answer, put_program(Id, Program#program{config = Config#{channels := Channels}}, Lanes)};
         Answer -> {value, Answer, World}
     end.
 

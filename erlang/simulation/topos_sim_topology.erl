@@ -90,7 +90,8 @@ happen({switched, Pid, Wait, Id, Given, Topology, Lives}, World) ->
                     {ok, Own} = topos_config:parse_topology(Given, Node),
                     topos_sim_program:set_config(Member, Config#{topology := Own}, W)
                 end, World, Lives),
-            topos_sim_world:wake(Pid, Wait, {value, ok}, Switched);
+            Opened = topos_sim_program:close_until(0, [Member || {Member, _} <- Lives], Switched),
+            topos_sim_world:wake(Pid, Wait, {value, ok}, Opened);
         _ ->
             Names = [topos_sim_nodes:full_name(Member, World) || Member <- Lost],
             Error = topos_error:new(switch_rolled_back, #{
