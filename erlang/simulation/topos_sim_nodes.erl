@@ -278,18 +278,16 @@ main(Main) ->
     end.
 
 %% Its `main' has ended, or it halted.
+node_ended(Id, 0, World) ->
+    gone(Id, World);
 node_ended(Id, Status, World) ->
-    #node{name = Name} = node_of(Id, World),
-    Dead = gone(Id, World),
-    case Status of
-        0 ->
-            Dead;
-        _ ->
-            Text = io_lib:format("~ts ended with exit status ~b", [Name, Status]),
-            Others = case running(Dead) of [] -> ""; _ -> "; stopping the others" end,
-            Several = length(names(World)) > 1,
-            Told = case Several of true -> topos_sim_world:message(remark, {err, [Text, Others]}, Dead); false -> Dead end,
-            topos_sim_world:finish({exit, Status}, Told)
+    %% That one failed is the end of the run, also if it was the last.
+    Failed = topos_sim_world:finish({exit, Status}, World),
+    Text = io_lib:format("~ts ended with exit status ~b", [name(Id, World), Status]),
+    Others = case running(World) of [Id] -> ""; _ -> "; stopping the others" end,
+    case names(World) of
+        [_] -> gone(Id, Failed);
+        _ -> gone(Id, remark([Text, Others], Failed))
     end.
 
 %% Nothing of the node can run any more.
@@ -298,9 +296,7 @@ gone(Id, World) ->
     Thawed = case Node#node.paused of true -> topos_sim_world:thaw(Id, World); false -> World end,
     Marked = put_node(Id, Node#node{status = ended, paused = false, held = false}, Thawed),
     Ended = lists:foldl(
-        fun({Pid, #{node := Of}}, W) when Of =:= Id -> topos_sim_scheduler:kill(Pid, killed, W);
-           (_, W) -> W
-        end, Marked, topos_sim_world:processes(Marked)),
+        fun({Pid, _}, W) -> topos_sim_scheduler:kill(Pid, killed, W) end, Marked, topos_sim_world:processes(Id, Marked)),
     Told = topos_sim_membership:crashed(Id, topos_sim_program:stopped(Id, Ended)),
     #part{nodes = Nodes} = part(Told),
     case [N || {_, #node{status = S} = N} <- maps:to_list(Nodes), S =/= ended] of

@@ -328,7 +328,7 @@ ended(Pid, Process, Reason, World) ->
     Forgotten = lists:foldl(fun unwatch/2, Watched, maps:keys(maps:get(watching, Process, #{}))),
     Answered = lists:foldl(fun(Reply, W) -> answered(Reply, none, W) end, Forgotten, lists:sort(maps:keys(maps:get(asked, Process, #{})))),
     Stopped = lists:foldl(
-        fun({Waiting, _}, W) ->
+        fun(Waiting, W) ->
             case topos_sim_world:is_waiting(Waiting, {"Process.stop", Pid}, W) of
                 true -> topos_sim_world:wake(Waiting, {value, ok}, W);
                 false -> W
@@ -341,7 +341,7 @@ ended(Pid, Process, Reason, World) ->
         end,
     Children =
         case Process of
-            #{linked := true} -> [P || {P, #{parent := Of}} <- topos_sim_world:processes(Linked), Of =:= Pid];
+            #{linked := true, node := Node} -> [P || {P, #{parent := Of}} <- topos_sim_world:processes(Node, Linked), Of =:= Pid];
             #{} -> []
         end,
     lists:foldl(fun(Child, W) -> topos_sim_scheduler:kill(Child, shutdown, W) end, Linked, Children).
@@ -500,8 +500,8 @@ answered(Reply, Answer, World) ->
 
 %% A process that serves ends between two messages; if that takes too long, or if it does not serve, at once.
 told_to_stop(Pid, World) ->
-    {ok, Process} = topos_sim_world:find(Pid, World),
-    Waiting = [{P, stopper} || {P, #{wait := {_, {"Process.stop", Of}, _}}} <- topos_sim_world:processes(World), Of =:= Pid],
+    {ok, #{node := Node} = Process} = topos_sim_world:find(Pid, World),
+    Waiting = [P || {P, #{wait := {_, {"Process.stop", Of}, _}}} <- topos_sim_world:processes(Node, World), Of =:= Pid],
     Told = topos_sim_world:update(Pid, fun(P) -> P#{stopping => true, stoppers => Waiting} end, World),
     case Process of
         #{wait := {_, "Process.serve", _}} -> topos_sim_world:wake(Pid, {value, stop}, Told);

@@ -345,8 +345,12 @@ came(Id, Item, World) ->
 
 %% What follows from an event: a change between up and not up is told to monitors and callbacks.
 happened(Id, {up, Node, _}, World) ->
-    #program{up = Up} = Program = program(Id, World),
-    call_back(up, Node, Id, put_program(Id, Program#program{up = Up#{Node => true}}, World));
+    #program{up = Up, callbacks = Callbacks} = Program = program(Id, World),
+    Known = put_program(Id, Program#program{up = Up#{Node => true}}, World),
+    case map_size(Callbacks) of
+        0 -> Known;
+        _ -> call_back(up, Node, Id, Known)
+    end;
 happened(Id, {Gone, Node}, World) when Gone =:= left -> gone(Id, Node, World);
 happened(Id, {down, Node, _}, World) -> gone(Id, Node, World);
 happened(_, _, World) -> World.

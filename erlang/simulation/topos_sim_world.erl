@@ -11,7 +11,7 @@
 -export([now/1, count/2, steps/1, millis/1]).
 -export([at/3, within/3, next/1]).
 -export([random/2, happens/2, between/3, shuffled/2]).
--export([add/3, remove/2, find/2, node_of/2, processes/1, update/3]).
+-export([add/3, remove/2, find/2, node_of/2, processes/1, processes/2, update/3]).
 -export([ready/3, park/4, wake/3, wake/4, is_waiting/3, freeze/2, thaw/2]).
 -export([outcome/1, finish/2, message/3]).
 -export_type([world/0, node_id/0, process/0, event/0, wait_id/0, outcome/0, time/0]).
@@ -37,7 +37,7 @@
     steps = 0 :: non_neg_integer(),
     %% The next number of an event, a wait.
     next = 1 :: pos_integer(),
-    events = gb_trees:empty() :: gb_trees:tree({time(), pos_integer()}, event()),
+    events = none :: heap(),
     random :: rand:state(),
     processes = #{} :: #{pid() => process()},
     %% Those that can go on, at places 0 to `width' - 1 so that one can be drawn, and with what answer.
@@ -49,6 +49,8 @@
     outcome = none :: none | outcome()
 }).
 -opaque world() :: #world{}.
+%% What is going to happen, the earliest on top: a pairing heap (Fredman, Sedgewick, Sleator, Tarjan, Algorithmica 1986).
+-type heap() :: none | {time(), Order :: pos_integer(), event(), [heap()]}.
 
 %% @doc A world in which nothing has happened. Of the options (`topos_sim_options') it needs `seed'.
 -spec new(map()) -> world().
@@ -85,7 +87,7 @@ steps(#world{steps = Steps}) -> Steps.
 %% @doc Has something happen at a time; what has passed is now.
 -spec at(time(), event(), world()) -> world().
 at(Time, Event, #world{events = Events, next = Next, now = Now} = World) ->
-    World#world{events = gb_trees:insert({max(Time, Now), Next}, Event, Events), next = Next + 1}.
+    World#world{events = merge({max(Time, Now), Next, Event, []}, Events), next = Next + 1}.
 
 %% @doc Has something happen so many microseconds from now.
 -spec within(time(), event(), world()) -> world().
@@ -95,16 +97,12 @@ within(Time, Event, #world{now = Now} = World) -> at(Now + Time, Event, World).
 %% jumps there.
 -spec next(world()) -> {event, event(), world()} | {run, pid(), term(), world()} | idle.
 next(#world{events = Events, width = Width} = World) ->
-    case {gb_trees:is_empty(Events), Width} of
-        {true, 0} -> idle;
-        {true, _} -> draw(World);
-        {false, 0} -> take_event(World);
-        {false, _} ->
-            {{Time, _}, _} = gb_trees:smallest(Events),
-            case Time =< World#world.now of
-                true -> take_event(World);
-                false -> draw(World)
-            end
+    case {Events, Width} of
+        {none, 0} -> idle;
+        {none, _} -> draw(World);
+        {_, 0} -> take_event(World);
+        {{Time, _, _, _}, _} when Time =< World#world.now -> take_event(World);
+        {_, _} -> draw(World)
     end.
 
 %% Chance
@@ -176,6 +174,11 @@ node_of(Pid, #world{processes = All}) ->
 processes(#world{processes = All}) ->
     lists:sort(fun({_, A}, {_, B}) -> place(A) =< place(B) end, maps:to_list(All)).
 
+%% @doc Those of a node, in the order of their start.
+-spec processes(node_id(), world()) -> [{pid(), process()}].
+processes(Node, #world{processes = All}) ->
+    lists:sort(fun({_, A}, {_, B}) -> place(A) =< place(B) end, [One || {_, #{node := N}} = One <- maps:to_list(All), N =:= Node]).
+
 -spec update(pid(), fun((process()) -> process()), world()) -> world().
 update(Pid, Change, #world{processes = All} = World) ->
     #{Pid := Process} = All,
@@ -228,7 +231,7 @@ wake(Pid, Id, Answer, #world{processes = All} = World) ->
 %% @doc The processes of a node stand still.
 -spec freeze(node_id(), world()) -> world().
 freeze(Node, #world{frozen = Frozen, processes = All, ready = Ready} = World) ->
-    Stopped = [{Pid, Place} || {Pid, #{node := N, ready := Place}} <- processes(World), N =:= Node, is_integer(Place)],
+    Stopped = [{Pid, Place} || {Pid, #{ready := Place}} <- processes(Node, World), is_integer(Place)],
     Answers = [maps:get(Place, Ready) || {_, Place} <- Stopped],
     Out = lists:foldl(
         fun({Pid, _}, W) ->
@@ -273,9 +276,23 @@ message(From, Line, #world{options = #{tell := Tell}} = World) ->
 place(#{node := Node, number := Number}) -> {Node, Number}.
 
 -spec take_event(world()) -> {event, event(), world()}.
-take_event(#world{events = Events, now = Now} = World) ->
-    {{Time, _}, Event, Rest} = gb_trees:take_smallest(Events),
-    {event, Event, World#world{events = Rest, now = max(Time, Now)}}.
+take_event(#world{events = {Time, _, Event, Below}, now = Now} = World) ->
+    {event, Event, World#world{events = merge_pairs(Below), now = max(Time, Now)}}.
+
+-spec merge(heap(), heap()) -> heap().
+merge(none, Heap) -> Heap;
+merge(Heap, none) -> Heap;
+merge({T1, O1, E1, Below}, {T2, O2, _, _} = Later) when T1 < T2; T1 =:= T2, O1 < O2 -> {T1, O1, E1, [Later | Below]};
+merge(Later, {T, O, E, Below}) -> {T, O, E, [Later | Below]}.
+
+%% In two passes and without deep recursion: a heap may be one long list.
+-spec merge_pairs([heap()]) -> heap().
+merge_pairs(Heaps) -> lists:foldl(fun merge/2, none, pairs(Heaps, [])).
+
+-spec pairs([heap()], [heap()]) -> [heap()].
+pairs([A, B | Rest], Merged) -> pairs(Rest, [merge(A, B) | Merged]);
+pairs([A], Merged) -> [A | Merged];
+pairs([], Merged) -> Merged.
 
 -spec draw(world()) -> {run, pid(), term(), world()}.
 draw(#world{width = Width} = World) ->
