@@ -280,7 +280,13 @@ set_status(A, B, Status, Event, World) ->
 
 %% Whether what A knows of B still holds: a silence begins, or ends.
 look({A, B}, World) ->
-    #{B := #peer{cut = Cut, incarnation = Incarnation} = Peer} = peers_of(A, World),
+    case peers_of(A, World) of
+        %% It said good-bye: there is nothing to notice.
+        #{B := #peer{status = left}} -> World;
+        #{B := Peer} -> look(A, B, Peer, World)
+    end.
+
+look(A, B, #peer{cut = Cut, incarnation = Incarnation} = Peer, World) ->
     Alive = incarnation(B, World) =:= Incarnation,
     case {Cut, Alive andalso topos_sim_nodes:is_open(A, B, World)} of
         {none, false} -> silent(A, B, Peer, Alive, World);

@@ -8,7 +8,7 @@
 %% In a process of the program.
 -export([halt/1, write/2, about/0]).
 %% In the scheduler.
--export([start/2, name/2, names/1, full_name/2, rename/3, find/2, running/1, life/2, is_open/3, is_held/2, write_of/4, flush/1]).
+-export([start/2, name/2, names/1, full_name/2, full_names/2, rename/3, find/2, running/1, life/2, is_open/3, is_held/2, write_of/4, flush/1]).
 -export([handle/3, happen/2, ended/4]).
 -export_type([fault/0, who/0]).
 
@@ -85,6 +85,12 @@ names(World) -> topos_sim_world:option(names, World).
 
 -spec full_name(topos_sim_world:node_id(), topos_sim_world:world()) -> node().
 full_name(Id, World) -> (node_of(Id, World))#node.full_name.
+
+%% @doc The full names of these nodes, sorted.
+-spec full_names([topos_sim_world:node_id()], topos_sim_world:world()) -> [node()].
+full_names(Ids, World) ->
+    #part{nodes = Nodes} = part(World),
+    lists:sort([(maps:get(Id, Nodes))#node.full_name || Id <- Ids]).
 
 %% @doc Gives a node the name of its program's configuration. `error' if another one has it.
 -spec rename(topos_sim_world:node_id(), node(), topos_sim_world:world()) -> {ok, topos_sim_world:world()} | error.

@@ -254,7 +254,7 @@ request(members, Id, #program{incarnation = Incarnation}, _, World) ->
               || {Peer, Status, I} <- topos_sim_membership:peers(Id, World)],
     {value, lists:sort(fun(#{node := A}, #{node := B}) -> A =< B end, [Own | Others]), World};
 request(up, Id, _, _, World) ->
-    {value, lists:sort([topos_sim_nodes:full_name(Peer, World) || {Peer, up, _} <- topos_sim_membership:peers(Id, World)]), World};
+    {value, topos_sim_nodes:full_names([Peer || {Peer, up, _} <- topos_sim_membership:peers(Id, World)], World), World};
 request({send, Node, Content, Channel, Key}, Id, _, Pid, World) ->
     %% Without a key the messages of a process keep their order.
     {ok, #{number := Number}} = topos_sim_world:find(Pid, World),

@@ -43,7 +43,7 @@ switch(Given, Id, #{node := Node}, Pid, World) ->
 -spec answer(neighbours | unreached | metrics | {route, node()}, topos_sim_world:node_id(), topos_config:t(), topos_sim_world:world()) ->
     term().
 answer(neighbours, Id, #{topology := full_mesh}, World) ->
-    lists:sort([topos_sim_nodes:full_name(Peer, World) || {Peer, up, _} <- topos_sim_membership:peers(Id, World)]);
+    topos_sim_nodes:full_names([Peer || {Peer, up, _} <- topos_sim_membership:peers(Id, World)], World);
 answer(neighbours, _, _, _) ->
     {error, topos_error:new(not_simulated, #{operation => "Distributed.neighbours where the topology is no full mesh"})};
 answer(unreached, Id, _, World) ->
