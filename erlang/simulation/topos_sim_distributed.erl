@@ -33,8 +33,10 @@ init([], Ev) ->
 init(#distributed{}, Config) ->
     Node = atom_to_list(topos_sim_nodes:about()),
     Environment = fun("TOPOS_NODE") -> Node; ("TOPOS_COOKIE") -> "simulation"; (_) -> false end,
-    %% The engine of the configuration gives way to that of the run, as on real nodes.
-    outcome(ask({init, maps:without([engine, listen], topos_effect_distributed:configuration(Config, Environment))})).
+    %% The engine of the configuration gives way to that of the run, as on real nodes. There is no name of it that a real node
+    %% could have, so it is checked as one that is always there; looking for the best takes a walk through the code path.
+    Given = topos_effect_distributed:configuration(Config, Environment),
+    outcome(ask({init, (maps:remove(listen, Given))#{engine => otp}})).
 
 -spec terminate(term(), instance()) -> ok.
 terminate(_Reason, #distributed{}) -> ok.

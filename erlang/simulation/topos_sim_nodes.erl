@@ -71,7 +71,8 @@ start(Main, World) ->
             {Wait, Drawn} = topos_sim_world:between(0, ?START, W),
             topos_sim_world:within(Wait, {?MODULE, {start, Id}}, Drawn)
         end, Known, lists:seq(1, length(Names))),
-    topos_sim_world:within(0, {?MODULE, {nemesis, topos_sim_world:option(nemesis, World)}}, Started).
+    %% The first fault finds all nodes running.
+    topos_sim_world:within(?START + 1, {?MODULE, {nemesis, topos_sim_world:option(nemesis, World)}}, Started).
 
 -spec full(binary(), binary()) -> node().
 full(Name, Host) -> binary_to_atom(<<Name/binary, $@, Host/binary>>).
@@ -356,7 +357,7 @@ strike({loss, Share, Time}, Later, World) ->
     for(Time, fun(W) -> topos_sim_network:set_loss(Before, W) end, Later, topos_sim_network:set_loss(Share, World));
 strike({crash, Who, Time}, Later, World) ->
     {Ids, Drawn} = chosen(Who, World),
-    Crashed = lists:foldl(fun crash/2, Drawn, Ids),
+    Crashed = lists:foldl(fun crash/2, told_if_nobody(crash, Ids, Drawn), Ids),
     Again = fun(W) ->
         lists:foldl(fun(Id, Acc) -> case node_of(Id, Acc) of #node{status = ended} -> start_again(Id, Acc); _ -> Acc end end, W, Ids)
     end,
@@ -367,7 +368,7 @@ strike({crash, Who, Time}, Later, World) ->
 strike({Fault, Who, Time}, Later, World) ->
     {Ids, Drawn} = chosen(Who, World),
     Shown = lists:join($\s, [name(Id, World) || Id <- Ids]),
-    Told = remark([atom_to_binary(Fault), $\s, Shown], Drawn),
+    Told = case Ids of [] -> told_if_nobody(Fault, Ids, Drawn); _ -> remark([atom_to_binary(Fault), $\s, Shown], Drawn) end,
     {Struck, Calm} =
         case Fault of
             partition -> {partition([Ids, running(Told) -- Ids], Told), fun heal/1};
@@ -375,6 +376,9 @@ strike({Fault, Who, Time}, Later, World) ->
             hold -> {lists:foldl(fun hold/2, Told, Ids), fun(W) -> lists:foldl(fun release/2, W, Ids) end}
         end,
     for(Time, fun(W) -> Calm(remark([atom_to_binary(Fault), " is over"], W)) end, Later, Struck).
+
+told_if_nobody(Fault, [], World) -> remark([atom_to_binary(Fault), ": none of these nodes runs"], World);
+told_if_nobody(_, [_ | _], World) -> World.
 
 for(Time, Calm, Later, World) -> topos_sim_world:within(Time * 1_000, {?MODULE, {calm, Calm, Later}}, World).
 

@@ -218,7 +218,7 @@ put_program(Id, Program, World) -> set((programs(World))#{Id => Program}, World)
 request({enter, Cluster}, Id, #program{config = #{cluster := Cluster}} = Program, _, World) ->
     {value, ok, topos_sim_membership:entered(Id, put_program(Id, Program#program{entered = true}, World))};
 request({enter, Cluster}, Id, #program{config = Config, owner = Owner} = Program, _, World) ->
-    case topos_config:parse(#{node => maps:get(node, Config), cluster => Cluster}) of
+    case topos_config:parse(#{node => maps:get(node, Config), cluster => Cluster, engine => otp}) of
         {ok, #{cluster := Name}} ->
             %% Another cluster is another life: whoever knew this node sees it go.
             Fresh = topos_sim_membership:crashed(Id, stopped(Id, World)),

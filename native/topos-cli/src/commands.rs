@@ -189,8 +189,7 @@ fn start(program: Vec<Loaded>, request: &Request<'_>, style: Style) -> Result<i3
         address: request.address,
         args: request.args,
     };
-    let ended =
-        if engine == sim::ENGINE { sim::run(&plan, request.simulation, style) } else { run::run(&plan, style) };
+    let ended = if engine == sim::ENGINE { sim::run(&plan, request.simulation, style) } else { run::run(&plan, style) };
     ended.map_err(|why| {
         Error::new(
             "TP0808",

@@ -33,8 +33,13 @@ fn the_quick_start_tells_its_story_with_every_seed() {
         for remark in ["killing node3", "starting node3 again"] {
             assert_eq!(outcome.stderr.matches(remark).count(), 1, "{}", outcome.show());
         }
-        let node3 =
-            ["node3@127.0.0.1 is up", "node3 says hello", "node3@127.0.0.1 is down", "node3@127.0.0.1 is up", "node3 says hello"];
+        let node3 = [
+            "node3@127.0.0.1 is up",
+            "node3 says hello",
+            "node3@127.0.0.1 is down",
+            "node3@127.0.0.1 is up",
+            "node3 says hello",
+        ];
         let seen: Vec<&str> = lines_of(&outcome, "node2").into_iter().filter(|line| line.contains("node3")).collect();
         assert_eq!(seen, node3, "{}", outcome.show());
     }
@@ -44,7 +49,8 @@ fn the_quick_start_tells_its_story_with_every_seed() {
 fn the_same_seed_gives_the_same_bytes_and_another_one_others() {
     let Some(_turn) = turn() else { return };
     let run = |seed: &str| {
-        let outcome = simulate(&["--nodes", "3", "--seed", seed, "--loss", "10%", "--trace"], &example("simulation/faults"));
+        let outcome =
+            simulate(&["--nodes", "3", "--seed", seed, "--loss", "10%", "--trace"], &example("simulation/faults"));
         assert_eq!(outcome.status, 0, "{}", outcome.show());
         (outcome.stdout, outcome.stderr)
     };
@@ -147,7 +153,9 @@ fn a_deadlock_is_told_with_who_waits_for_what() {
     fs::write(&program, text).expect("the file can be written");
     let outcome = simulate(&["--nodes", "2", "--seed", "4"], &program.display().to_string());
     assert_eq!(outcome.status, 1, "{}", outcome.show());
-    for told in ["error[TP1083]", "seed: main waits in Process.receive", "node2: main waits in", "the same run again: --seed 4"] {
+    for told in
+        ["error[TP1083]", "seed: main waits in Process.receive", "node2: main waits in", "the same run again: --seed 4"]
+    {
         assert!(outcome.stderr.contains(told), "{told}\n{}", outcome.show());
     }
 }

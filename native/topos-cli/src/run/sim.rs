@@ -105,7 +105,9 @@ fn who(nodes: &[&str]) -> Result<String, String> {
         [share] if share.ends_with('%') => Ok(share.parse::<Share>()?.0.to_string()),
         names => match names.iter().find(|name| !is_node(name)) {
             None => Ok(names.join("+")),
-            Some(name) => Err(format!("`{name}` is no node: they are called seed, node2, node3, ...; a share is written 30%")),
+            Some(name) => {
+                Err(format!("`{name}` is no node: they are called seed, node2, node3, ...; a share is written 30%"))
+            }
         },
     }
 }
@@ -195,7 +197,8 @@ pub(crate) fn run(plan: &Plan<'_>, asked: &Simulation, style: Style) -> io::Resu
                     let status = show(plan, asked, seed, style, &output)?;
                     if status == 0 {
                         // What Erlang code does, and the numbers of processes, are not the seed's.
-                        output.remark("it does not fail alone: the program depends on something that is not simulated")?;
+                        output
+                            .remark("it does not fail alone: the program depends on something that is not simulated")?;
                         return Ok(1);
                     }
                     Ok(status)
@@ -270,7 +273,8 @@ mod tests {
         assert_eq!(fault("crash node2 node3 500ms"), Ok("crash,node2+node3,500".into()));
         assert_eq!(fault("partition seed 2m"), Ok("partition,seed,120000".into()));
         assert_eq!(fault("loss 5% 1h"), Ok("loss,0.05,3600000".into()));
-        for wrong in ["", "wait", "crash", "partition 5s", "pause node1 5s", "hold 120% 5s", "wait 5", "burn node2 1s"] {
+        for wrong in ["", "wait", "crash", "partition 5s", "pause node1 5s", "hold 120% 5s", "wait 5", "burn node2 1s"]
+        {
             assert!(fault(wrong).is_err(), "{wrong}");
         }
     }
