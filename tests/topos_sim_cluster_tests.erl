@@ -19,7 +19,9 @@ events(Time) ->
         none -> []
     end.
 
-members_come_up_on_all_sides_test() ->
+members_come_up_on_all_sides_test_() -> {timeout, 60, fun members_come_up_on_all_sides/0}.
+
+members_come_up_on_all_sides() ->
     Lines = lines(20, #{}, fun() -> Name = meet(19), say("~s ~b", [Name, length(topos_sim_distributed:statuses(distributed()))]), sleep(1_000) end),
     ?assertEqual(20, length([up || {_, Line} <- Lines, lists:suffix(" 20", binary_to_list(Line))])).
 
@@ -39,7 +41,9 @@ messages_arrive_once_and_in_order_test_() ->
     ]}.
 
 %% Without one lane there is no order between processes: some seed shows it.
-messages_of_different_processes_overtake_each_other_test() ->
+messages_of_different_processes_overtake_each_other_test_() -> {timeout, 60, fun messages_of_different_processes_overtake_each_other/0}.
+
+messages_of_different_processes_overtake_each_other() ->
     Orders = [
         lines(2, #{seed => Seed, delay => {1_000, 50_000}}, fun() ->
             case meet(1, (config())#{channels => 8}) of
@@ -273,7 +277,9 @@ topologies_are_switched_or_refused_test() ->
     end),
     ?assertEqual([{1, <<"TP1012 TP1096">>}, {1, <<"Distributed.neighbours where the topology is no full mesh">>}], Lines).
 
-the_nemesis_strikes_in_its_order_test() ->
+the_nemesis_strikes_in_its_order_test_() -> {timeout, 60, fun the_nemesis_strikes_in_its_order/0}.
+
+the_nemesis_strikes_in_its_order() ->
     Nemesis = [{wait, 1_000}, {partition, {nodes, [<<"node2">>]}, 5_000}, {wait, 2_000}, {crash, {nodes, [<<"node3">>]}, 3_000}, {pause, {share, 0.01}, 1_000}],
     {{exit, 0}, Told} = simulate(3, #{nemesis => Nemesis}, fun() ->
         case meet(2) of

@@ -12,7 +12,9 @@ two_who_count() ->
     [spawned(Count(Name)) || Name <- ["a", "b", "c"]],
     topos_sim_process:sleep(process(), 10).
 
-the_same_seed_gives_the_same_run_test() ->
+the_same_seed_gives_the_same_run_test_() -> {timeout, 60, fun the_same_seed_gives_the_same_run/0}.
+
+the_same_seed_gives_the_same_run() ->
     Run = fun(Seed) -> simulate(3, #{seed => Seed, loss => 0.2, trace => true}, fun() -> chatter() end) end,
     {{exit, 0}, Told} = Run(7),
     ?assert(length(Told) > 30),
@@ -26,7 +28,9 @@ chatter() ->
     [sent(Node, {Name, N}) || N <- lists:seq(1, 3), Node <- topos_sim_distributed:members(distributed())],
     [say("~p at ~b", [received(), now_ms()]) || _ <- lists:seq(1, 6)].
 
-different_seeds_give_different_interleavings_test() ->
+different_seeds_give_different_interleavings_test_() -> {timeout, 60, fun different_seeds_give_different_interleavings/0}.
+
+different_seeds_give_different_interleavings() ->
     Orders = [lines(1, #{seed => Seed}, fun two_who_count/0) || Seed <- lists:seq(1, 20)],
     ?assertEqual(20, length(lists:usort(Orders))),
     %% Each keeps its own order.
@@ -45,7 +49,9 @@ time_is_virtual_test() ->
     ?assert(Micros < 60_000_000).
 
 %% A read and an assignment of a shared variable are two steps: some seed puts another process between them.
-a_race_is_found_by_some_seed_test() ->
+a_race_is_found_by_some_seed_test_() -> {timeout, 60, fun a_race_is_found_by_some_seed/0}.
+
+a_race_is_found_by_some_seed() ->
     Race = fun() ->
         topos_scope:run(true, fun(Scope) -> topos_scope:cell(Scope, 0) end, none, fun(Cell) ->
             Add = fun() -> N = topos_scope:get(Cell), topos_scope:put(Cell, N + 1) end,
@@ -56,7 +62,9 @@ a_race_is_found_by_some_seed_test() ->
     end,
     ?assertEqual([[{1, <<"1">>}], [{1, <<"2">>}]], lists:usort([lines(1, #{seed => Seed}, Race) || Seed <- lists:seq(1, 30)])).
 
-an_update_is_one_step_test() ->
+an_update_is_one_step_test_() -> {timeout, 60, fun an_update_is_one_step/0}.
+
+an_update_is_one_step() ->
     Safe = fun() ->
         topos_scope:run(true, fun(Scope) -> topos_scope:cell(Scope, 0) end, none, fun(Cell) ->
             Add = fun() ->
