@@ -212,16 +212,26 @@ settle(Vm) ->
 await_agreement(Members, Killed, Timeout) ->
     Names = [?CLUSTER:name(M) || M <- Members],
     Expected = maps:from_list([{N, up} || N <- Names] ++ [{?CLUSTER:name(K), down} || K <- Killed]),
-    ?NODE:wait_until(agreement, fun() ->
-        Views = ?CLUSTER:together(fun(M) -> {?CLUSTER:name(M), ?CLUSTER:statuses(M), neighbours(M)} end, Members),
-        case [View || {_, Statuses, _} = View <- Views, Statuses =/= Expected] of
-            [] -> true;
-            Wrong -> {expected, Expected, came, Wrong}
-        end
-    end, Timeout),
-    ok = ?NODE:wait_until(routes, fun() ->
-        [] =:= [{A, B} || A <- Members, B <- Names, element(1, topology(A, route, [B])) =/= ok]
-    end, Timeout).
+    diagnosed(Members, Expected, fun() ->
+        ok = ?NODE:wait_until(agreement, fun() ->
+            Views = ?CLUSTER:together(fun(M) -> {?CLUSTER:name(M), ?CLUSTER:statuses(M)} end, Members),
+            [] =:= [View || {_, Statuses} = View <- Views, Statuses =/= Expected]
+        end, Timeout),
+        ok = ?NODE:wait_until(routes, fun() ->
+            [] =:= lists:append(?CLUSTER:together(
+                fun(M) -> [{?CLUSTER:name(M), N} || N <- Names, element(1, topology(M, route, [N])) =/= ok] end, Members))
+        end, Timeout)
+    end).
+
+%% Where nodes do not agree, what each side of a pair knows of the other is worth more than that they do not.
+diagnosed(Members, Expected, Wait) ->
+    try
+        Wait()
+    catch
+        error:{not_within, _, _, _} = Late:Stack ->
+            ct:pal("~p~n~p", [Late, topos_ct_diagnosis:disagreements(Members, Expected)]),
+            erlang:raise(error, Late, Stack)
+    end.
 
 %% internal: traffic
 

@@ -5,6 +5,8 @@
 
 -export([prop_meet_when_the_network_is_good/0, prop_transitions_alternate/0, prop_other_secret_never_up/0,
          prop_frames_of_anybody_do_no_harm/0]).
+%% For `topos_peer_core_tests'.
+-export([statuses_after/1]).
 
 -define(SETTINGS, #{echo_interval => 250, suspect_after => 1000, down_after => 3000}).
 
@@ -15,7 +17,12 @@ step() ->
         {3, {transport, side(), bool()}},
         {2, {lose, side()}},
         {1, {restart, side()}},
-        {1, {repeat, side()}}
+        {1, {repeat, side()}},
+        %% Frames stay on their way while transports come and go: over a route that is what they do.
+        {3, {hold, range(10, 300)}},
+        {4, {take, side(), range(1, 3)}},
+        {2, {drop, side(), range(1, 3)}},
+        {2, {flap, side()}}
     ]).
 
 side() -> oneof([a, b]).
@@ -57,6 +64,11 @@ prop_meet_when_the_network_is_good() ->
                               {b_knows_a, topos_peer_core:incarnation(B#side.core) =:= A#side.incarnation}
                           ]))
             end).
+
+%% The status of the peer at both sides after these steps and a while of a good network.
+statuses_after(Steps) ->
+    #{a := A, b := B} = heal(lists:foldl(fun step/2, world(), Steps)),
+    {topos_peer_core:status(A#side.core), topos_peer_core:status(B#side.core)}.
 
 %% What one life of a node sees of its peer: up begins, up comes only after down, suspect only after up.
 prop_transitions_alternate() ->
@@ -126,6 +138,15 @@ step({transport, Side, false}, #{now := Now} = World) ->
             false -> {Core, []}
         end
     end, World);
+step({hold, Ms}, #{now := Now} = World) -> ticked(World#{now := Now + Ms});
+step({take, Side, Count}, World) ->
+    #{Side := #side{inbox = Inbox} = S} = World,
+    {Taken, Rest} = lists:split(min(Count, length(Inbox)), Inbox),
+    lists:foldl(fun(Frame, W) -> arrive(Side, Frame, W) end, World#{Side := S#side{inbox = Rest}}, Taken);
+step({drop, Side, Count}, World) ->
+    #{Side := #side{inbox = Inbox} = S} = World,
+    World#{Side := S#side{inbox = lists:nthtail(min(Count, length(Inbox)), Inbox)}};
+step({flap, Side}, World) -> step({transport, Side, true}, step({transport, Side, false}, World));
 step({lose, Side}, World) ->
     #{Side := S} = World,
     World#{Side := S#side{inbox = []}};

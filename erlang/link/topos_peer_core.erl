@@ -216,8 +216,14 @@ has_transport(#peer{transport = Transport}) -> Transport =:= up.
 on_hello(_, _, #peer{transport = down} = Peer) ->
     %% It cannot be answered; it comes again.
     {Peer, []};
-on_hello(#{incarnation := Incarnation}, #{nonce := Nonce}, #peer{confirmed = Confirmed, theirs = Theirs} = Peer) ->
-    {Peer, [hello_ack(Incarnation, Nonce, not Confirmed orelse Nonce =/= Theirs, Peer)]}.
+on_hello(#{incarnation := Incarnation}, #{nonce := Nonce}, Peer) ->
+    {Peer, [hello_ack(Incarnation, Nonce, not is_settled(Nonce, Peer), Peer)]}.
+
+%% Whether the session is the one that the peer opens when it gets our answer to this challenge. It is not if the transport came up again since: an
+%% echo that was under way then confirms a session over a nonce that is no longer ours, and the peer leaves that session with our answer.
+-spec is_settled(topos_frame:nonce(), t()) -> boolean().
+is_settled(Theirs, #peer{confirmed = true, theirs = Theirs, nonce = Nonce, session = #{nonce := Nonce}}) -> true;
+is_settled(_, _) -> false.
 
 -spec on_hello_ack(topos_frame:t(), topos_frame:hello_ack(), ms(), t()) -> {t(), [effect()]}.
 on_hello_ack(Frame, #{yours := Nonce} = Ack, _Now, #peer{nonce = Nonce, self = Self} = Peer) ->

@@ -505,7 +505,11 @@ drop_candidate(Node, Error, #state{candidates = Candidates} = State) ->
     case maps:take(Node, Candidates) of
         {#candidate{waiting = Waiting}, Rest} ->
             _ = [gen_server:reply(From, {error, Error(Who)}) || {From, _, _} = Who <- Waiting],
-            ok = disconnect(Node),
+            ok = case State#state.peers of
+                %% It became a member meanwhile: who asked for it gets no answer, but it is waited for as any other.
+                #{Node := #peer{status = Status}} when Status =/= left -> ok;
+                _ -> disconnect(Node)
+            end,
             State#state{candidates = Rest};
         error ->
             State
