@@ -2,7 +2,7 @@
 %% hangs. It looks into states of processes; a suite that passes never calls it.
 -module(topos_ct_diagnosis).
 
--export([disagreements/2, peer/1]).
+-export([disagreements/2, all_of/2, peer/1]).
 
 -define(NODE, topos_ct_node).
 
@@ -21,6 +21,11 @@ disagreements(Members, Expected) ->
         #{at => A, of_peer => B, knows => ?NODE:call(maps:get(vm, Member), ?MODULE, peer, [B])}
      || Pair <- lists:sublist(Pairs, 5), {A, B} <- both(Pair), {ok, Member} <- [maps:find(A, ByName)]
     ].
+
+%% @doc What each of some knows of one node.
+-spec all_of([topos_ct_cluster:member()], node()) -> [map()].
+all_of(Members, Peer) ->
+    [#{at => topos_ct_cluster:name(M), of_peer => Peer, knows => ?NODE:call(maps:get(vm, M), ?MODULE, peer, [Peer])} || M <- Members].
 
 %% @doc Runs in the node. The order of fields is that of the records of those modules.
 -spec peer(node()) -> map().

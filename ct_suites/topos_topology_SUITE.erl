@@ -21,7 +21,7 @@ all() -> [{group, Engine} || Engine <- topos_engine:names()].
 groups() ->
     Cases = [
         hyparview_carries_everything, hubs_carry_everything, hub_is_killed_under_traffic, parts_find_together,
-        other_ways_to_ask
+        custom_carries_everything, custom_handler_fails, other_ways_to_ask
     ],
     [{Engine, [], Cases} || Engine <- topos_engine:names()].
 
@@ -131,6 +131,104 @@ parts_find_together(Config) ->
     _ = streams([Again], Living, third),
     ok.
 
+%% A ring that a handler decides on: streams between all pairs over it, a node killed, one that leaves, one that joins.
+custom_carries_everything(Config) ->
+    Members = cluster([{N, shape(ring)} || N <- numbered("n", 6)], Config),
+    is_ring(Members),
+    engine_obeys(Members),
+    ?assertEqual(lists:max(hops(Members)), 3),
+    Stream = streams(Members, Members, first),
+    broadcast(Members, one),
+    requests(Members),
+    [Killed | Living] = Members,
+    Marks = ?CLUSTER:marks(Living),
+    {_, Count, Stall} = under_traffic(Living, [Killed], Marks, second),
+    is_ring(Living),
+    _ = streams(Living, Living, third),
+    broadcast(Living, two),
+    exactly_once([{down, ?CLUSTER:name(Killed)}], Marks),
+    leave(lists:last(Living), lists:droplast(Living)),
+    comment("a ring of 6; 30 streams of ~b: ~b ms; one killed: ~b messages through it, longest stall ~b ms", [?STREAM, Stream, Count, Stall]).
+
+%% A handler that fails, in whatever way, changes nothing; its error is told; when it is well again the links follow it.
+custom_handler_fails(Config) ->
+    Members = [A, B, C, D] = cluster([{N, shape(ring)} || N <- numbered("n", 4)], Config),
+    is_ring(Members),
+    ?assertMatch(#{handler := ok}, topology(A, status, [])),
+    Before = neighbours(A),
+    [
+        begin
+            ok = ?NODE:call(vm(A), topos_ct_shape, spoil, [How]),
+            %% A member that comes or goes makes it asked.
+            [New] = started([{lists:concat(["z_", How]), #{topology => shape(ring)}}], Config),
+            ?assertEqual(ok, ?CLUSTER:join(New, B)),
+            ok = ?NODE:wait_until({How, told}, fun() ->
+                case topology(A, status, []) of
+                    #{handler := {error, {topology_handler_failed, #{why := Why}}}} -> is_reason(How, Why) orelse Why;
+                    Other -> Other
+                end
+            end, 10_000),
+            %% What it wanted itself; its other link is for the one before it to want.
+            ?assert(lists:member(?CLUSTER:name(B), topology_view(A))),
+            ok = ?NODE:call(vm(A), topos_ct_shape, spoil, [none]),
+            ok = ?NODE:wait_until(well, fun() -> maps:get(handler, topology(A, status, [])) =:= ok end, 10_000),
+            leave(New, Members)
+        end
+     || How <- [crash, hang, hoard, stranger, too_many, no_list]
+    ],
+    ok = ?NODE:wait_until(a_ring_again, fun() -> lists:sort(neighbours(A)) =:= lists:sort(Before) end, 15_000),
+    _ = streams(Members, Members, first),
+    %% One that will not begin, or is not there, is an error of the start, and of the switch; nothing changes.
+    ?assertMatch({error, {topology_handler_failed, #{why := {not_a_handler, _}}}}, refused(#{type => custom, handler => lists}, Config)),
+    Switched = fun(At) -> topology(At, set_topology, [shape(line), #{timeout => 1_000}]) end,
+    ok = ?NODE:call(vm(D), topos_ct_shape, spoil, [refuse]),
+    ?assertMatch({error, {topology_handler_failed, #{why := {init, on_purpose}}}}, Switched(D)),
+    ok = ?NODE:wait_until(stable, fun() -> maps:get(state, topology(A, status, [])) =:= stable end, 5_000),
+    {error, {switch_rolled_back, #{nodes := Unwilling, why := Why}}} = Switched(A),
+    ?assertEqual({[?CLUSTER:name(D)], {topology_handler_failed, #{handler => topos_ct_shape, why => {init, on_purpose}}}},
+                 {Unwilling, element(2, maps:get(?CLUSTER:name(D), Why))}),
+    [?assertMatch(#{type := custom, args := ring}, topology(M, current, [])) || M <- Members],
+    ok = ?NODE:call(vm(D), topos_ct_shape, spoil, [none]),
+    %% From the ring to a line, to a full mesh, and back.
+    ?assertEqual(ok, topology(C, set_topology, [shape(line), #{timeout => 10_000}])),
+    ok = ?NODE:wait_until(a_line, fun() -> lists:sort([length(neighbours(M)) || M <- Members]) =:= [1, 1, 2, 2] end, 15_000),
+    _ = streams(Members, Members, second),
+    ?assertEqual(ok, topology(B, set_topology, [full_mesh, #{timeout => 10_000}])),
+    ?assertEqual(ok, topology(D, set_topology, [shape(ring), #{timeout => 10_000}])),
+    ok = ?NODE:wait_until(a_ring, fun() -> [2, 2, 2, 2] =:= [length(neighbours(M)) || M <- Members] end, 15_000),
+    _ = streams(Members, Members, third),
+    ok.
+
+shape(Shape) -> #{type => custom, handler => topos_ct_shape, args => Shape, request_timeout => 1_000}.
+
+is_reason(crash, Why) -> Why =:= on_purpose;
+is_reason(hang, Why) -> Why =:= {timeout, 500};
+is_reason(hoard, Why) -> Why =:= memory;
+is_reason(stranger, Why) -> Why =:= {no_other_members, [nobody@nowhere]};
+is_reason(too_many, Why) -> Why =:= {too_many, 1_000, 64};
+is_reason(no_list, Why) -> element(1, Why) =:= no_list.
+
+topology_view(Member) -> maps:get(active, topology(Member, views, [])).
+
+%% What a node says that is started with such a topology.
+refused(Topology, Config) ->
+    [Vm] = topos_ct_pool:take(1),
+    Answer = ?NODE:call(Vm, topos_partisan, start, [?CLUSTER:config(?config(engine, Config), node_name(refused, Config), #{topology => Topology})]),
+    ok = topos_ct_pool:give([Vm]),
+    Answer.
+
+%% Each has links to the one before and the one after, by name, and to nobody else.
+is_ring(Members) ->
+    Names = lists:sort([?CLUSTER:name(M) || M <- Members]),
+    Round = [lists:last(Names) | Names] ++ [hd(Names)],
+    Expected = maps:from_list([
+        {Name, lists:usort([lists:nth(Place, Round), lists:nth(Place + 2, Round)])} || {Place, Name} <- lists:enumerate(Names)
+    ]),
+    ok = ?NODE:wait_until(ring, fun() ->
+        Links = maps:from_list(?CLUSTER:together(fun(M) -> {?CLUSTER:name(M), neighbours(M)} end, Members)),
+        Links =:= Expected orelse Links
+    end, 20_000).
+
 %% What `topos_topology' answers where nothing special is.
 other_ways_to_ask(Config) ->
     [A, B] = cluster([{a, full_mesh}, {b, full_mesh}], Config),
@@ -212,7 +310,7 @@ settle(Vm) ->
 await_agreement(Members, Killed, Timeout) ->
     Names = [?CLUSTER:name(M) || M <- Members],
     Expected = maps:from_list([{N, up} || N <- Names] ++ [{?CLUSTER:name(K), down} || K <- Killed]),
-    diagnosed(Members, Expected, fun() ->
+    diagnosed(fun() -> topos_ct_diagnosis:disagreements(Members, Expected) end, fun() ->
         ok = ?NODE:wait_until(agreement, fun() ->
             Views = ?CLUSTER:together(fun(M) -> {?CLUSTER:name(M), ?CLUSTER:statuses(M)} end, Members),
             [] =:= [View || {_, Statuses} = View <- Views, Statuses =/= Expected]
@@ -224,12 +322,12 @@ await_agreement(Members, Killed, Timeout) ->
     end).
 
 %% Where nodes do not agree, what each side of a pair knows of the other is worth more than that they do not.
-diagnosed(Members, Expected, Wait) ->
+diagnosed(Diagnose, Wait) ->
     try
         Wait()
     catch
         error:{not_within, _, _, _} = Late:Stack ->
-            ct:pal("~p~n~p", [Late, topos_ct_diagnosis:disagreements(Members, Expected)]),
+            ct:pal("~p~n~p", [Late, Diagnose()]),
             erlang:raise(error, Late, Stack)
     end.
 
@@ -374,14 +472,17 @@ leave(Leaver, Others) ->
     Marks = ?CLUSTER:marks(Others),
     ?assertEqual(ok, ?CLUSTER:call(Leaver, leave, [])),
     _ = ?CLUSTER:together(fun({M, Mark}) -> ?CLUSTER:await(M, {left, Name}, Mark, 5_000) end, Marks),
-    ok = ?NODE:wait_until(nothing_remains, fun() ->
-        Remains = [{?CLUSTER:name(M), lists:member(Name, linked(M)), topology(M, route, [Name])} || M <- Others],
-        Own = {linked(Leaver), neighbours(Leaver)},
-        case [R || {_, Linked, Route} = R <- Remains, Linked orelse element(1, Route) =:= ok] of
-            [] when Own =:= {[], []} -> true;
-            Wrong -> {Wrong, Own}
-        end
-    end, 20_000),
+    diagnosed(fun() -> topos_ct_diagnosis:all_of([Leaver | Others], Name) end, fun() ->
+        ok = ?NODE:wait_until(nothing_remains, fun() ->
+            Remains = ?CLUSTER:together(
+                fun(M) -> {?CLUSTER:name(M), lists:member(Name, linked(M)), topology(M, route, [Name])} end, Others),
+            Own = {linked(Leaver), neighbours(Leaver)},
+            case [R || {_, Linked, Route} = R <- Remains, Linked orelse element(1, Route) =:= ok] of
+                [] when Own =:= {[], []} -> true;
+                Wrong -> {Wrong, Own}
+            end
+        end, 20_000)
+    end),
     [?assertEqual(left, maps:get(Name, ?CLUSTER:statuses(M))) || M <- Others],
     %% A leaver is connected a moment longer, to get its confirmation.
     ok = ?NODE:wait_until(unknown, fun() ->

@@ -23,6 +23,8 @@
     | channels
     | topology
     | node_names
+    | module
+    | term
     | {section, [field()]}
     | {optional_section, [field()]}.
 
