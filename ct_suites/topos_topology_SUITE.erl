@@ -183,21 +183,30 @@ custom_handler_fails(Config) ->
     Switched = fun(At) -> topology(At, set_topology, [shape(line), #{timeout => 1_000}]) end,
     ok = ?NODE:call(vm(D), topos_ct_shape, spoil, [refuse]),
     ?assertMatch({error, {topology_handler_failed, #{why := {init, on_purpose}}}}, Switched(D)),
-    ok = ?NODE:wait_until(stable, fun() -> maps:get(state, topology(A, status, [])) =:= stable end, 5_000),
+    settled(Members),
     {error, {switch_rolled_back, #{nodes := Unwilling, why := Why}}} = Switched(A),
     ?assertEqual({[?CLUSTER:name(D)], {topology_handler_failed, #{handler => topos_ct_shape, why => {init, on_purpose}}}},
                  {Unwilling, element(2, maps:get(?CLUSTER:name(D), Why))}),
     [?assertMatch(#{type := custom, args := ring}, topology(M, current, [])) || M <- Members],
     ok = ?NODE:call(vm(D), topos_ct_shape, spoil, [none]),
+    settled(Members),
     %% From the ring to a line, to a full mesh, and back.
     ?assertEqual(ok, topology(C, set_topology, [shape(line), #{timeout => 10_000}])),
     ok = ?NODE:wait_until(a_line, fun() -> lists:sort([length(neighbours(M)) || M <- Members]) =:= [1, 1, 2, 2] end, 15_000),
     _ = streams(Members, Members, second),
+    settled(Members),
     ?assertEqual(ok, topology(B, set_topology, [full_mesh, #{timeout => 10_000}])),
+    settled(Members),
     ?assertEqual(ok, topology(D, set_topology, [shape(ring), #{timeout => 10_000}])),
     ok = ?NODE:wait_until(a_ring, fun() -> [2, 2, 2, 2] =:= [length(neighbours(M)) || M <- Members] end, 15_000),
     _ = streams(Members, Members, third),
     ok.
+
+%% No member is busy with a switch.
+settled(Members) ->
+    ok = ?NODE:wait_until(stable, fun() ->
+        lists:all(fun(M) -> maps:get(state, topology(M, status, [])) =:= stable end, Members)
+    end, 10_000).
 
 shape(Shape) -> #{type => custom, handler => topos_ct_shape, args => Shape, request_timeout => 1_000}.
 

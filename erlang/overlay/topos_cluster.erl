@@ -207,6 +207,9 @@ greeted(Node, Incarnation, Known, Addresses, #state{left_at = Left, candidates =
         #state{peers = #{Node := #peer{status = Status}}} when Status =/= left ->
             ok = case Incarnation >= Highest of true -> topos_overlay:answer(Node, Addresses); false -> ok end,
             State;
+        #state{peers = #{Node := _}} when Incarnation + 1 =:= Highest ->
+            %% The life that left, on its way out: an answer would call it back.
+            State;
         _ ->
             stranger(Node, Addresses, paused(State), State)
     end.
@@ -246,6 +249,9 @@ on_link({frame, Node, Kind, Payload}, State) ->
     frame(Kind, Node, Payload, State);
 on_link({refused, Node, Error}, State) ->
     drop_candidate(Node, Error, State);
+on_link({refute, _}, #state{leaving = Leaving} = State) when Leaving =/= none ->
+    %% It begins a new life when it has left.
+    State;
 on_link({refute, Incarnation}, State) ->
     new_life(Incarnation, State);
 on_link({transport, Node, up}, State) ->
