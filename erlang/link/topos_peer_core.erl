@@ -21,15 +21,20 @@
 %% cannot disturb a session. A session is replaced when a proof over other nonces is verified. A HELLO_ACK to a lower
 %% incarnation than the one its sender knows tells the receiver so (`refute').
 %%
+%% == Who watches it ==
+%% With the method `echo' this node asks the peer for echoes all the time. With `swim' the detector of the cluster watches a peer that is up, and says
+%% by {@link verdict/3} when it does not answer: then, and whenever the peer is not up, this node asks by itself, as with `echo'. So a peer that this node
+%% hears is not down, whatever others say; and one that is down was heard neither by the others nor, since then, by this node.
+%%
 %% Until the peer is admitted (the cluster decides that when a session opens) its echoes are not answered, so neither side
 %% takes the other for up.
 -module(topos_peer_core).
 
 -include("topos_frame.hrl").
 
--export([new/3, settings/2, transport_up/3, transport_down/3, frame/3, heard/2, tick/2, paused/2, pace/3, admit/2, reject/2, self_changed/3, known/2]).
+-export([new/3, settings/2, transport_up/3, transport_down/3, frame/3, heard/2, tick/2, paused/2, pace/3, admit/2, reject/2, self_changed/3, known/2, verdict/3]).
 -export([send/3, status/1, incarnation/1, is_admitted/1, has_session/1, has_transport/1]).
--export_type([t/0, self/0, settings/0, effect/0, status/0, session/0]).
+-export_type([t/0, self/0, settings/0, effect/0, status/0, session/0, verdict/0]).
 
 -type ms() :: integer().
 %% `addresses' are those the engine listens on, to be dialled back.
@@ -39,9 +44,11 @@
 }.
 -type settings() :: #{
     echo_interval := pos_integer(), suspect_after := pos_integer(), down_after := pos_integer(),
-    hello_interval => pos_integer(), flap_grace => pos_integer()
+    hello_interval => pos_integer(), flap_grace => pos_integer(), method => echo | swim, atom() => term()
 }.
 -type status() :: connecting | up | suspect | down.
+%% What the detector of the cluster says of a peer.
+-type verdict() :: alive | suspect | dead.
 -type session() :: #{
     incarnation := topos_incarnation:t(),
     nonce := topos_frame:nonce(),
@@ -81,12 +88,13 @@
     next_echo = 0 :: ms(),
     echo = 0 :: non_neg_integer(),
     %% Times of echoes and of silence are so many times those of the settings.
-    pace = 1 :: pos_integer()
+    pace = 1 :: pos_integer(),
+    verdict = alive :: verdict()
 }).
 -opaque t() :: #peer{}.
 
 -define(REJECT_TOO_MANY, 1).
--define(DEFAULTS, #{hello_interval => 100, flap_grace => 300}).
+-define(DEFAULTS, #{hello_interval => 100, flap_grace => 300, method => echo}).
 
 %% @doc A peer that was never heard.
 -spec new(Name :: binary(), self(), settings()) -> t().
@@ -149,7 +157,8 @@ heard(Now, #peer{heard = Before} = Peer) -> {Peer#peer{heard = max(Now, Before)}
 
 %% @doc To be called some times an `echo_interval'.
 -spec tick(ms(), t()) -> {t(), [effect()]}.
-tick(Now, Peer) ->
+tick(Now, Given) ->
+    Peer = case is_watched(Given) of true -> Given; false -> Given#peer{heard = Now} end,
     {Judged, Effects} = judge(Now, Peer),
     {Asked, More} = ask(Now, Judged),
     {Asked, Effects ++ More}.
@@ -165,6 +174,25 @@ pace(Pace, _Now, #peer{pace = Pace} = Peer) -> Peer;
 %% What was not asked for meanwhile is no silence.
 pace(Pace, Now, #peer{heard = Heard, next_echo = Next, settings = #{echo_interval := Echo}} = Peer) ->
     Peer#peer{pace = Pace, heard = max(Heard, Now), next_echo = min(Next, Now + Pace * Echo)}.
+
+%% @doc What the detector of the cluster says, where that is the method. `suspect': the peer is suspect here too until it is heard; silence counts from now on. `dead': it is down,
+%% unless it was heard since it was suspect; then this node goes on to ask by itself. `alive': it need not.
+-spec verdict(verdict(), ms(), t()) -> {t(), [effect()]}.
+verdict(_, _, #peer{settings = #{method := echo}} = Peer) ->
+    {Peer, []};
+verdict(suspect, Now, #peer{status = up, verdict = alive} = Peer) ->
+    change(suspect, suspected, Peer#peer{verdict = suspect, heard = Now, next_echo = Now});
+verdict(dead, Now, #peer{status = up, verdict = alive} = Peer) ->
+    change(suspect, suspected, Peer#peer{verdict = dead, heard = Now, next_echo = Now});
+verdict(dead, _, #peer{status = suspect} = Peer) ->
+    change(down, silent, Peer#peer{verdict = dead});
+verdict(Verdict, _, Peer) ->
+    {Peer#peer{verdict = Verdict}, []}.
+
+%% Whether this node asks the peer for echoes itself and judges its silence.
+-spec is_watched(t()) -> boolean().
+is_watched(#peer{settings = #{method := swim}, status = up, verdict = alive, confirmed = true}) -> false;
+is_watched(_) -> true.
 
 %% @doc The cluster takes the peer of this session.
 -spec admit(ms(), t()) -> {t(), [effect()]}.
@@ -319,8 +347,13 @@ ask(Now, Peer) ->
     ask_echo(Now, Peer).
 
 -spec ask_echo(ms(), t()) -> {t(), [effect()]}.
-ask_echo(Now, #peer{admitted = true, next_echo = At} = Peer) when Now >= At -> echo(Now, Peer);
-ask_echo(_Now, Peer) -> {Peer, []}.
+ask_echo(Now, #peer{admitted = true, next_echo = At} = Peer) when Now >= At ->
+    case is_watched(Peer) of
+        true -> echo(Now, Peer);
+        false -> {Peer, []}
+    end;
+ask_echo(_Now, Peer) ->
+    {Peer, []}.
 
 -spec hello(ms(), t()) -> {t(), [effect()]}.
 hello(Now, #peer{nonce = Nonce, self = Self, known = Known, settings = #{hello_interval := Interval}} = Peer) ->

@@ -244,7 +244,12 @@ on_link({greeted, Name, Incarnation, Known, Addresses}, State) ->
 on_link({opened, Node, #{incarnation := Incarnation}}, State) ->
     opened(Node, Incarnation, State);
 on_link({status, Node, _From, To, Reason}, State) ->
-    status(Node, To, Reason, State);
+    Known = status(Node, To, Reason, State),
+    %% Members that know of the leave close their links, and with them the ways that confirmations of others would come by.
+    case To of
+        up -> Known;
+        _ -> told(Node, Known)
+    end;
 on_link({frame, Node, Kind, Payload}, State) ->
     frame(Kind, Node, Payload, State);
 on_link({refused, Node, Error}, State) ->
@@ -341,11 +346,8 @@ frame(gossip, Node, Payload, State) ->
 frame(leave, Node, <<Incarnation:64>>, State) ->
     ok = topos_link:send(Node, leave_ack, <<Incarnation:64>>),
     learn([topos_membership:left(atom_to_binary(Node), Incarnation)], Node, State);
-frame(leave_ack, Node, _, #state{leaving = {From, Told, Timer}} = State) ->
-    case lists:delete(Node, Told) of
-        [] -> _ = erlang:cancel_timer(Timer), has_left(State#state{leaving = {From, [], Timer}});
-        Rest -> State#state{leaving = {From, Rest, Timer}}
-    end;
+frame(leave_ack, Node, _, State) ->
+    told(Node, State);
 frame(_, _, _, State) ->
     State.
 
@@ -447,6 +449,7 @@ farewell(Node, #state{peers = Peers, candidates = Candidates} = State) ->
 -spec disconnect(node()) -> ok.
 disconnect(Node) ->
     ok = topos_link:forget(Node),
+    ok = topos_swim:status(Node, forgotten),
     topos_overlay:left(Node).
 
 %% Somebody has another idea of this node: it left, or it has a life that this one does not know.
@@ -479,6 +482,16 @@ tell(Names, Nodes, #state{members = Members}) ->
 peers_up(#state{peers = Peers}) -> [Node || {Node, #peer{status = up}} <- maps:to_list(Peers)].
 
 %% internal: getting out
+
+%% The member confirmed the leave, or cannot any more.
+-spec told(node(), state()) -> state().
+told(Node, #state{leaving = {From, Told, Timer}} = State) ->
+    case lists:delete(Node, Told) of
+        [] -> _ = erlang:cancel_timer(Timer), has_left(State#state{leaving = {From, [], Timer}});
+        Rest -> State#state{leaving = {From, Rest, Timer}}
+    end;
+told(_, State) ->
+    State.
 
 -spec has_left(state()) -> state().
 has_left(#state{leaving = {From, _, _}, peers = Peers, candidates = Candidates, own = Own, node = Node} = State) ->
@@ -611,6 +624,7 @@ set_status(Node, Status, #state{peers = Peers, members = Members} = State) ->
     Now = now_ms(),
     true = ets:insert(topos_members, {Node, Status, Entry, Now}),
     ok = topos_overlay:status(Node, Status),
+    ok = topos_swim:status(Node, Status),
     State#state{peers = Peers#{Node => #peer{status = Status, since = Now}}}.
 
 -spec store(node(), topos_membership:entry(), state()) -> state().

@@ -69,6 +69,8 @@
 -define(HEAL_INTERVAL, 2_000).
 %% So long the machine beside the active one has to reach all by itself; then it is shown one more node, again and again.
 -define(MEND_INTERVAL, 500).
+%% What messages of `topos_swim' begin with.
+-define(SWIM, <<255, "swim", 0, 0, 0>>).
 -define(MAX_EARLY, 512).
 -define(MAX_EARLY_BYTES, 16_384).
 
@@ -733,7 +735,13 @@ flush(Node, [Bytes | Rest] = Waiting, #state{queues = Queues} = State) ->
 frame({ok, #{kind := ?TOPOS_FRAME_OVERLAY, payload := Payload} = Frame}, State) ->
     case topos_lanes:is_genuine(Frame) of
         {true, {Node, _}} when is_map_key(Node, State#state.addresses) ->
-            received(Node, topos_overlay_machine:untag(Payload), State);
+            case topos_overlay_machine:untag(Payload) of
+                {?SWIM, Bytes} ->
+                    ok = topos_swim:received(Node, Bytes),
+                    State;
+                Message ->
+                    received(Node, Message, State)
+            end;
         _ ->
             ok = topos_local:count(refused_frames),
             State

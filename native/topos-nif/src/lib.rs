@@ -15,6 +15,7 @@ mod descriptor;
 mod load;
 mod overlay;
 mod panic_hook;
+mod swim;
 mod term;
 mod vm;
 
