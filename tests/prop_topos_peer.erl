@@ -3,7 +3,7 @@
 
 -include_lib("proper/include/proper.hrl").
 
--export([prop_meet_when_the_network_is_good/0, prop_transitions_alternate/0, prop_other_secret_never_up/0,
+-export([prop_meet_when_the_network_is_good/0, prop_verdicts_do_no_lasting_harm/0, prop_silence_behind_a_verdict_is_found/0, prop_transitions_alternate/0, prop_other_secret_never_up/0,
          prop_frames_of_anybody_do_no_harm/0]).
 %% For `topos_peer_core_tests'.
 -export([statuses_after/1]).
@@ -64,6 +64,40 @@ prop_meet_when_the_network_is_good() ->
                               {b_knows_a, topos_peer_core:incarnation(B#side.core) =:= A#side.incarnation}
                           ]))
             end).
+
+%% With the detector of the cluster as the judge, right or wrong: whatever it said last, peers that hear each other are up.
+prop_verdicts_do_no_lasting_harm() ->
+    ?FORALL({Steps, Last}, {list(frequency([{6, step()}, {3, {verdict, side(), verdict()}}])), [verdict(), verdict()]},
+            begin
+                Before = lists:foldl(fun step/2, swim(world()), Steps),
+                [OfA, OfB] = Last,
+                #{a := C, b := D} = heal(step({verdict, b, OfB}, step({verdict, a, OfA}, heal(Before)))),
+                {up, up} =:= {topos_peer_core:status(C#side.core), topos_peer_core:status(D#side.core)}
+                    andalso alternate(connecting, lists:reverse(C#side.statuses))
+            end).
+
+%% One that falls silent is down when the detector says so, if it was not heard since; without the detector it stays up, which is what that is for.
+prop_silence_behind_a_verdict_is_found() ->
+    ?FORALL({Steps, Verdict, Wait}, {list(step()), oneof([suspect, dead]), range(3_500, 6_000)},
+            begin
+                Up = heal(lists:foldl(fun step/2, swim(world()), Steps)),
+                Silent = silence(10_000, step({verdict, a, alive}, Up)),
+                #{a := Unjudged} = Silent,
+                #{a := Judged} = silence(Wait, step({verdict, a, Verdict}, Silent)),
+                {up, down} =:= {topos_peer_core:status(Unjudged#side.core), topos_peer_core:status(Judged#side.core)}
+            end).
+
+verdict() -> oneof([alive, suspect, dead]).
+
+swim(World) ->
+    Swim = fun(#side{core = Core} = Side) -> Side#side{core = topos_peer_core:settings(?SETTINGS#{method => swim}, Core)} end,
+    maps:update_with(a, Swim, maps:update_with(b, Swim, World)).
+
+%% Time passes for a, and b says nothing.
+silence(Ms, World) when Ms =< 0 -> World;
+silence(Ms, #{now := Now} = World) ->
+    #{b := B} = Quiet = act(a, fun(Core) -> topos_peer_core:tick(Now + 50, Core) end, World#{now := Now + 50}),
+    silence(Ms - 50, Quiet#{b := B#side{inbox = []}}).
 
 %% The status of the peer at both sides after these steps and a while of a good network.
 statuses_after(Steps) ->
@@ -138,6 +172,8 @@ step({transport, Side, false}, #{now := Now} = World) ->
             false -> {Core, []}
         end
     end, World);
+step({verdict, Side, Verdict}, #{now := Now} = World) ->
+    act(Side, fun(Core) -> topos_peer_core:verdict(Verdict, Now, Core) end, World);
 step({hold, Ms}, #{now := Now} = World) -> ticked(World#{now := Now + Ms});
 step({take, Side, Count}, World) ->
     #{Side := #side{inbox = Inbox} = S} = World,

@@ -56,7 +56,7 @@
 -define(GOSSIP_INTERVAL, 1_000).
 -define(FANOUT, 4).
 %% A candidate that dialled us has this long to complete the handshake.
--define(CANDIDATE_TIME, 10_000).
+-define(CANDIDATE_TIME, 30_000).
 %% So long a node that left stays connected, to get its confirmation.
 -define(FAREWELL, 100).
 -define(ENTRIES, 0).
@@ -306,17 +306,19 @@ status(Node, To, Reason, #state{peers = Peers} = State) ->
 
 -spec is_up(node(), state()) -> state().
 is_up(Node, #state{candidates = Candidates, peers = Peers, members = Members} = State) ->
-    {_, Incarnation} = topos_link:status(Node),
     Name = atom_to_binary(Node),
     {Addresses, Waiting} =
         case maps:get(Node, Candidates, none) of
             #candidate{addresses = Dialled, waiting = Froms} -> {Dialled, Froms};
             none -> {[], []}
         end,
-    case is_map_key(Node, Peers) orelse is_map_key(Node, Candidates) of
+    %% The link may have been told to forget it since.
+    case (is_map_key(Node, Peers) orelse is_map_key(Node, Candidates)) andalso topos_link:status(Node) of
         false ->
             State;
-        true ->
+        unknown ->
+            State;
+        {_, Incarnation} ->
             %% Its own gossip brings the rest of its entry.
             {Changed, Merged} =
                 case topos_membership:find(Name, Members) of
