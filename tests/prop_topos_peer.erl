@@ -69,7 +69,8 @@ prop_meet_when_the_network_is_good() ->
 prop_verdicts_do_no_lasting_harm() ->
     ?FORALL({Steps, Last}, {list(frequency([{6, step()}, {3, {verdict, side(), verdict()}}])), [verdict(), verdict()]},
             begin
-                Before = lists:foldl(fun step/2, swim(world()), Steps),
+                %% A new life has the settings of before.
+                Before = swim(lists:foldl(fun step/2, swim(world()), Steps)),
                 [OfA, OfB] = Last,
                 #{a := C, b := D} = heal(step({verdict, b, OfB}, step({verdict, a, OfA}, heal(Before)))),
                 {up, up} =:= {topos_peer_core:status(C#side.core), topos_peer_core:status(D#side.core)}
@@ -80,7 +81,7 @@ prop_verdicts_do_no_lasting_harm() ->
 prop_silence_behind_a_verdict_is_found() ->
     ?FORALL({Steps, Verdict, Wait}, {list(step()), oneof([suspect, dead]), range(3_500, 6_000)},
             begin
-                Up = heal(lists:foldl(fun step/2, swim(world()), Steps)),
+                Up = heal(swim(lists:foldl(fun step/2, swim(world()), Steps))),
                 Silent = silence(10_000, step({verdict, a, alive}, Up)),
                 #{a := Unjudged} = Silent,
                 #{a := Judged} = silence(Wait, step({verdict, a, Verdict}, Silent)),
