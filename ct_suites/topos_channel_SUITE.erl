@@ -261,12 +261,12 @@ head_of_line_is_reported(Config) ->
     [ok, ok] = [Send(Channel, hello) || Channel <- [jam, data]],
     Telemetry = in(a, Config, topos_ct_channel, watch_telemetry, []),
     1 = in(b, Config, topos_ct_channel, suspend_receivers, [<<"jam">>]),
-    5_000 = in(a, Config, topos_ct_channel, fill, [b(Config), sink(Config), #{channel => jam}, 5_000]),
+    9_500 = in(a, Config, topos_ct_channel, fill, [b(Config), sink(Config), #{channel => jam}, 9_500]),
     {ok, Took} = in(a, Config, topos_ct_channel, await_health, [{b(Config), jam}, head_of_line, 2_000]),
     ok = Send(data, still_fine),
     {ok, #{status := degraded, channels := Channels}} = channel(health, [], Config),
     ?assertEqual([jam], [C || #{channel := C, status := S} <- Channels, S =/= ok]),
-    ?assertMatch([#{blocked_lanes := [0], queue_messages := 5_000}], [C || #{channel := jam} = C <- Channels]),
+    ?assertMatch([#{blocked_lanes := [0], queue_messages := 9_500}], [C || #{channel := jam} = C <- Channels]),
     ok = told_blocked(Telemetry, jam, Config),
     1 = in(b, Config, topos_ct_channel, resume_receivers, [<<"jam">>]),
     {ok, _} = in(a, Config, topos_ct_channel, await_health, [{b(Config), jam}, ok, 10_000]),
@@ -284,7 +284,7 @@ told_telemetry(false, _Channel, _Config) ->
 told_telemetry(true, Channel, Config) ->
     ok = ?NODE:wait_until(unblocked, fun() -> length(telemetry(unblocked, Channel, Config)) =:= 1 end, 3_000),
     Node = b(Config),
-    ?assertMatch([{#{waiting := 5_000, blocked_for := _}, #{node := Node, lane := 0}}], telemetry(blocked, Channel, Config)),
+    ?assertMatch([{#{waiting := 9_500, blocked_for := _}, #{node := Node, lane := 0}}], telemetry(blocked, Channel, Config)),
     [{Sample, #{node := Node}} | _] = telemetry(sample, Channel, Config),
     ?assertEqual([], topos_channel_stats:names() -- maps:keys(Sample)),
     ok.

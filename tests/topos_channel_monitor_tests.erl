@@ -22,12 +22,12 @@ up() -> true = ets:insert(topos_peers, {?NODE, up, 1, <<>>}).
 
 %% A lane with so many messages, of which so many are in flight, and nothing acknowledged for so many ms.
 lane(Messages, Flying, Since) ->
-    Room = topos_lane:new_room(),
-    ok = atomics:put(Room, 1, Messages),
-    ok = atomics:put(Room, 2, 10 * Messages),
-    ok = atomics:put(Room, 3, 8),
-    ok = atomics:put(Room, 4, erlang:monotonic_time(millisecond) - Since),
-    ok = atomics:put(Room, 5, Flying),
+    {Counters, none} = Room = topos_lane:new_room(),
+    ok = atomics:put(Counters, 1, Messages),
+    ok = atomics:put(Counters, 2, 10 * Messages),
+    ok = atomics:put(Counters, 3, 8),
+    ok = atomics:put(Counters, 4, erlang:monotonic_time(millisecond) - Since),
+    ok = atomics:put(Counters, 5, Flying),
     true = ets:insert(topos_lane_senders, {{?NODE, data, 0}, self(), Room, 1}),
     Room.
 

@@ -35,7 +35,7 @@
 -include("topos_frame.hrl").
 -include_lib("kernel/include/logger.hrl").
 
--export([start_link/2, capabilities/0, addresses/0, connect/1, disconnect/1, send/5, send_clean/5, failure/1, connections/0, reconfigure/1]).
+-export([start_link/2, capabilities/0, addresses/0, connect/1, disconnect/1, send/5, send_clean/5, priority/1, failure/1, connections/0, reconfigure/1]).
 -export([inbound/2]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
@@ -167,6 +167,14 @@ room(Connection, Sent, Index) ->
             end;
         _ ->
             ok
+    end.
+
+%% @doc The priority of a channel of this node, by its name; `normal' for any other.
+-spec priority(Channel :: binary()) -> low | normal | high.
+priority(Channel) ->
+    case [P || {C, #{priority := P}} <- topos_engine_table:channels(?TAB), atom_to_binary(C) =:= Channel] of
+        [Priority] -> Priority;
+        [] -> normal
     end.
 
 -spec failure(node()) -> none | {failed, topos_engine:failure()}.

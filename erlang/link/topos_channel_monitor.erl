@@ -100,7 +100,7 @@ handle_info(_, State) ->
 
 %% internal
 
--spec lane({node(), topos_engine:channel(), topos_engine:lane() | {retiring, pid()}}, atomics:atomics_ref(), {non_neg_integer(), non_neg_integer()}, integer()) -> lane().
+-spec lane({node(), topos_engine:channel(), topos_engine:lane() | {retiring, pid()}}, topos_lane:room(), {non_neg_integer(), non_neg_integer()}, integer()) -> lane().
 lane({Node, Channel, Of}, Room, {Messages, Bytes}, Now) ->
     Index = case Of of {retiring, _} -> retiring; _ -> Of end,
     {InFlight, Blocked} =

@@ -8,7 +8,7 @@
 %% <ul>
 %% <li>`topos_peers' (writer: `topos_link'): `{Node, Status, Incarnation, TokenOut | undefined}'</li>
 %% <li>`topos_sessions' (writer: `topos_link'): `{SourceName, Node, Incarnation, TokenIn, Heard :: atomics:ref()}'</li>
-%% <li>`topos_lane_senders' (writer: `topos_lanes'): `{{Node, Channel, Index | {retiring, Pid}}, Pid, Room :: atomics:ref(),
+%% <li>`topos_lane_senders' (writer: `topos_lanes'): `{{Node, Channel, Index | {retiring, Pid}}, Pid, Room :: topos_lane:room(),
 %%     Generation}'</li>
 %% <li>`topos_channel_counts' (writers: lanes): see `topos_channel_stats'</li>
 %% <li>`topos_channel_rates' (writer: `topos_channel_monitor'): `{{Node, Channel}, topos_channel_monitor:rates()}'</li>
