@@ -4,6 +4,7 @@
 -include("topos_frame.hrl").
 
 -export([stream/5, burst/5, updates/4, in_order/2, suspend_receivers/1, resume_receivers/1, last_values/1, kill_connections/1]).
+-export([waiting_batches/1]).
 -export([bytes_sent/0, texts/5, same_texts/3, send_bombs/2, binary_memory/0]).
 -export([fill/4, await_health/3, watch_telemetry/0, telemetry_events/0, telemetry_event/4]).
 
@@ -107,6 +108,11 @@ suspend_receivers(Channel) -> length([ok = sys:suspend(Pid) || Pid <- receivers(
 
 -spec resume_receivers(binary()) -> pos_integer().
 resume_receivers(Channel) -> length([ok = sys:resume(Pid) || Pid <- receivers(Channel)]).
+
+%% @doc Batches of a channel that came and were not taken.
+-spec waiting_batches(binary()) -> non_neg_integer().
+waiting_batches(Channel) ->
+    lists:sum([N || Pid <- receivers(Channel), {message_queue_len, N} <- [process_info(Pid, message_queue_len)]]).
 
 %% @doc Closes the transport to a peer, which the engine then builds again.
 -spec kill_connections(node()) -> ok.
