@@ -7,7 +7,7 @@
 -include("topos_lane.hrl").
 
 -export([send/4, new_room/0, close_room/1, finish_room/1, release_room/3, has_room/2, left/2, queue/1, outcome/3]).
--export([failure/3]).
+-export([failure/3, encode/1, not_reached/2, too_large/2]).
 -export_type([destination/0, options/0]).
 
 %% A kind of destination (`topos_frame.hrl') and what it means to its kind.
@@ -133,6 +133,7 @@ send(#{max_message_bytes := Max} = Hot, Node, {Kind, Name} = Destination, Messag
             end
     end.
 
+%% @doc The error for a peer that is neither up nor suspect.
 -spec not_reached(node(), topos_peer_core:status()) -> topos_error:t().
 not_reached(Node, Status) ->
     case topos_local:config(topology) =:= full_mesh orelse topos_relay:route(Node) =/= error of
@@ -140,6 +141,7 @@ not_reached(Node, Status) ->
         false -> topos_error:new(no_route, #{node => Node, status => Status})
     end.
 
+%% @doc The error for a message above `limits.max_message_bytes'.
 -spec too_large(pos_integer(), pos_integer()) -> {error, topos_error:t()}.
 too_large(Size, Max) -> {error, topos_error:new(message_too_large, #{size => Size, limit => Max})}.
 
@@ -151,7 +153,7 @@ local({Kind, Name} = Destination, Message) ->
         {error, Reason} -> {error, failure(Reason, Node, Destination)}
     end.
 
-%% In external term format, and its size. A binary is not copied, here or on the way to the engine; nor are the large
+%% @doc In external term format, and its size. A binary is not copied, here or on the way to the engine; nor are the large
 %% binaries in another large term.
 -spec encode(term()) -> {pos_integer(), iodata()}.
 encode(Message) when is_binary(Message) ->

@@ -74,6 +74,7 @@ abandon(Channel) ->
 -spec peer(node(), opened | closed | gone) -> ok.
 peer(Node, gone) ->
     ok = topos_channel_stats:forget(Node),
+    ok = topos_request_server:forget(Node),
     gen_server:cast(?MODULE, {gone, Node});
 peer(Node, opened) -> topos_channel_stats:connected(Node);
 peer(_, closed) -> ok.
