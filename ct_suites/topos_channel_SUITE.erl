@@ -18,7 +18,7 @@ groups() ->
         at_most_once_never_twice, expired_is_told, monotonic_keeps_the_last_value, statistics_are_true,
         rates_are_true, round_trips_are_true,
         head_of_line_is_reported, load_is_not_reported, endpoint_serves_statistics,
-        adaptive_lanes_grow_and_shrink, compression_shrinks_the_wire, a_bomb_is_refused
+        a_scope_chooses_the_channel, adaptive_lanes_grow_and_shrink, compression_shrinks_the_wire, a_bomb_is_refused
     ],
     [{Engine, [], Cases} || Engine <- topos_engine:names()].
 
@@ -400,6 +400,28 @@ endpoint_serves_statistics(Config) ->
     Silent = [element(2, {ok, _} = gen_tcp:connect(Ip, Port, [])) || _ <- lists:seq(1, 20)],
     ok = lists:foreach(fun gen_tcp:close/1, Silent),
     ?assertMatch({200, _, _}, Get("/metrics")).
+
+%% Messages without a channel take that of the innermost scope, also when one ends with an exception; a process on the other
+%% node takes the one it was started with.
+a_scope_chooses_the_channel(Config) ->
+    ok = channel(create, [#{outer => #{}, inner => #{}}], Config),
+    ok = in(b, Config, topos_channel, create, [there, #{}]),
+    Node = b(Config),
+    Out = fun(Channel) ->
+        {ok, Rows} = channel(stats, [Channel], Config),
+        lists:sum([N || #{messages_out := N} <- Rows])
+    end,
+    ok = in(a, Config, topos_ct_channel, nested_defaults, [Node, sink(Config), outer, inner]),
+    ?assertEqual([outer_first, inner_first, inner_of_a_crash, outer_named_bulk, outer_broadcast, data_after],
+        [Message || {_, Message} <- in(b, Config, topos_ct_probe, messages, [sink(Config)])]),
+    ?assertEqual({2, 2}, {Out(outer), Out(inner)}),
+    _ = in(a, Config, topos_ct_probe, start, [answers]),
+    {ok, _} = in(a, Config, topos_ct_channel, spawn_sender, [Node, answers, there]),
+    ok = ?NODE:wait_until(answered, fun() -> in(a, Config, topos_ct_probe, count, [answers]) =:= 2 end, 10_000),
+    {ok, [#{messages_out := 2}]} = in(b, Config, topos_channel, stats, [there]),
+    ok = in(b, Config, topos_channel, close, [there]),
+    [ok = channel(close, [Channel], Config) || Channel <- [outer, inner]],
+    ok.
 
 %% The receiver hangs, so messages queue: lanes are added up to the limit; when all is delivered, in order, they go again.
 adaptive_lanes_grow_and_shrink(Config) ->
