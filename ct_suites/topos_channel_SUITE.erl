@@ -198,8 +198,11 @@ at_most_once_never_twice(Config) ->
 
 expired_is_told(Config) ->
     Mark = in(a, Config, topos_ct_events, mark, []),
+    Telemetry = in(a, Config, topos_ct_channel, watch_telemetry, []),
     ok = channel(create, [soon, #{expiry => 200, priority => low}], Config),
     ok = in(a, Config, topos_partisan, send, [b(Config), sink(Config), first, #{channel => soon, key => k, ack => true}]),
+    %% The node looks twice a second whether there is telemetry.
+    ok = ?NODE:wait_until(sample, fun() -> not Telemetry orelse telemetry(sample, soon, Config) =/= [] end, 5_000),
     1 = in(b, Config, topos_ct_channel, suspend_receivers, [<<"soon">>]),
     %% Two batches are in flight; what comes after waits.
     [ok, ok] = [in(a, Config, topos_partisan, send, [b(Config), sink(Config), flying, #{channel => soon, key => k}]) || _ <- [1, 2]],
@@ -211,7 +214,16 @@ expired_is_told(Config) ->
     await_received(3, Config),
     {ok, [#{expired := 1}]} = channel(stats, [soon], Config),
     {ok, _} = in(a, Config, topos_ct_events, await, [{expired, b(Config)}, Mark, 10_000]),
+    ok = told_expired(Telemetry, soon, Config),
     ok = channel(close, [soon], Config).
+
+told_expired(false, _Channel, _Config) ->
+    ok;
+told_expired(true, Channel, Config) ->
+    Node = b(Config),
+    ?NODE:wait_until(expired, fun() ->
+        telemetry(expired, Channel, Config) =:= [{#{count => 1}, #{node => Node, channel => Channel}}]
+    end, 5_000).
 
 %% The receiver hangs, then the connections die: of 100,000 updates of 1,000 keys nearly all give way, the last of each key comes.
 monotonic_keeps_the_last_value(Config) ->

@@ -163,14 +163,20 @@ await_health(Of, Status, Timeout) ->
         error:Reason -> {error, {Reason, topos_channel:health()}}
     end.
 
-%% @doc Keeps the events that the application telemetry is told; `false' where there is no such application.
+%% @doc Keeps the events that the application telemetry is told from now on; `false' where there is no such application.
 -spec watch_telemetry() -> boolean().
 watch_telemetry() ->
     case application:ensure_all_started(telemetry) of
         {ok, _} ->
-            _ = topos_ct_probe:start(?MODULE),
-            Events = [[topos, channel, Event] || Event <- [sample, blocked, unblocked]],
-            ok = apply(telemetry, attach_many, [?MODULE, Events, fun ?MODULE:telemetry_event/4, []]),
+            ok = case whereis(?MODULE) of
+                undefined ->
+                    _ = topos_ct_probe:start(?MODULE),
+                    Events = [[topos, channel, Event] || Event <- [sample, blocked, unblocked, expired]],
+                    apply(telemetry, attach_many, [?MODULE, Events, fun ?MODULE:telemetry_event/4, []]);
+                _ ->
+                    _ = topos_ct_probe:flush(?MODULE),
+                    ok
+            end,
             true;
         {error, {telemetry, _}} ->
             false

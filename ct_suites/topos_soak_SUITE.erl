@@ -164,7 +164,7 @@ growing_and_shrinking(Config) ->
     Sent = in(A, stop_senders, [Senders]),
     ok = arrived(Sent, B, sink),
     ?assertEqual([], [{S, Wrong} || {S, {_, [_ | _] = Wrong}} <- maps:to_list(in(B, sink, [sink]))]),
-    ?assertEqual([], reasons(Sent)),
+    ?assertEqual([], reasons(Sent) -- [overloaded]),
     ?assertEqual([], ?NODE:call(vm(A), topos_ct_events, log, [Mark])),
     comment("~b messages, ~b changes of the lanes", [accepted(Sent), Changes]).
 
