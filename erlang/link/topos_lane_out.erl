@@ -321,18 +321,24 @@ recover(#lane{sent = Sent, refused = Refused} = Lane) ->
     From = case Refused of none -> infinity; {Sequence, _} -> Sequence end,
     %% An atom is greater than any integer.
     {Offered, Never} = lists:partition(fun(#batch{sequence = S}) -> S < From end, queue:to_list(Sent)),
-    case Offered =/= [] andalso is_begun(lists:last(Offered)) of
-        %% What was refused is more of a record that is lost.
-        true -> lost(unacknowledged_items(Lane), fresh_stream(Lane));
-        false when Never =:= [] -> lost(unacknowledged_items(Lane), fresh_stream(Lane));
-        false ->
-            Renumbered = [B#batch{sequence = N} || {N, B} <- lists:zip(lists:seq(1, length(Never)), Never)],
-            Fresh = (fresh_stream(Lane))#lane{
-                rest = Lane#lane.rest, sent = queue:from_list(Renumbered), unacknowledged = length(Never), next = length(Never) + 1
-            },
-            {Left, Effects} = lost(items(Offered), Fresh),
-            {Left, Effects ++ resend(Left)}
+    case Offered of
+        %% Nothing is lost, and the first may go on with a record of which the receiver has the beginning.
+        [] -> {Lane, resend(Lane)};
+        _ when Never =:= [] -> lost(unacknowledged_items(Lane), fresh_stream(Lane));
+        _ -> recover(is_begun(lists:last(Offered)), Offered, Never, Lane)
     end.
+
+%% What was refused begins a new stream, unless it is more of a record that is lost.
+-spec recover(boolean(), Offered :: [#batch{}], Never :: [#batch{}], t()) -> {t(), [effect()]}.
+recover(true, _, _, Lane) ->
+    lost(unacknowledged_items(Lane), fresh_stream(Lane));
+recover(false, Offered, Never, Lane) ->
+    Renumbered = [B#batch{sequence = N} || {N, B} <- lists:zip(lists:seq(1, length(Never)), Never)],
+    Fresh = (fresh_stream(Lane))#lane{
+        rest = Lane#lane.rest, sent = queue:from_list(Renumbered), unacknowledged = length(Never), next = length(Never) + 1
+    },
+    {Left, Effects} = lost(items(Offered), Fresh),
+    {Left, Effects ++ resend(Left)}.
 
 -spec lost([item()], t()) -> {t(), [effect()]}.
 lost([], Lane) -> {Lane, []};
