@@ -34,6 +34,8 @@
 
 -define(MAX_PIECE, 1_250_000).
 -define(MAX_SHARED_PIECE, 262_144).
+%% What is in flight gives way to nothing any more.
+-define(MAX_MONOTONIC_BATCH, 256).
 %% Items taken from the mailbox before anything is sent: a few batches.
 -define(DRAIN, 4096).
 
@@ -144,9 +146,10 @@ max_piece() ->
     end.
 
 -spec options(topos_local:channel()) -> topos_lane_out:options().
-options(#{delivery := Delivery, expiry := Expiry} = Settings) ->
+options(#{delivery := Delivery, expiry := Expiry, monotonic := Monotonic} = Settings) ->
     #{
         window => window(Settings),
+        max_batch => case Monotonic of true -> ?MAX_MONOTONIC_BATCH; false -> ?TOPOS_LANE_BATCH end,
         max_piece => max_piece(),
         reliable => Delivery =:= at_least_once,
         expiry => case Expiry of 0 -> infinity; _ -> Expiry end
