@@ -13,4 +13,10 @@
     notify = undefined :: term()
 }).
 
+%% What a batch holds at most, but for one larger piece.
+-define(TOPOS_LANE_BATCH, 1_024).
+-define(TOPOS_LANE_BATCH_BYTES, 262_144).
+%% Records up to this size are copied into a row of them rather than kept one by one.
+-define(TOPOS_LANE_COPIED_BYTES, 1_024).
+
 -endif.

@@ -1,10 +1,12 @@
 %% Two peer cores against each other, over transports that lose and delay, with pauses and restarts.
 -module(prop_topos_peer).
 
+-include("topos_frame.hrl").
 -include_lib("proper/include/proper.hrl").
 
 -export([prop_meet_when_the_network_is_good/0, prop_verdicts_do_no_lasting_harm/0, prop_silence_behind_a_verdict_is_found/0, prop_transitions_alternate/0, prop_other_secret_never_up/0,
          prop_frames_of_anybody_do_no_harm/0]).
+-export([prop_pace_stretches_silence/0, prop_pace_stretches_echoes/0, prop_a_faster_pace_asks_before_it_judges/0]).
 %% For `topos_peer_core_tests'.
 -export([statuses_after/1]).
 
@@ -17,6 +19,7 @@ step() ->
         {3, {transport, side(), bool()}},
         {2, {lose, side()}},
         {1, {restart, side()}},
+        {1, {pace, side(), range(1, 4)}},
         {1, {repeat, side()}},
         %% Frames stay on their way while transports come and go: over a route that is what they do.
         {3, {hold, range(10, 300)}},
@@ -152,6 +155,70 @@ prop_frames_of_anybody_do_no_harm() ->
                     andalso [E || E <- Effects, element(1, E) =/= send] =:= []
             end).
 
+%% A peer that is asked so many times less often may be silent so many times longer.
+prop_pace_stretches_silence() ->
+    ?FORALL({Pace, Silence}, {range(1, 5), range(0, 20_000)},
+            begin
+                #{now := Now, a := #side{core = Core}} = at_pace(Pace),
+                {Status, _} = alone(Now, Now + Silence, Core),
+                Expected = if
+                    Silence >= 3_000 * Pace -> down;
+                    Silence >= 1_000 * Pace -> suspect;
+                    true -> up
+                end,
+                ?WHENFAIL(io:format("~p instead of ~p~n", [topos_peer_core:status(Status), Expected]),
+                          topos_peer_core:status(Status) =:= Expected)
+            end).
+
+%% The first echo comes at the pace of before or sooner, others at the new one.
+prop_pace_stretches_echoes() ->
+    ?FORALL(Pace, range(1, 5),
+            begin
+                #{now := Now, a := #side{core = Core}} = at_pace(Pace),
+                {_, [First | Times]} = alone(Now, Now + 1_000 * Pace - 1, Core),
+                Between = [Later - Earlier || {Earlier, Later} <- lists:zip(lists:droplast([First | Times]), Times)],
+                First =< Now + 250 andalso lists:usort(Between) -- [250 * Pace] =:= []
+            end).
+
+%% A peer that becomes a neighbour after it was asked seldom has its time to answer.
+prop_a_faster_pace_asks_before_it_judges() ->
+    ?FORALL({Pace, Silence}, {range(2, 5), range(0, 20_000)},
+            begin
+                #{now := Now, a := #side{core = Core}} = at_pace(Pace),
+                Then = Now + Silence rem (1_000 * Pace),
+                {Quiet, _} = alone(Now, Then, Core),
+                Fast = topos_peer_core:pace(1, Then, Quiet),
+                {Still, Asked} = alone(Then, Then + 950, Fast),
+                {Late, _} = alone(Then + 950, Then + 1_000, Still),
+                conjunction([
+                    {up_before, topos_peer_core:status(Quiet) =:= up},
+                    {asked, [At || At <- Asked, At =< Then + 250] =/= []},
+                    {up_meanwhile, topos_peer_core:status(Still) =:= up},
+                    {suspect_then, topos_peer_core:status(Late) =:= suspect},
+                    {same_pace_is_nothing, topos_peer_core:pace(1, Then + 500, Fast) =:= Fast}
+                ])
+            end).
+
+%% Two that are up, at a moment when one has just heard the other.
+at_pace(Pace) ->
+    #{now := Now} = World = heal(world()),
+    act(a, fun(Core) ->
+        {Heard, Effects} = topos_peer_core:heard(Now, Core),
+        {topos_peer_core:pace(Pace, Now, Heard), Effects}
+    end, World).
+
+%% A core that hears nothing, and the times at which it asked.
+alone(From, To, Core) ->
+    lists:foldl(
+        fun(Now, {Before, Asked}) ->
+            {Next, Effects} = topos_peer_core:tick(Now, Before),
+            {Next, Asked ++ [Now || {send, Frame} <- Effects, is_echo(Frame)]}
+        end, {Core, []}, lists:seq(From + 1, To)).
+
+is_echo(Frame) ->
+    {ok, #{kind := Kind}} = topos_frame:decode(iolist_to_binary(Frame)),
+    Kind =:= ?TOPOS_FRAME_ECHO.
+
 payload() ->
     oneof([binary(),
            ?LET({N, P}, {binary(16), binary(32)}, <<N/binary, P/binary, 1, "c", 0>>),
@@ -187,6 +254,8 @@ step({flap, Side}, World) -> step({transport, Side, true}, step({transport, Side
 step({lose, Side}, World) ->
     #{Side := S} = World,
     World#{Side := S#side{inbox = []}};
+step({pace, Side, Pace}, #{now := Now} = World) ->
+    act(Side, fun(Core) -> {topos_peer_core:pace(Pace, Now, Core), []} end, World);
 step({repeat, Side}, World) ->
     #{Side := #side{inbox = Inbox, old = Old} = S} = World,
     World#{Side := S#side{inbox = Inbox ++ lists:sublist(Old, 3)}};

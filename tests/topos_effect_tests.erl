@@ -62,7 +62,8 @@ every_root_handler_answers_its_declared_operations_test_() ->
         'Topos.Channel.Channel' => [{send_on, 3}, {send_keyed, 4}, {create_channel, 2}, {create_channels, 1},
             {close_channel, 1}, {reconfigure, 2}, {stats, 1}, {health, 0}],
         'Topos.Partisan.Distributed' => [{init, 1}, {create_cluster, 1}, {join_cluster, 2}, {leave, 0}, {node_name, 0},
-            {self, 0}, {members, 0}, {statuses, 0}, {current_topology, 0}, {neighbours, 0}, {route, 1}, {send, 2}, {broadcast, 2}, {recv, 0}, {recv_within, 1}, {next_event, 0},
+            {self, 0}, {members, 0}, {statuses, 0}, {current_topology, 0}, {neighbours, 0}, {route, 1}, {send, 2},
+            {send_with, 3}, {default_channel, 0}, {broadcast, 2}, {recv, 0}, {recv_within, 1}, {next_event, 0},
             {next_event_within, 1}, {monitor, 1}, {demonitor, 1}, {on_up, 1}, {on_down, 1}, {cancel, 1}]
     },
     [{atom_to_list(Effect),

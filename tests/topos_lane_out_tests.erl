@@ -34,6 +34,14 @@ a_refused_batch_is_not_lost_with_a_gap_before_it_test() ->
     {_, Effects} = topos_lane_out:ack({?STREAM, 3}, 0, true, {[], 2}, Refused),
     ?assertMatch([{dropped, lost, 1}, {release, 1, 10}, {send, {?STREAM + 1, 3}, 1, _, _, _}], Effects).
 
+%% The receiver has the beginning of a record and the transport refuses its end: a new stream would begin in the middle of it.
+a_refused_end_of_a_begun_record_stays_in_its_stream_test() ->
+    Options = #{reliable => false, window => 1, max_batch_bytes => 64, max_piece => 64},
+    {Begun, [{send, _, 1, _, _, _}]} = topos_lane_out:enqueue([item(<<0:800>>)], 0, open(Options)),
+    {Ended, [{send, {?STREAM, 3}, 2, _, _, _}]} = topos_lane_out:ack({?STREAM, 3}, 1, false, {[], 1}, Begun),
+    {_, Effects} = topos_lane_out:opened(500, topos_lane_out:closed(topos_lane_out:refused(2, 1, Ended))),
+    ?assertMatch([{send, {?STREAM, 3}, 2, _, _, {1, _}}], Effects).
+
 %% Small messages are kept as one binary; what is told of them is of each.
 messages_of_a_pack_fail_each_for_itself_test() ->
     Texts = [<<"a">>, <<"b">>, <<"c">>],

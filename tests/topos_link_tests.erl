@@ -27,6 +27,7 @@ link_test_() ->
              {stranger_without_the_cookie_is_a_short_guest, fun stranger_without_the_cookie_is_a_short_guest/0},
              {frames_without_the_token_are_refused, fun frames_without_the_token_are_refused/0},
              {batches_are_delivered_once, fun batches_are_delivered_once/0},
+             {a_receiving_lane_that_crashed_delivers_nothing_again, fun a_receiving_lane_that_crashed_delivers_nothing_again/0},
              {nothing_is_delivered_before_its_sender_is_up, fun nothing_is_delivered_before_its_sender_is_up/0},
              {nobody_there_is_reported, fun nobody_there_is_reported/0},
              {full_queue_refuses, fun full_queue_refuses/0},
@@ -181,6 +182,29 @@ batches_are_delivered_once() ->
     ok = send_batch(Peer, {1, 0}, 2, [{here, three}]),
     ?assertMatch({{1, _}, 2, 0, []}, ack(Peer)),
     ?assertEqual([one, two, three], [message(), message(), message()]),
+    ?assertEqual(none, receive {topos_test, M} -> M after 0 -> none end).
+
+%% The peer got no acknowledgement, so its batch names no receiving half. It learns of the loss and begins a new stream.
+a_receiving_lane_that_crashed_delivers_nothing_again() ->
+    ok = topos_fake_engine:use(self()),
+    Peer = meet(),
+    _ = register_self(),
+    ok = send_batch(Peer, {1, 0}, 1, [{here, one}]),
+    {{1, First}, 1, 0, []} = ack(Peer),
+    ?assertEqual(one, message()),
+    [[Receiver]] = ets:match(topos_lane_receivers, {{?PEER, 5, {<<"data">>, 0}}, '$1'}),
+    Ref = monitor(process, Receiver),
+    exit(Receiver, kill),
+    receive {'DOWN', Ref, process, _, killed} -> ok after ?WAIT -> error(alive) end,
+    ok = send_batch(Peer, {1, 0}, 1, [{here, one}]),
+    {{1, Second}, 0, ?TOPOS_ACK_GAP, []} = ack(Peer),
+    ?assert(Second > First),
+    ok = send_batch(Peer, {1, Second}, 1, [{here, one}]),
+    {{1, Third}, 0, 0, []} = ack(Peer),
+    ?assert(Third > Second),
+    ok = send_batch(Peer, {2, Third}, 1, [{here, two}]),
+    ?assertMatch({{2, Third}, 1, 0, []}, ack(Peer)),
+    ?assertEqual(two, message()),
     ?assertEqual(none, receive {topos_test, M} -> M after 0 -> none end).
 
 nobody_there_is_reported() ->
@@ -367,10 +391,10 @@ pending_calls_are_bounded() ->
     [receive {'DOWN', Ref, process, Pid, Exit} -> ?assertEqual({answer, {ok, gone}}, Exit) end || {Pid, Ref} <- Callers],
     ?assertEqual({ok, {?OWN, 2}}, topos_request:call(?OWN, topos_link_tests, {double, 1})),
     %% The server's own bound: others may ask more than it takes.
-    [{serving, Count, ?MAX_CALLS}] = ets:lookup(topos_services, serving),
-    ok = counters:add(Count, 1, ?MAX_CALLS),
+    Others = [{{'other@host', N, 1}, undefined, erlang:monotonic_time(millisecond) + ?WAIT} || N <- lists:seq(1, ?MAX_CALLS)],
+    true = ets:insert(topos_serving, Others),
     ?assertMatch({error, {overloaded, _}}, topos_request:call(?OWN, topos_link_tests, {double, 1}, ?WAIT)),
-    ok = counters:sub(Count, 1, ?MAX_CALLS).
+    [true = ets:delete(topos_serving, Key) || {Key, _, _} <- Others].
 
 handle_request(_, {wait, Test}) -> Test ! {waiting, self()}, receive go -> {ok, gone} end;
 handle_request(From, {double, N}) -> {ok, {From, 2 * N}};

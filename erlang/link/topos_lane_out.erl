@@ -39,8 +39,11 @@
 -include("topos_lane.hrl").
 
 -export([new/2, enqueue/3, opened/2, closed/1, ack/5, refused/3, tick/2, give_up/1]).
--export([queued/1, unacknowledged/1, is_idle/1, next_timeout/1]).
+-export([of_records/2, messages/1, has_credit/1, queued/1, unacknowledged/1, is_idle/1, next_timeout/1]).
 -export_type([t/0, item/0, effect/0, options/0, result/0, drop/0]).
+
+%% Before each piece in a row of them.
+-define(PIECE_HEAD, 4).
 
 -type item() :: #topos_item{}.
 -type result() :: ok | superseded | expired | {failed, byte()} | in_doubt.
@@ -60,8 +63,6 @@
     rto => pos_integer(), max_rto => pos_integer(), pause => pos_integer(), max_pause => pos_integer(),
     reliable => boolean(), expiry => pos_integer() | infinity
 }.
-%% Larger items are not copied.
--define(PACKED_BYTES, 1024).
 -type newest() :: #{Key :: term() => item()}.
 -record(batch, {
     sequence :: pos_integer(),
@@ -105,7 +106,7 @@
 -spec new(Stream :: non_neg_integer(), options()) -> t().
 new(Stream, Options) ->
     Defaults = #{
-        window => 8, max_batch => 256, max_batch_bytes => 262144, max_piece => 262144,
+        window => 8, max_batch => ?TOPOS_LANE_BATCH, max_batch_bytes => ?TOPOS_LANE_BATCH_BYTES, max_piece => 262144,
         rto => 1000, max_rto => 8000, pause => 1, max_pause => 64, reliable => true,
         expiry => infinity
     },
@@ -170,6 +171,21 @@ queued(#lane{queue = Queue, newest = Newest, rest = Rest}) ->
 -spec unacknowledged(t()) -> non_neg_integer().
 unacknowledged(#lane{unacknowledged = N}) -> N.
 
+%% @doc Whether what is enqueued now is sent now: nothing waits, there is credit, and the transport takes frames.
+-spec has_credit(t()) -> boolean().
+has_credit(#lane{open = true, refused = none, rest = none, unacknowledged = Sent, queue = Queue, options = #{window := Window}}) ->
+    Sent < Window andalso queue:is_empty(Queue);
+has_credit(_) ->
+    false.
+
+%% @doc So many records in a row, as an item to {@link enqueue/3}.
+-spec of_records(pos_integer(), binary()) -> item().
+of_records(Count, Records) -> #topos_item{piece = [Records], bytes = byte_size(Records) - ?PIECE_HEAD * Count, notify = {packed, Count}}.
+
+%% @doc How many messages the items are.
+-spec messages([item()]) -> non_neg_integer().
+messages(Items) -> lists:foldl(fun(Item, Sum) -> weight(Item) + Sum end, 0, Items).
+
 -spec is_idle(t()) -> boolean().
 is_idle(#lane{queue = Queue, rest = Rest} = Lane) -> queue:is_empty(Queue) andalso Rest =:= none andalso unacknowledged(Lane) =:= 0.
 
@@ -212,7 +228,7 @@ packed(Items, _) -> Items.
 
 -spec pack([item()], pos_integer(), pos_integer()) -> [item()].
 pack([#topos_item{key = undefined, notify = undefined, bytes = Bytes} = Item | Rest], Max, MaxBytes) when
-    Bytes =< ?PACKED_BYTES, Bytes =< MaxBytes
+    Bytes =< ?TOPOS_LANE_COPIED_BYTES, Bytes =< MaxBytes
 ->
     case run(Rest, 1, Max, MaxBytes - Bytes, [Item#topos_item.piece]) of
         {1, _, _, Others} -> [Item | pack(Others, Max, MaxBytes)];
@@ -230,7 +246,7 @@ pack([], _, _) ->
 -spec run([item()], pos_integer(), pos_integer(), integer(), [topos_frame:piece()]) ->
     {pos_integer(), integer(), [topos_frame:piece()], [item()]}.
 run([#topos_item{key = undefined, notify = undefined, bytes = Bytes, piece = Piece} | Rest], Count, Max, Left, Pieces) when
-    Count < Max, Bytes =< ?PACKED_BYTES, Bytes =< Left
+    Count < Max, Bytes =< ?TOPOS_LANE_COPIED_BYTES, Bytes =< Left
 ->
     run(Rest, Count + 1, Max, Left - Bytes, [Piece | Pieces]);
 run(Rest, Count, _, Left, Pieces) ->
@@ -247,8 +263,6 @@ unpacked(Item) ->
 weight(#topos_item{notify = {packed, Count}}) -> Count;
 weight(_) -> 1.
 
--spec weights([item()]) -> non_neg_integer().
-weights(Items) -> lists:foldl(fun(Item, Sum) -> weight(Item) + Sum end, 0, Items).
 
 -spec waiting(entry(), newest()) -> item().
 waiting({key, _, Key}, Newest) -> map_get(Key, Newest);
@@ -307,22 +321,28 @@ recover(#lane{sent = Sent, refused = Refused} = Lane) ->
     From = case Refused of none -> infinity; {Sequence, _} -> Sequence end,
     %% An atom is greater than any integer.
     {Offered, Never} = lists:partition(fun(#batch{sequence = S}) -> S < From end, queue:to_list(Sent)),
-    case Offered =/= [] andalso is_begun(lists:last(Offered)) of
-        %% What was refused is more of a record that is lost.
-        true -> lost(unacknowledged_items(Lane), fresh_stream(Lane));
-        false when Never =:= [] -> lost(unacknowledged_items(Lane), fresh_stream(Lane));
-        false ->
-            Renumbered = [B#batch{sequence = N} || {N, B} <- lists:zip(lists:seq(1, length(Never)), Never)],
-            Fresh = (fresh_stream(Lane))#lane{
-                rest = Lane#lane.rest, sent = queue:from_list(Renumbered), unacknowledged = length(Never), next = length(Never) + 1
-            },
-            {Left, Effects} = lost(items(Offered), Fresh),
-            {Left, Effects ++ resend(Left)}
+    case Offered of
+        %% Nothing is lost, and the first may go on with a record of which the receiver has the beginning.
+        [] -> {Lane, resend(Lane)};
+        _ when Never =:= [] -> lost(unacknowledged_items(Lane), fresh_stream(Lane));
+        _ -> recover(is_begun(lists:last(Offered)), Offered, Never, Lane)
     end.
+
+%% What was refused begins a new stream, unless it is more of a record that is lost.
+-spec recover(boolean(), Offered :: [#batch{}], Never :: [#batch{}], t()) -> {t(), [effect()]}.
+recover(true, _, _, Lane) ->
+    lost(unacknowledged_items(Lane), fresh_stream(Lane));
+recover(false, Offered, Never, Lane) ->
+    Renumbered = [B#batch{sequence = N} || {N, B} <- lists:zip(lists:seq(1, length(Never)), Never)],
+    Fresh = (fresh_stream(Lane))#lane{
+        rest = Lane#lane.rest, sent = queue:from_list(Renumbered), unacknowledged = length(Never), next = length(Never) + 1
+    },
+    {Left, Effects} = lost(items(Offered), Fresh),
+    {Left, Effects ++ resend(Left)}.
 
 -spec lost([item()], t()) -> {t(), [effect()]}.
 lost([], Lane) -> {Lane, []};
-lost(Items, Lane) -> {Lane, told(in_doubt, Items) ++ [{dropped, lost, weights(Items)} | release(Items)]}.
+lost(Items, Lane) -> {Lane, told(in_doubt, Items) ++ [{dropped, lost, messages(Items)} | release(Items)]}.
 
 %% Whether a batch is a piece of a record, and not its last.
 -spec is_begun(#batch{}) -> boolean().
@@ -414,7 +434,7 @@ take(Queue, Newest, Index, Max, Room, Pieces, Items, Bytes, Quiet) ->
 batch(#lane{next = Next}, {Count, Pieces, Items, Bytes, Quiet}) ->
     #batch{
         sequence = Next, flags = case Quiet of true -> 0; false -> ?TOPOS_BATCH_URGENT end, wire = Bytes,
-        pieces = {Count, lists:reverse(Pieces)}, items = Items, count = weights(Items), bytes = Bytes, quiet = Quiet
+        pieces = {Count, lists:reverse(Pieces)}, items = Items, count = messages(Items), bytes = Bytes, quiet = Quiet
     }.
 
 -spec is_waiting(term()) -> boolean().
@@ -425,7 +445,7 @@ is_waiting(_) -> true.
 
 -spec dropped(superseded | expired, [item()]) -> [effect()].
 dropped(_Why, []) -> [];
-dropped(Why, Items) -> told(Why, Items) ++ [{dropped, Why, weights(Items)} | release(Items)].
+dropped(Why, Items) -> told(Why, Items) ++ [{dropped, Why, messages(Items)} | release(Items)].
 
 %% Whoever asked for it is told an outcome other than `ok'.
 -spec told(superseded | expired | in_doubt, [item()]) -> [effect()].
@@ -475,7 +495,7 @@ release_batch(#batch{count = Count, bytes = Bytes}) -> [{release, Count, Bytes}]
 
 -spec release([item()]) -> [effect()].
 release([]) -> [];
-release(Items) -> [{release, weights(Items), lists:sum([B || #topos_item{bytes = B} <- Items])}].
+release(Items) -> [{release, messages(Items), lists:sum([B || #topos_item{bytes = B} <- Items])}].
 
 %% A gap is repaired once an acknowledged position: every batch behind the gap reports it again. A report about a position
 %% that is acknowledged already is late and means nothing.
@@ -502,7 +522,7 @@ fresh_stream(#lane{stream = Stream} = Lane) ->
 
 -spec doubt([item()]) -> [effect()].
 doubt(Items) ->
-    told(in_doubt, Items) ++ [{in_doubt, weights(Items)} || Items =/= []]
+    told(in_doubt, Items) ++ [{in_doubt, messages(Items)} || Items =/= []]
         ++ release(Items).
 
 -spec resend(t()) -> [effect()].
