@@ -84,7 +84,7 @@ prop_verdicts_do_no_lasting_harm() ->
 prop_silence_behind_a_verdict_is_found() ->
     ?FORALL({Steps, Verdict, Wait}, {list(step()), oneof([suspect, dead]), range(3_500, 6_000)},
             begin
-                Up = heal(swim(lists:foldl(fun step/2, swim(world()), Steps))),
+                Up = heal(step({pace, a, 1}, swim(lists:foldl(fun step/2, swim(world()), Steps)))),
                 Silent = silence(10_000, step({verdict, a, alive}, Up)),
                 #{a := Unjudged} = Silent,
                 #{a := Judged} = silence(Wait, step({verdict, a, Verdict}, Silent)),

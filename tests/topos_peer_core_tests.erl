@@ -17,3 +17,23 @@ echo_of_the_session_before_the_way_changed_test() ->
         {drop, b, 1}, {take, a, 3}, {drop, b, 1}
     ],
     ?assertEqual({up, up}, prop_topos_peer:statuses_after(Steps)).
+
+%% Fifty nodes that join at once on two cores greet 2,450 others. At ten greetings a second each they were busy with nothing else, and stayed so.
+greetings_are_fewer_the_longer_nobody_answers_test() ->
+    Self = #{name => <<"a@h">>, incarnation => 1, cluster => <<"c">>, key => topos_auth:key(<<"k">>), addresses => []},
+    New = topos_peer_core:new(<<"b@h">>, Self, #{echo_interval => 250, suspect_after => 1000, down_after => 3000}),
+    {Up, [{send, _}]} = topos_peer_core:transport_up(<<1:128>>, 0, New),
+    Greetings = fun(Core, From, To) ->
+        lists:foldl(fun(Now, {Acc, Sent}) ->
+            {Next, Effects} = topos_peer_core:tick(Now, Acc),
+            {Next, Sent + length(Effects)}
+        end, {Core, 0}, lists:seq(From, To, 50))
+    end,
+    {Later, First} = Greetings(Up, 50, 1_000),
+    ?assertEqual(3, First),
+    {Long, Rest} = Greetings(Later, 1_050, 20_000),
+    ?assert(Rest =< 13),
+    %% It never gives up, and begins anew with a new way.
+    ?assert(element(2, Greetings(Long, 20_050, 24_000)) >= 2),
+    {Again, [{send, _}]} = topos_peer_core:transport_up(<<2:128>>, 24_000, Long),
+    ?assertEqual(3, element(2, Greetings(Again, 24_050, 25_000))).

@@ -8,7 +8,8 @@
 %% up, suspect --handshake with a higher incarnation--> down --echo reply--> up
 %% down --echo reply, of the same or a later life--> up
 %% '''
-%% The handshake begins when the transport comes up and repeats its HELLO until an echo is answered:
+%% The handshake begins when the transport comes up and repeats its HELLO until an echo is answered, each time after twice as long: nodes that are slow because
+%% many greet each other at once must not be greeted more for it. The side whose transport comes up later greets at once, so nobody waits for the other's next time.
 %% ```
 %% A                              B
 %% HELLO(na)            ------->          says who A is and challenges B, which dials back if it did not ask for A
@@ -85,6 +86,9 @@
     heard = 0 :: ms(),
     lost = 0 :: ms(),
     next_hello = 0 :: ms(),
+    %% How often it was greeted, and asked for its first echo, since the transport came up or the session was opened.
+    greeted = 0 :: non_neg_integer(),
+    asked = 0 :: non_neg_integer(),
     next_echo = 0 :: ms(),
     echo = 0 :: non_neg_integer(),
     %% Times of echoes and of silence are so many times those of the settings.
@@ -94,6 +98,8 @@
 -opaque t() :: #peer{}.
 
 -define(REJECT_TOO_MANY, 1).
+%% The interval of greetings is doubled so often.
+-define(MAX_DOUBLED, 4).
 -define(DEFAULTS, #{hello_interval => 100, flap_grace => 300, method => echo}).
 
 %% @doc A peer that was never heard.
@@ -108,12 +114,13 @@ settings(Settings, Peer) -> Peer#peer{settings = maps:merge(?DEFAULTS, Settings)
 %% @doc The cluster knows of this incarnation of the peer: a session with an earlier one is no use.
 -spec known(non_neg_integer(), t()) -> t().
 known(Known, #peer{known = Before} = Peer) when Known =< Before -> Peer;
-known(Known, Peer) -> Peer#peer{known = Known, session = undefined, theirs = undefined, admitted = false, confirmed = false}.
+known(Known, Peer) ->
+    Peer#peer{known = Known, session = undefined, theirs = undefined, admitted = false, confirmed = false, greeted = 0, next_hello = 0}.
 
 %% @doc The engine says that frames pass now.
 -spec transport_up(topos_frame:nonce(), ms(), t()) -> {t(), [effect()]}.
 transport_up(Nonce, Now, Peer) ->
-    hello(Now, Peer#peer{transport = up, nonce = Nonce, confirmed = false}).
+    hello(Now, Peer#peer{transport = up, nonce = Nonce, confirmed = false, greeted = 0, asked = 0}).
 
 %% @doc The engine says that they do not any more. The peer gets `flap_grace' to come back.
 -spec transport_down(term(), ms(), t()) -> {t(), [effect()]}.
@@ -211,7 +218,7 @@ reject(_, Peer) ->
 self_changed(Self, {Nonce, Now}, Peer) ->
     Fresh = Peer#peer{self = Self, session = undefined, theirs = undefined, admitted = false, confirmed = false},
     case Peer#peer.transport of
-        up -> hello(Now, Fresh#peer{nonce = Nonce});
+        up -> hello(Now, Fresh#peer{nonce = Nonce, greeted = 0, asked = 0});
         down -> {Fresh, []}
     end.
 
@@ -293,7 +300,7 @@ open({_, Incarnation, Theirs} = Them, {_, _, Nonce} = Us, #peer{self = #{cluster
         token_out => topos_auth:token(Key, Cluster, Us, Them)
     },
     {Lived, Effects} = end_of_life(Incarnation, Peer),
-    Opened = Lived#peer{session = Session, theirs = Theirs, known = Incarnation, admitted = false, confirmed = false},
+    Opened = Lived#peer{session = Session, theirs = Theirs, known = Incarnation, admitted = false, confirmed = false, asked = 0},
     {Opened, Effects ++ [{session, Session}]}.
 
 %% A session with a later life ends the earlier one.
@@ -356,7 +363,7 @@ ask_echo(_Now, Peer) ->
     {Peer, []}.
 
 -spec hello(ms(), t()) -> {t(), [effect()]}.
-hello(Now, #peer{nonce = Nonce, self = Self, known = Known, settings = #{hello_interval := Interval}} = Peer) ->
+hello(Now, #peer{nonce = Nonce, self = Self, known = Known, greeted = Greeted, settings = #{hello_interval := Interval}} = Peer) ->
     #{name := Name, incarnation := Incarnation, cluster := Cluster, key := Key} = Self,
     Addresses = maps:get(addresses, Self, []),
     Hello = topos_frame:hello(#{
@@ -365,13 +372,16 @@ hello(Now, #peer{nonce = Nonce, self = Self, known = Known, settings = #{hello_i
         cluster => Cluster,
         addresses => Addresses
     }),
-    {Peer#peer{next_hello = Now + Interval}, [handshake_effect(?TOPOS_FRAME_HELLO, Hello, Peer)]}.
+    {Peer#peer{next_hello = Now + doubled(Interval, Greeted), greeted = Greeted + 1}, [handshake_effect(?TOPOS_FRAME_HELLO, Hello, Peer)]}.
 
-%% Until the first reply of a session the echo repeats as fast as the hello.
+-spec doubled(ms(), non_neg_integer()) -> ms().
+doubled(Interval, Times) -> Interval bsl min(Times, ?MAX_DOUBLED).
+
+%% Until the first reply of a session the echo repeats as the hello does.
 -spec echo(ms(), t()) -> {t(), [effect()]}.
-echo(Now, #peer{echo = Id, confirmed = Confirmed, pace = Pace, settings = #{echo_interval := Slow, hello_interval := Fast}} = Peer) ->
-    Wait = case Confirmed of true -> Pace * Slow; false -> min(Slow, Fast) end,
-    Asked = Peer#peer{echo = Id + 1, next_echo = Now + Wait},
+echo(Now, #peer{echo = Id, confirmed = Confirmed, pace = Pace, asked = Already, settings = #{echo_interval := Slow, hello_interval := Fast}} = Peer) ->
+    Wait = case Confirmed of true -> Pace * Slow; false -> doubled(min(Slow, Fast), Already) end,
+    Asked = Peer#peer{echo = Id + 1, next_echo = Now + Wait, asked = Already + 1},
     {Asked, [send_effect(?TOPOS_FRAME_ECHO, <<(Id + 1):64>>, Asked)]}.
 
 %% The answer to a challenge. It is meant for the incarnation that sent it, or tells it of a higher one.
