@@ -243,18 +243,41 @@ processes_of_other_nodes_are_started_and_sent_to_test() ->
             <<"seed">> ->
                 {ok, Me} = topos_effect_remote:this_process(),
                 {ok, There} = topos_effect_remote:spawn_on(?NODE2, fun(ok, _Ev) ->
-                    {ok, ok} = topos_effect_remote:send({from, topos_sim_distributed:self(distributed())}, Me),
+                    {ok, ok} = topos_effect_remote:send_with(plainly(), {from, topos_sim_distributed:self(distributed())}, Me),
                     say("there: ~w", [topos_sim_process:'receive'(process())])
                 end),
                 say("here: ~w", [topos_sim_process:'receive'(process())]),
-                {ok, ok} = topos_effect_remote:send(hello, There),
+                {ok, ok} = topos_effect_remote:send_with(plainly(), hello, There),
                 sleep(100),
                 {ok, ok} = runner(kill, [<<"node2">>]),
-                {error, #{code := <<"TP1018">>}} = topos_effect_remote:send(too_late, There);
+                {error, #{code := <<"TP1018">>}} = topos_effect_remote:send_with(plainly(), too_late, There);
             _ -> sleep(1_000)
         end
     end),
     ?assertEqual([{1, <<"here: {from,'node2@127.0.0.1'}">>}, {2, <<"there: hello">>}], Lines).
+
+plainly() -> #{channel => <<"data">>, key => none, wait => 0, acknowledged => false}.
+
+%% A send may wait until the message is there; a receiver that ends before that leaves doubt, one that is silent takes time.
+sends_are_acknowledged_test() ->
+    Lines = lines(2, #{}, fun() ->
+        Send = fun(Message) ->
+            Before = now_ms(),
+            Answer = topos_sim_distributed:send_with(distributed(), ?NODE2, Message, (plainly())#{acknowledged => true}),
+            {case Answer of {ok, ok} -> ok; {error, #{code := Code}} -> Code end, now_ms() - Before}
+        end,
+        case meet(1) of
+            <<"seed">> ->
+                {ok, Soon} = Send(one),
+                {ok, ok} = runner(hold, [<<"node2">>]),
+                {Late, Timeout} = Send(two),
+                _ = spawned(fun() -> sleep(100), {ok, ok} = runner(kill, [<<"node2">>]), {ok, ok} = runner(start, [<<"node2">>]) end),
+                {Doubt, _} = Send(three),
+                say("~w ~s ~w ~s", [Soon >= 2 andalso Soon =< 25, Late, Timeout >= 1_000, Doubt]);
+            _ -> sleep(60_000)
+        end
+    end),
+    ?assertEqual([{1, <<"true TP1023 true TP1027">>}], Lines).
 
 topologies_are_switched_or_refused_test() ->
     Lines = lines(2, #{}, fun() ->

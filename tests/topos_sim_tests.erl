@@ -300,7 +300,8 @@ the_first_status_that_is_not_0_is_that_of_the_run_test() ->
 %% A new operation of a root handler needs one here, or it is refused with its name.
 every_operation_is_simulated_test() ->
     Simulated = maps:from_list([{Effect, Module} || {Effect, Module, _} <- topos_sim:handlers([])]),
-    Helpers = #{topos_effect_distributed => [configuration, outcome, value, item, topology, shown_topology, wait, run],
+    Helpers = #{topos_effect_distributed => [configuration, outcome, on_channel, send_options, value, item, topology, shown_topology,
+                                              wait, run],
                 topos_effect_channel => [given]},
     [
         begin

@@ -6,10 +6,10 @@
 -export([create_cluster/2, join_cluster/3, leave/1, node_name/1, self/1, members/1, statuses/1]).
 -export([current_topology/1, neighbours/1, route/2]).
 -export([set_topology/2, pause_new_connections/1, resume_new_connections/1, reconnect_all/1, metrics/1]).
--export([send/3, broadcast/3, recv/1, recv_within/2, next_event/1, next_event_within/2]).
+-export([send/3, send_with/4, default_channel/1, broadcast/3, recv/1, recv_within/2, next_event/1, next_event_within/2]).
 -export([monitor/2, demonitor/2, on_up/2, on_down/2, cancel/2]).
 %% For `Topos.Remote'.
--export([spawn_on/3, send_to_process/3, this_process/1]).
+-export([spawn_on/3, spawn_through/4, send_to_process/4, this_process/1]).
 %% For other modules of the simulation.
 -export([say_goodbye/0, not_simulated/2, ask/1]).
 -export_type([instance/0]).
@@ -109,6 +109,13 @@ route(#distributed{}, Node) -> answered(ask({topology, {route, Node}})).
 -spec send(instance(), node(), term()) -> outcome().
 send(#distributed{}, Node, Message) -> outcome(ask({send, Node, {message, Message}, data, none})).
 
+-spec send_with(instance(), node(), term(), topos_effect_distributed:options()) -> outcome().
+send_with(#distributed{}, Node, Message, Options) ->
+    patiently(Options, fun(Channel, Key, How) -> ask({How, Node, {message, Message}, Channel, Key}) end).
+
+-spec default_channel(instance()) -> binary().
+default_channel(#distributed{}) -> <<"data">>.
+
 -spec broadcast(instance(), [node()], term()) -> [{node(), error()}].
 broadcast(#distributed{} = Instance, Nodes, Message) ->
     [{Node, Error} || Node <- Nodes, {error, Error} <- [send(Instance, Node, Message)]].
@@ -153,10 +160,17 @@ on_down(#distributed{evidence = Ev}, Callback) -> topos_effect_distributed:value
 cancel(#distributed{}, Subscription) -> forget(Subscription).
 
 -spec spawn_on(instance(), node(), fun((ok, topos_effect:evidence()) -> term())) -> {ok, term()} | {error, error()}.
-spawn_on(#distributed{}, Node, Body) -> answered(ask({spawn_on, Node, topos_sim_process:body(Body, topos_effect:root())})).
+spawn_on(#distributed{} = Instance, Node, Body) -> spawn_through(Instance, Node, Body, Body).
 
--spec send_to_process(instance(), term(), term()) -> outcome().
-send_to_process(#distributed{}, Process, Message) -> outcome(ask({to_process, Process, Message})).
+%% @doc All virtual nodes have the modules of the program, so the inner body needs no check.
+-spec spawn_through(instance(), node(), Inner, Outer) -> {ok, term()} | {error, error()} when
+    Inner :: fun((ok, topos_effect:evidence()) -> term()), Outer :: fun((ok, topos_effect:evidence()) -> term()).
+spawn_through(#distributed{}, Node, _Inner, Outer) ->
+    answered(ask({spawn_on, Node, topos_sim_process:body(Outer, topos_effect:root())})).
+
+-spec send_to_process(instance(), topos_effect_distributed:options(), term(), term()) -> outcome().
+send_to_process(#distributed{}, Options, Message, Process) ->
+    patiently(Options, fun(Channel, Key, How) -> ask({to_process, How, Process, Message, Channel, Key}) end).
 
 -spec this_process(instance()) -> {ok, term()} | {error, error()}.
 this_process(#distributed{}) -> answered(ask(this_process)).
@@ -188,6 +202,31 @@ outcome(Result) -> topos_effect_distributed:outcome(Result).
 answered({ok, _} = Answer) -> Answer;
 answered({error, #{code := _}} = Answer) -> Answer;
 answered({error, _} = Error) -> outcome(Error).
+
+%% With the options of a program: where the queue is full, tries again while it may wait.
+patiently(#{channel := Name, key := Key, wait := Wait, acknowledged := Acknowledged}, Send) ->
+    case ask({channels, {channel, case Name of <<>> -> <<"data">>; _ -> Name end}}) of
+        {ok, Channel} ->
+            How = case Acknowledged of true -> send_acknowledged; false -> send end,
+            Try = fun() -> Send(Channel, Key, How) end,
+            outcome(until_room(Try, topos_sim_time:monotonic(time) + Wait));
+        {error, _} = Error ->
+            outcome(Error)
+    end.
+
+until_room(Try, Deadline) ->
+    case Try() of
+        {error, {overloaded, _}} = Full ->
+            case topos_sim_time:monotonic(time) < Deadline of
+                true ->
+                    ok = topos_sim_scheduler:call(topos_sim_process, {sleep, 1}),
+                    until_room(Try, Deadline);
+                false ->
+                    Full
+            end;
+        Answer ->
+            Answer
+    end.
 
 -spec taken({some, Item} | none | {error, topos_error:t()}) -> {some, Item} | none when Item :: topos_program_queue:item().
 taken({error, Error}) -> erlang:error(Error);

@@ -128,9 +128,10 @@ given_up(From, To, World) ->
             Cut = topos_sim_membership:cut_since(From, To, World),
             Without = topos_sim_world:set_part(?MODULE, Part#part{lanes = Rest}, World),
             lists:foldl(
-                fun({{Channel, _, _}, #lane{count = Count, acknowledged = Acks}}, {Sum, W}) ->
+                fun({{Channel, _, _}, #lane{count = Count, acknowledged = Acks, queue = Queue}}, {Sum, W}) ->
                     Doubt = Count + length([At || At <- queue:to_list(Acks), At > Cut]),
-                    {Sum + Doubt, count(From, To, Channel, [{in_doubt, Doubt}], W)}
+                    Told = lists:foldl(fun(Item, Acc) -> tell_doubt(Item, To, Acc) end, W, queue:to_list(Queue)),
+                    {Sum + Doubt, count(From, To, Channel, [{in_doubt, Doubt}], Told)}
                 end, {0, Without}, lists:sort(maps:to_list(Of)));
         error ->
             {0, World}
@@ -319,6 +320,13 @@ deliver({From, To} = Pair, {Channel, _, _} = Key, World) ->
     In = count(To, From, Channel, [{messages_in, 1}, {bytes_in, erlang:external_size(Content)}, {second, Now div 1_000_000}], Out),
     Named = fun() -> [topos_sim_nodes:name(From, In), " -> ", topos_sim_nodes:name(To, In), io_lib:format(" ~0tP", [Content, 12])] end,
     topos_sim_program:deliver(From, To, Content, topos_sim_world:message(trace, Named, In)).
+
+%% Who waits until its message has arrived learns that nobody knows.
+tell_doubt(#item{content = {acknowledged, _, {Pid, Wait}}}, To, World) ->
+    Error = topos_error:new(in_doubt, #{node => topos_sim_nodes:full_name(To, World)}),
+    topos_sim_world:wake(Pid, Wait, {value, {error, Error}}, World);
+tell_doubt(#item{}, _, World) ->
+    World.
 
 %% Without what is acknowledged by now.
 past(Now, Acks) ->

@@ -10,9 +10,10 @@
 -export_type([content/0]).
 
 -type id() :: topos_sim_world:node_id().
-%% What crosses the network: a message for the program or for a process, a body to run and who asked for that, and the answer.
+%% What crosses the network: a message for the program or for a process, perhaps with somebody who waits until it has arrived, a body
+%% to run and who asked for that, and the answer.
 -type content() ::
-    {message, term()} | {process, pid(), term()} | {spawn, fun(() -> topos_sim_scheduler:reason()), reply()} | {spawned, reply(), pid()}.
+    {acknowledged, content(), reply()} | {message, term()} | {process, pid(), term()} | {spawn, fun(() -> topos_sim_scheduler:reason()), reply()} | {spawned, reply(), pid()}.
 -type reply() :: {pid(), topos_sim_world:wait_id()}.
 
 %% Who waits for a message, in which wait, and its name in the queue.
@@ -98,6 +99,9 @@ deliver(From, To, Content, World) ->
                     {_, Sent} = send_to(To, From, {spawned, Reply, Pid}, control, none, Started),
                     Sent
             end;
+        {acknowledged, Inner, {Pid, Wait}} ->
+            {Back, Drawn} = topos_sim_network:delay(deliver(From, To, Inner, Known)),
+            topos_sim_world:within(case From of To -> 0; _ -> Back end, {wake, Pid, Wait, ok}, Drawn);
         {spawned, {Pid, Wait}, New} ->
             topos_sim_world:wake(Pid, Wait, {value, {ok, {topos_sim_ref, From, incarnation(From, Known), New}}}, Known)
     end.
@@ -266,9 +270,16 @@ request({send, Node, Content, Channel, Key}, Id, _, Pid, World) ->
         error ->
             {value, {error, topos_error:new(unknown_node, #{node => Node})}, World}
     end;
-request({to_process, {topos_sim_ref, To, Incarnation, Pid}, Message}, Id, _, By, World) ->
+request({send_acknowledged, Node, Content, Channel, Key}, Id, #program{config = #{timeouts := #{call := Timeout}}} = Program, Pid, World) ->
+    Late = {error, topos_error:new(timeout, #{operation => send, timeout => Timeout})},
+    {Wait, Parked} = topos_sim_world:park(Pid, "Distributed.send_with", {Timeout, Late}, World),
+    case request({send, Node, {acknowledged, Content, {Pid, Wait}}, Channel, Key}, Id, Program, Pid, Parked) of
+        {value, ok, Sent} -> {wait, Sent};
+        {value, Error, Next} -> {wait, topos_sim_world:wake(Pid, Wait, {value, Error}, Next)}
+    end;
+request({to_process, How, {topos_sim_ref, To, Incarnation, Pid}, Message, Channel, Key}, Id, Program, By, World) ->
     case incarnation(To, World) of
-        Incarnation -> request({send, topos_sim_nodes:full_name(To, World), {process, Pid, Message}, data, none}, Id, none, By, World);
+        Incarnation -> request({How, topos_sim_nodes:full_name(To, World), {process, Pid, Message}, Channel, Key}, Id, Program, By, World);
         _ -> {value, {error, topos_error:new(stale_incarnation, #{node => topos_sim_nodes:full_name(To, World)})}, World}
     end;
 request(this_process, Id, #program{incarnation = Incarnation}, Pid, World) ->
