@@ -9,7 +9,8 @@
 
 %% While both nodes live, what a process sends arrives once and in its order, over any delay, loss, cut and pause.
 prop_messages_arrive_once_and_in_order() ->
-    ?FORALL({Seed, First, Spread, Loss, Steps}, {seed(), range(0, 50_000), range(0, 200_000), range(0, 40), list(step())},
+    ?FORALL({Seed, First, Spread, Loss, Steps},
+        {seed(), range(0, 50_000), range(0, 200_000), range(0, 40), list(step())},
         begin
             Options = #{seed => Seed, delay => {First, First + Spread}, loss => Loss / 100},
             Count = length([send || send <- Steps]),
@@ -23,19 +24,22 @@ prop_messages_arrive_once_and_in_order() ->
 prop_a_run_follows_from_its_seed() ->
     ?FORALL({Seed, Loss, Steps}, {seed(), range(0, 40), list(step())},
         begin
-            Run = fun() -> simulate(3, #{seed => Seed, loss => Loss / 100, trace => true, max_steps => 10_000}, fun() -> chatter(Steps) end) end,
+            Run = fun() -> simulate(3, #{seed => Seed, loss => Loss / 100, trace => true, max_steps => 10_000},
+                fun() -> chatter(Steps) end) end,
             equals(Run(), Run())
         end).
 
 seed() -> range(0, 1_000_000).
 
-step() -> frequency([{6, send}, {2, {sleep, range(1, 4_000)}}, {1, cut}, {1, heal}, {1, pause}, {1, resume}, {1, hold}, {1, release}]).
+step() -> frequency([{6, send}, {2, {sleep, range(1, 4_000)}}, {1, cut}, {1, heal}, {1, pause}, {1, resume}, {1, hold},
+    {1, release}]).
 
 program(Steps, Count) ->
     case meet(1) of
         <<"seed">> ->
             lists:foldl(fun do/2, 1, Steps),
-            [{ok, ok} = Calm || Calm <- [runner(heal, []), runner(resume, [<<"node2">>]), runner(release, [<<"node2">>])]],
+            [{ok, ok} = Calm || Calm <- [runner(heal, []), runner(resume, [<<"node2">>]),
+                runner(release, [<<"node2">>])]],
             topos_sim_process:sleep(process(), 100_000);
         _ ->
             say("~w", [[received() || _ <- lists:seq(1, Count)]]),

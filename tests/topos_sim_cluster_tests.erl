@@ -22,7 +22,8 @@ events(Time) ->
 members_come_up_on_all_sides_test_() -> {timeout, 60, fun members_come_up_on_all_sides/0}.
 
 members_come_up_on_all_sides() ->
-    Lines = lines(20, #{}, fun() -> Name = meet(19), say("~s ~b", [Name, length(topos_sim_distributed:statuses(distributed()))]), sleep(1_000) end),
+    Lines = lines(20, #{}, fun() ->
+        Name = meet(19), say("~s ~b", [Name, length(topos_sim_distributed:statuses(distributed()))]), sleep(1_000) end),
     ?assertEqual(20, length([up || {_, Line} <- Lines, lists:suffix(" 20", binary_to_list(Line))])).
 
 %% Loss costs time and not messages, and what a process sends keeps its order.
@@ -32,22 +33,26 @@ messages_arrive_once_and_in_order_test_() ->
             Lines = lines(2, Options, fun() ->
                 case meet(1) of
                     <<"seed">> -> [{ok, ok} = sent(?NODE2, N) || N <- lists:seq(1, 200)], sleep(60_000);
-                    _ -> say("~w", [[received() || _ <- lists:seq(1, 200)]]), none = topos_sim_distributed:recv_within(distributed(), 30_000)
+                    _ -> say("~w", [[received() || _ <- lists:seq(1, 200)]]),
+                        none = topos_sim_distributed:recv_within(distributed(), 30_000)
                 end
             end),
             ?assertEqual([{2, unicode:characters_to_binary(io_lib:format("~w", [lists:seq(1, 200)]))}], Lines)
         end}
-     || Seed <- [1, 2, 3], Options <- [#{seed => Seed, loss => 0.3}, #{seed => Seed, duplicate => 0.5, delay => {0, 900_000}}]
+     || Seed <- [1, 2, 3], Options <- [#{seed => Seed, loss => 0.3},
+         #{seed => Seed, duplicate => 0.5, delay => {0, 900_000}}]
     ]}.
 
 %% Without one lane there is no order between processes: some seed shows it.
-messages_of_different_processes_overtake_each_other_test_() -> {timeout, 60, fun messages_of_different_processes_overtake_each_other/0}.
+messages_of_different_processes_overtake_each_other_test_() ->
+    {timeout, 60, fun messages_of_different_processes_overtake_each_other/0}.
 
 messages_of_different_processes_overtake_each_other() ->
     Orders = [
         lines(2, #{seed => Seed, delay => {1_000, 50_000}}, fun() ->
             case meet(1, (config())#{channels => 8}) of
-                <<"seed">> -> [spawned(fun() -> sleep(10 * N), {ok, ok} = sent(?NODE2, N) end) || N <- [1, 2, 3]], sleep(1_000);
+                <<"seed">> -> [spawned(fun() -> sleep(10 * N), {ok, ok} = sent(?NODE2, N) end) || N <- [1, 2, 3]],
+                    sleep(1_000);
                 _ -> say("~w", [[received() || _ <- [1, 2, 3]]])
             end
         end)
@@ -95,7 +100,8 @@ a_short_cut_costs_only_time_test() ->
                 sleep(3_000)
         end
     end),
-    ?assertEqual([{1, <<"[{node_suspect,'node2@127.0.0.1'},{node_recovered,'node2@127.0.0.1'}]">>}, {2, <<"[1,2,3]">>}], lists:sort(Lines)).
+    ?assertEqual([{1, <<"[{node_suspect,'node2@127.0.0.1'},{node_recovered,'node2@127.0.0.1'}]">>},
+        {2, <<"[1,2,3]">>}], lists:sort(Lines)).
 
 a_crash_is_noticed_sooner_and_leaves_doubt_test() ->
     {{exit, 0}, Told} = simulate(2, #{}, fun() ->
@@ -121,7 +127,8 @@ a_crash_is_noticed_sooner_and_leaves_doubt_test() ->
                 say("~w", [received()])
         end
     end),
-    ?assertEqual([{1, out, <<"true">>}, {2, out, <<"to_the_second_life">>}], lists:sort([L || {_, out, _} = L <- Told])),
+    ?assertEqual([{1, out, <<"true">>}, {2, out, <<"to_the_second_life">>}],
+        lists:sort([L || {_, out, _} = L <- Told])),
     ?assertEqual([<<"killing node2">>, <<"starting node2 again">>], [Line || {remark, err, Line} <- Told]).
 
 a_node_that_stands_still_goes_on_test() ->
@@ -174,12 +181,14 @@ messages_are_delivered_by_hand_test() ->
 a_good_bye_comes_last_test() ->
     Lines = lines(2, #{loss => 0.3, seed => 4}, fun() ->
         case meet(1) of
-            <<"seed">> -> [{ok, ok} = sent(?NODE2, N) || N <- [1, 2, 3]], {ok, ok} = topos_sim_distributed:leave(distributed());
+            <<"seed">> -> [{ok, ok} = sent(?NODE2, N) || N <- [1, 2, 3]],
+                {ok, ok} = topos_sim_distributed:leave(distributed());
             _ -> _ = event(node_up), say("~w", [[event() || _ <- [1, 2, 3, 4]]])
         end
     end),
     From = "{message,'seed@127.0.0.1',",
-    ?assertEqual([{2, iolist_to_binary(["[", From, "1},", From, "2},", From, "3},{node_left,'seed@127.0.0.1'}]"])}], Lines).
+    ?assertEqual([{2, iolist_to_binary(["[", From, "1},", From, "2},", From, "3},{node_left,'seed@127.0.0.1'}]"])}],
+        Lines).
 
 the_ends_of_a_node_are_told_to_callbacks_test() ->
     Lines = lines(2, #{}, fun() ->
@@ -218,7 +227,8 @@ wrong_joins_are_told_test() ->
                 end,
                 say("~s ~s ~s", [NotStarted, Invalid, Twice]),
                 say("~s", [lists:join(" ", [
-                    Join(<<"seed@127.0.0.1">>, <<"one">>), Join(<<"node9@127.0.0.1">>, <<"one">>), Join(<<"node2@127.0.0.1">>, <<"one">>),
+                    Join(<<"seed@127.0.0.1">>, <<"one">>), Join(<<"node9@127.0.0.1">>, <<"one">>),
+                        Join(<<"node2@127.0.0.1">>, <<"one">>),
                     Join(<<"no name">>, <<"one">>)])])
         end
     end),
@@ -243,7 +253,8 @@ processes_of_other_nodes_are_started_and_sent_to_test() ->
             <<"seed">> ->
                 {ok, Me} = topos_effect_remote:this_process(),
                 {ok, There} = topos_effect_remote:spawn_on(?NODE2, fun(ok, _Ev) ->
-                    {ok, ok} = topos_effect_remote:send_with(plainly(), {from, topos_sim_distributed:self(distributed())}, Me),
+                    {ok, ok} = topos_effect_remote:send_with(plainly(),
+                        {from, topos_sim_distributed:self(distributed())}, Me),
                     say("there: ~w", [topos_sim_process:'receive'(process())])
                 end),
                 say("here: ~w", [topos_sim_process:'receive'(process())]),
@@ -258,12 +269,14 @@ processes_of_other_nodes_are_started_and_sent_to_test() ->
 
 plainly() -> #{channel => <<"data">>, key => none, wait => 0, acknowledged => false}.
 
-%% A send may wait until the message is there; a receiver that ends before that leaves doubt, one that is silent takes time.
+%% A send may wait until the message is there; a receiver that ends before that leaves doubt, one that is silent takes
+%% time.
 sends_are_acknowledged_test() ->
     Lines = lines(2, #{}, fun() ->
         Send = fun(Message) ->
             Before = now_ms(),
-            Answer = topos_sim_distributed:send_with(distributed(), ?NODE2, Message, (plainly())#{acknowledged => true}),
+            Answer = topos_sim_distributed:send_with(distributed(), ?NODE2, Message,
+                (plainly())#{acknowledged => true}),
             {case Answer of {ok, ok} -> ok; {error, #{code := Code}} -> Code end, now_ms() - Before}
         end,
         case meet(1) of
@@ -271,7 +284,8 @@ sends_are_acknowledged_test() ->
                 {ok, Soon} = Send(one),
                 {ok, ok} = runner(hold, [<<"node2">>]),
                 {Late, Timeout} = Send(two),
-                _ = spawned(fun() -> sleep(100), {ok, ok} = runner(kill, [<<"node2">>]), {ok, ok} = runner(start, [<<"node2">>]) end),
+                _ = spawned(fun() -> sleep(100), {ok, ok} = runner(kill, [<<"node2">>]),
+                    {ok, ok} = runner(start, [<<"node2">>]) end),
                 {Doubt, _} = Send(three),
                 say("~w ~s ~w ~s", [Soon >= 2 andalso Soon =< 25, Late, Timeout >= 1_000, Doubt]);
             _ -> sleep(60_000)
@@ -292,18 +306,21 @@ topologies_are_switched_or_refused_test() ->
                 {error, #{code := Parted}} = topos_sim_distributed:set_topology(D, full_mesh),
                 {ok, ok} = runner(resume, [<<"node2">>]),
                 say("~s ~s", [Unknown, Parted]),
-                try topos_sim_distributed:neighbours(D) catch error:{not_simulated, #{operation := What}} -> say("~s", [What]) end;
+                try topos_sim_distributed:neighbours(D) catch error:{not_simulated, #{operation := What}} ->
+                    say("~s", [What]) end;
             _ ->
                 sleep(500),
                 {client_server, _} = topos_sim_distributed:current_topology(D)
         end
     end),
-    ?assertEqual([{1, <<"TP1012 TP1096">>}, {1, <<"Distributed.neighbours where the topology is no full mesh">>}], Lines).
+    ?assertEqual([{1, <<"TP1012 TP1096">>}, {1, <<"Distributed.neighbours where the topology is no full mesh">>}],
+        Lines).
 
 the_nemesis_strikes_in_its_order_test_() -> {timeout, 60, fun the_nemesis_strikes_in_its_order/0}.
 
 the_nemesis_strikes_in_its_order() ->
-    Nemesis = [{wait, 1_000}, {partition, {nodes, [<<"node2">>]}, 5_000}, {wait, 2_000}, {crash, {nodes, [<<"node3">>]}, 3_000}, {pause, {share, 0.01}, 1_000}],
+    Nemesis = [{wait, 1_000}, {partition, {nodes, [<<"node2">>]}, 5_000}, {wait, 2_000},
+        {crash, {nodes, [<<"node3">>]}, 3_000}, {pause, {share, 0.01}, 1_000}],
     {{exit, 0}, Told} = simulate(3, #{nemesis => Nemesis}, fun() ->
         case meet(2) of
             <<"seed">> -> watch(now_ms() + 20_000);
@@ -311,8 +328,10 @@ the_nemesis_strikes_in_its_order() ->
         end
     end),
     ?assertEqual(
-        [<<"node_down node2">>, <<"node_up node2">>, <<"node_down node3">>, <<"node_up node3">>], [Line || {1, out, Line} <- Told]),
-    ?assertMatch([<<"partition node2">>, <<"partition is over">>, <<"killing node3">>, <<"starting node3 again">>, <<"pause ", _/binary>>,
+        [<<"node_down node2">>, <<"node_up node2">>, <<"node_down node3">>, <<"node_up node3">>],
+            [Line || {1, out, Line} <- Told]),
+    ?assertMatch([<<"partition node2">>, <<"partition is over">>, <<"killing node3">>, <<"starting node3 again">>,
+        <<"pause ", _/binary>>,
                   <<"pause is over">>], [Line || {remark, err, Line} <- Told]).
 
 watch(Until) ->
@@ -331,7 +350,8 @@ channels_keep_their_settings_test() ->
     Lines = lines(2, #{}, fun() ->
         C = channel,
         Settings = #{
-            parallelism => 2, monotonic => true, compression => false, delivery => at_least_once, order => by_key, priority => normal,
+            parallelism => 2, monotonic => true, compression => false, delivery => at_least_once, order => by_key,
+                priority => normal,
             expiry => 0, max_parallelism => 0, max_queue_messages => 4, max_queue_bytes => 0
         },
         case meet(1) of
@@ -341,7 +361,8 @@ channels_keep_their_settings_test() ->
                 {error, #{code := <<"TP1036">>}} = topos_sim_channel:close_channel(C, <<"data">>),
                 {error, #{code := <<"TP1015">>}} = topos_sim_channel:send_on(C, <<"none">>, ?NODE2, x),
                 {ok, ok} = runner(partition, [[[<<"seed">>], [<<"node2">>]]]),
-                [{ok, ok} = topos_sim_channel:send_keyed(C, <<"prices">>, <<"milk">>, ?NODE2, N) || N <- lists:seq(1, 9)],
+                [{ok, ok} = topos_sim_channel:send_keyed(C, <<"prices">>, <<"milk">>, ?NODE2, N)
+                    || N <- lists:seq(1, 9)],
                 {error, #{code := <<"TP1014">>}} =
                     lists:last([topos_sim_channel:send_on(C, <<"prices">>, ?NODE2, N) || N <- lists:seq(11, 19)]),
                 sleep(100),
@@ -366,7 +387,8 @@ a_channel_may_lose_messages_test() ->
         case meet(1) of
             <<"seed">> ->
                 Settings = #{
-                    parallelism => 1, monotonic => false, compression => false, delivery => at_most_once, order => by_key,
+                    parallelism => 1, monotonic => false, compression => false, delivery => at_most_once,
+                        order => by_key,
                     priority => normal, expiry => 0, max_parallelism => 0, max_queue_messages => 0, max_queue_bytes => 0
                 },
                 {ok, ok} = topos_sim_channel:create_channel(channel, <<"ticks">>, Settings),

@@ -3,7 +3,8 @@
 
 -include_lib("eunit/include/eunit.hrl").
 
--import(topos_simulated, [simulate/2, simulate/3, lines/3, process/0, distributed/0, say/2, spawned/1, meet/1, sent/2, received/0, now_ms/0]).
+-import(topos_simulated, [simulate/2, simulate/3, lines/3, process/0, distributed/0, say/2, spawned/1, meet/1, sent/2,
+    received/0, now_ms/0]).
 
 %% Determinism
 
@@ -28,13 +29,15 @@ chatter() ->
     [sent(Node, {Name, N}) || N <- lists:seq(1, 3), Node <- topos_sim_distributed:members(distributed())],
     [say("~p at ~b", [received(), now_ms()]) || _ <- lists:seq(1, 6)].
 
-different_seeds_give_different_interleavings_test_() -> {timeout, 60, fun different_seeds_give_different_interleavings/0}.
+different_seeds_give_different_interleavings_test_() ->
+    {timeout, 60, fun different_seeds_give_different_interleavings/0}.
 
 different_seeds_give_different_interleavings() ->
     Orders = [lines(1, #{seed => Seed}, fun two_who_count/0) || Seed <- lists:seq(1, 20)],
     ?assertEqual(20, length(lists:usort(Orders))),
     %% Each keeps its own order.
-    [?assertEqual([<<"a ", (integer_to_binary(N))/binary>> || N <- lists:seq(1, 10)], [L || {1, <<"a", _/binary>> = L} <- Order])
+    [?assertEqual([<<"a ", (integer_to_binary(N))/binary>> || N <- lists:seq(1, 10)],
+        [L || {1, <<"a", _/binary>> = L} <- Order])
      || Order <- Orders].
 
 time_is_virtual_test() ->
@@ -60,7 +63,8 @@ a_race_is_found_by_some_seed() ->
             say("~b", [topos_scope:get(Cell)])
         end, none)
     end,
-    ?assertEqual([[{1, <<"1">>}], [{1, <<"2">>}]], lists:usort([lines(1, #{seed => Seed}, Race) || Seed <- lists:seq(1, 30)])).
+    ?assertEqual([[{1, <<"1">>}], [{1, <<"2">>}]],
+        lists:usort([lines(1, #{seed => Seed}, Race) || Seed <- lists:seq(1, 30)])).
 
 an_update_is_one_step_test_() -> {timeout, 60, fun an_update_is_one_step/0}.
 
@@ -86,7 +90,8 @@ an_update_is_one_step() ->
 a_question_is_answered_or_not_test() ->
     P = fun() -> process() end,
     [{1, <<"{{some,42},none,none}">>}] = lines(1, #{}, fun() ->
-        Ask = fun(Pid, Timeout) -> topos_sim_process:ask(P(), Pid, fun(Reply, _) -> {double, Reply, 21} end, Timeout) end,
+        Ask = fun(Pid, Timeout) -> topos_sim_process:ask(P(), Pid, fun(Reply, _) ->
+            {double, Reply, 21} end, Timeout) end,
         Server = spawned(fun() ->
             topos_sim_process:serve(P(), fun({double, Reply, N}, _) -> topos_sim_process:reply(P(), Reply, 2 * N) end)
         end),
@@ -119,13 +124,15 @@ ends_are_seen_test() ->
     {{exit, 0}, Told} = simulate(1, fun() ->
         P = process(),
         {_, Good} = topos_sim_process:spawn_monitor(P, fun(ok, _) -> ok end),
-        {_, Bad} = topos_sim_process:spawn_monitor(P, fun(ok, _) -> error(topos_error:new(bad_exit_status, #{status => 7})) end),
+        {_, Bad} = topos_sim_process:spawn_monitor(P, fun(ok, _) ->
+            error(topos_error:new(bad_exit_status, #{status => 7})) end),
         Ended = spawned(fun() -> ok end),
         topos_sim_process:sleep(P, 1),
         Gone = topos_sim_process:monitor(P, Ended),
         _ = topos_sim_process:notify_end(P, spawned(fun() -> ok end), fun(Exit, _) -> {told, Exit} end),
         Ends = [topos_sim_process:await_end(P, M, 100) || M <- [Good, Bad, Gone]],
-        say("~p ~p ~p", [element(1, element(2, lists:nth(2, Ends))), [E || {some, E} <- Ends, is_atom(E)], topos_sim_process:'receive'(P)])
+        say("~p ~p ~p", [element(1, element(2, lists:nth(2, Ends))), [E || {some, E} <- Ends, is_atom(E)],
+            topos_sim_process:'receive'(P)])
     end),
     ?assertMatch([{1, err, <<"error[TP1066]", _/binary>>}, {1, err, _} | _], Told),
     ?assertEqual([<<"failed [finished,gone] {told,finished}">>], [L || {1, out, L} <- Told]).
@@ -146,7 +153,8 @@ a_process_of_another_node_is_none_here_test() ->
             <<"seed">> -> {ok, ok} = sent('node2@127.0.0.1', self()), topos_sim_process:sleep(process(), 100);
             <<"node2">> ->
                 Pid = received(),
-                try topos_sim_process:send(process(), Pid, hello) catch error:{foreign_process, _} -> say("refused", []) end
+                try topos_sim_process:send(process(), Pid, hello) catch error:{foreign_process, _} ->
+                    say("refused", []) end
         end
     end),
     ?assertEqual([{2, <<"refused">>}], Lines).
@@ -160,7 +168,9 @@ promises_end_with_their_owner_test() ->
         none = topos_sim_process:await_within(P, Never, 20),
         say("late", []),
         Me = self(),
-        _ = spawned(fun() -> topos_sim_process:send(P, Me, topos_sim_promise:start(fun() -> topos_sim_process:send(P, Me, self()), topos_sim_process:sleep(P, 99) end)), topos_sim_process:sleep(P, 10) end),
+        _ = spawned(fun() -> topos_sim_process:send(P, Me, topos_sim_promise:start(fun() ->
+            topos_sim_process:send(P, Me, self()), topos_sim_process:sleep(P, 99) end)),
+                topos_sim_process:sleep(P, 10) end),
         Got = [topos_sim_process:'receive'(P), topos_sim_process:'receive'(P)],
         [Worker] = [W || W <- Got, is_pid(W)],
         [Promise] = [Pr || Pr <- Got, not is_pid(Pr)],
@@ -179,7 +189,8 @@ children(Strategy, Restart) ->
             fun(ok, _Ev) ->
                 topos_sim_process:spawn(P, fun(ok, _) ->
                     topos_sim_process:send(P, Me, {Name, self()}),
-                    topos_sim_process:'receive'(P) =:= die andalso error(topos_error:new(bad_exit_status, #{status => 1}))
+                    topos_sim_process:'receive'(P) =:= die andalso error(topos_error:new(bad_exit_status,
+                        #{status => 1}))
                 end)
             end
         end,
@@ -201,10 +212,12 @@ again(P) ->
 supervisors_start_again_what_their_strategy_says_test_() ->
     [
         {atom_to_list(Strategy) ++ " " ++ atom_to_list(Restart), fun() ->
-            ?assertEqual([{1, Restarted}, {1, <<"[false,false,false,false]">>}], lines(1, #{seed => Seed}, children(Strategy, Restart)))
+            ?assertEqual([{1, Restarted}, {1, <<"[false,false,false,false]">>}],
+                lines(1, #{seed => Seed}, children(Strategy, Restart)))
         end}
      || {Strategy, Restart, Restarted} <- [
-            {one_for_one, permanent, <<"b of 3">>}, {one_for_all, permanent, <<"abc of 3">>}, {rest_for_one, permanent, <<"bc of 3">>},
+            {one_for_one, permanent, <<"b of 3">>}, {one_for_all, permanent, <<"abc of 3">>},
+                {rest_for_one, permanent, <<"bc of 3">>},
             {one_for_one, transient, <<"b of 3">>}, {one_for_one, temporary, <<" of 2">>}
         ], Seed <- [1, 2, 3]
     ].
@@ -215,7 +228,8 @@ a_supervisor_gives_up_test() ->
         Sup = topos_sim_process:start_supervisor(P, one_for_one, 3, 1_000),
         Me = self(),
         topos_sim_process:start_child(P, Sup, <<"x">>, permanent, fun(ok, _) ->
-            topos_sim_process:spawn(P, fun(ok, _) -> topos_sim_process:send(P, Me, started), topos_sim_process:sleep(P, 1), error(badarith) end)
+            topos_sim_process:spawn(P, fun(ok, _) ->
+                topos_sim_process:send(P, Me, started), topos_sim_process:sleep(P, 1), error(badarith) end)
         end),
         Monitor = topos_sim_process:monitor(P, Sup),
         say("~w", [topos_sim_process:await_end(P, Monitor, 60_000)]),
@@ -264,7 +278,8 @@ limits_end_a_run_test_() ->
         {What, fun() ->
             {{failed, Error}, _} = simulate(1, Options, Main),
             ?assertEqual(<<"TP1084">>, topos_error:code(Error)),
-            ?assertMatch({_, _}, binary:match(unicode:characters_to_binary(topos_error:message(Error)), list_to_binary(What)))
+            ?assertMatch({_, _}, binary:match(unicode:characters_to_binary(topos_error:message(Error)),
+                list_to_binary(What)))
         end}
      || {What, Options, Main} <- [
             {"time: 5000 ms", #{max_time => 5_000}, Forever}, {"steps: 1000", #{max_steps => 1_000}, Busy},
@@ -279,7 +294,8 @@ time_moves_while_a_process_is_busy_test() ->
 
 a_calculation_without_end_is_found_test() ->
     {ok, _} = topos_effect:install(topos_sim:handlers([])),
-    World = topos_sim_nodes:start(fun() -> (fun Again() -> Again() end)() end, topos_sim_world:new(topos_sim_options:defaults())),
+    World = topos_sim_nodes:start(fun() ->
+        (fun Again() -> Again() end)() end, topos_sim_world:new(topos_sim_options:defaults())),
     {Outcome, _} = topos_sim_scheduler:run(World, 50),
     ok = topos_effect:uninstall(),
     ?assertMatch({failed, {simulation_stuck, #{timeout := 50}}}, Outcome).
@@ -292,7 +308,8 @@ the_first_status_that_is_not_0_is_that_of_the_run_test() ->
         end
     end),
     ?assertMatch([{remark, err, <<"node2 ended with exit status 3; stopping the others">>}], Told),
-    {{exit, 1}, [{1, err, <<"error[TP1061]: a calculation", _/binary>>} | _]} = simulate(1, fun() -> error(badarith) end),
+    {{exit, 1}, [{1, err, <<"error[TP1061]: a calculation", _/binary>>} | _]} = simulate(1, fun() ->
+        error(badarith) end),
     {{exit, 1}, [{1, err, <<"why">>}]} = simulate(1, fun() -> topos_sim_process:fail(process(), <<"why">>) end).
 
 %% What is simulated
@@ -300,7 +317,8 @@ the_first_status_that_is_not_0_is_that_of_the_run_test() ->
 %% A new operation of a root handler needs one here, or it is refused with its name.
 every_operation_is_simulated_test() ->
     Simulated = maps:from_list([{Effect, Module} || {Effect, Module, _} <- topos_sim:handlers([])]),
-    Helpers = #{topos_effect_distributed => [configuration, outcome, on_channel, send_options, value, item, topology, shown_topology,
+    Helpers = #{topos_effect_distributed => [configuration, outcome, on_channel, send_options, value, item, topology,
+        shown_topology,
                                               wait, run],
                 topos_effect_channel => [given]},
     [
@@ -315,7 +333,8 @@ every_operation_is_simulated_test() ->
 
 what_is_not_simulated_is_named_test() ->
     {{exit, 1}, [{1, err, Line} | _]} = simulate(1, fun() -> topos_sim_channel:teleport(channel, now) end),
-    ?assertEqual(<<"error[TP1082]: the simulation cannot do this: Channel.teleport">>, hd(binary:split(Line, <<"\n">>))).
+    ?assertEqual(<<"error[TP1082]: the simulation cannot do this: Channel.teleport">>,
+        hd(binary:split(Line, <<"\n">>))).
 
 effects_of_processes_that_erlang_started_are_refused_test() ->
     {ok, _} = topos_effect:install(topos_sim:handlers([])),
@@ -327,7 +346,8 @@ operations_of_a_simulation_are_errors_on_real_nodes_test() ->
     ?assertMatch(<<"error[TP1087]: only a simulation can do this: Runner.partition", _/binary>>, Text).
 
 options_are_read_test() ->
-    #{names := [<<"seed">>, <<"node2">>], delay := {5, 9}, loss := 0.25, max_time := 7, trace := true, seeds := {3, 9}, nemesis := Faults} =
+    #{names := [<<"seed">>, <<"node2">>], delay := {5, 9}, loss := 0.25, max_time := 7, trace := true, seeds := {3, 9},
+        nemesis := Faults} =
         topos_sim_options:parse(["nodes=2", "delay=5..9", "loss=0.25", "max_time=7", "trace=true", "seeds=3..9",
                                  "nemesis=wait,10;crash,0.5,;crash,seed,20;partition,node2+seed,30;loss,1,40"]),
     ?assertEqual([{wait, 10}, {crash, {share, 0.5}, none}, {crash, {nodes, [<<"seed">>]}, 20},

@@ -1,7 +1,8 @@
 %% For tests of simulations: runs main functions that are written in Erlang, and says what a program says with effects.
 -module(topos_simulated).
 
--export([simulate/2, simulate/3, lines/3, process/0, distributed/0, say/2, spawned/1, config/0, meet/1, meet/2, until/1]).
+-export([simulate/2, simulate/3, lines/3, process/0, distributed/0, say/2, spawned/1, config/0, meet/1, meet/2,
+    until/1]).
 -export([sent/2, received/0, event/0, event/1, now_ms/0, runner/2]).
 
 -define(LINES, {?MODULE, lines}).
@@ -17,7 +18,8 @@ simulate(Nodes, Options, Main) ->
         ok
     end,
     Names = [<<"seed">> | [<<"node", (integer_to_binary(N))/binary>> || N <- lists:seq(2, Nodes)]],
-    All = maps:merge((topos_sim_options:defaults())#{names := Names, tell := Tell, max_time := 600_000, max_steps := 1_000_000}, Options),
+    All = maps:merge((topos_sim_options:defaults())#{names := Names, tell := Tell, max_time := 600_000,
+        max_steps := 1_000_000}, Options),
     Outcome = topos_sim:run(All, Main),
     ok = topos_effect:uninstall(),
     {Outcome, lists:reverse(erase(?LINES))}.
@@ -38,7 +40,8 @@ spawned(Body) -> topos_sim_process:spawn(process(), fun(ok, _Ev) -> Body() end).
 
 config() ->
     #{
-        topology => full_mesh, channels => 1, compression => false, fault_detection => swim_detection, engine => best, name => <<>>,
+        topology => full_mesh, channels => 1, compression => false, fault_detection => swim_detection, engine => best,
+            name => <<>>,
         cookie => <<>>
     }.
 

@@ -5,7 +5,8 @@
 %% forgotten. The application variable `state_lock_timeout' of `topos_partisan' says how long a process waits, in
 %% milliseconds (30,000).
 %%
-%% A process that belongs to a simulation has owners of another module ({@link use/1}), which answers what this one does.
+%% A process that belongs to a simulation has owners of another module ({@link use/1}), which answers what this one
+%% does.
 -module(topos_owner).
 -behaviour(gen_server).
 
@@ -34,8 +35,8 @@ start(Home) ->
             {{Module, Id}, Table}
     end.
 
-%% @doc Has the calling process start owners of that module. It exports {@link start/1}, which answers what stands for the owner
-%% there and its table, and {@link stop/1}, {@link lock/1} and {@link unlock/1} for that.
+%% @doc Has the calling process start owners of that module. It exports {@link start/1}, which answers what stands for
+%% the owner there and its table, and {@link stop/1}, {@link lock/1} and {@link unlock/1} for that.
 -spec use(module()) -> ok.
 use(Module) ->
     _ = erlang:put(?ELSEWHERE, Module),

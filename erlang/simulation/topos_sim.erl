@@ -8,7 +8,8 @@
 %% ```
 %% erl -noinput +S 1:1 -pa EBIN.. -s topos_sim main -extra OPTION=VALUE.. -- MODULE ARGUMENT..
 %% '''
-%% The VM halts with the status of the run, or, where several seeds are tried, writes `passed' or `failed SEED' and halts with 0.
+%% The VM halts with the status of the run, or, where several seeds are tried, writes `passed' or `failed SEED' and
+%% halts with 0.
 -module(topos_sim).
 
 -export([main/0, run/2, handlers/1]).
@@ -17,8 +18,8 @@
 
 %% A process may calculate for so long between two operations, in milliseconds of real time.
 -define(PATIENCE, 60_000).
-%% The first process of a program has at least this number in every VM, so that orders by process do not depend on what else was
-%% started before.
+%% The first process of a program has at least this number in every VM, so that orders by process do not depend on what
+%% else was started before.
 -define(FIRST_PROCESS, 20_000).
 
 %% @doc Reads the command line and returns at once, because the VM's own start goes on only then.
@@ -31,8 +32,8 @@ main() ->
     _ = spawn(?MODULE, start, [topos_sim_options:parse(Options), {list_to_atom(Module), Texts}]),
     ok.
 
-%% @doc Runs a main function on the virtual nodes of the options (see `topos_sim_options'); the handlers must be installed. Answers
-%% how the run ended.
+%% @doc Runs a main function on the virtual nodes of the options (see `topos_sim_options'); the handlers must be
+%% installed. Answers how the run ended.
 -spec run(topos_sim_options:t(), fun(() -> term())) -> topos_sim_world:outcome().
 run(Options, Main) ->
     World = topos_sim_nodes:start(Main, topos_sim_world:new(Options)),

@@ -1,12 +1,13 @@
 %% @doc The effect `Topos.Channel.Channel' in a simulation: it means what `topos_effect_channel' means.
 %%
-%% Channels keep the order that they promise, and no more: messages of different lanes overtake each other. Of the statistics,
-%% `credit', `reconnects' and `undeliverable' are always 0: there are no batches and no connections here.
+%% Channels keep the order that they promise, and no more: messages of different lanes overtake each other. Of the
+%% statistics, `credit', `reconnects' and `undeliverable' are always 0: there are no batches and no connections here.
 -module(topos_sim_channel).
 -behaviour(topos_handler).
 
 -export([init/2, terminate/2, portable/1, '$handle_undefined_function'/2]).
--export([send_on/4, send_keyed/5, create_channel/3, create_channels/2, close_channel/2, reconfigure/3, stats/2, health/1]).
+-export([send_on/4, send_keyed/5, create_channel/3, create_channels/2, close_channel/2, reconfigure/3, stats/2,
+    health/1]).
 -export([request/4]).
 
 -dialyzer(no_underspecs).
@@ -53,7 +54,8 @@ stats(channel, Name) -> outcome(ask({stats, Name})).
 -spec health(instance()) -> {ok, [map()]} | {error, error()}.
 health(channel) -> outcome(ask(health)).
 
-%% @doc What a node does about its channels; runs in the scheduler. `changed' comes with the channels of its configuration.
+%% @doc What a node does about its channels; runs in the scheduler. `changed' comes with the channels of its
+%% configuration.
 -spec request(term(), topos_sim_world:node_id(), topos_config:t(), topos_sim_world:world()) ->
     {changed, Answer, topos_node_spec:channels()} | Answer when Answer :: ok | {ok, term()} | {error, topos_error:t()}.
 request({channel, Name}, _, #{channels := Channels}, _) ->
@@ -81,7 +83,8 @@ request({close, Name}, _, #{channels := Channels}, _) ->
     end;
 request({stats, Name}, Id, #{channels := Channels}, World) ->
     case named(Name, Channels) of
-        {ok, Channel} -> {ok, [row(Peer, Name, Row, World) || {Peer, Row} <- topos_sim_network:stats(Id, Channel, World)]};
+        {ok, Channel} -> {ok, [row(Peer, Name, Row, World)
+            || {Peer, Row} <- topos_sim_network:stats(Id, Channel, World)]};
         {error, _} = Error -> Error
     end;
 request(health, Id, #{channels := Channels, limits := #{max_queue_messages := Limit}}, World) ->
@@ -117,14 +120,16 @@ named(Name, Channels) ->
 
 row(Peer, Name, Row, World) ->
     Counters = [
-        lanes, messages_out, bytes_out, messages_in, bytes_in, acknowledged, queue_messages, queue_bytes, credit, retries,
+        lanes, messages_out, bytes_out, messages_in, bytes_in, acknowledged, queue_messages, queue_bytes, credit,
+            retries,
         superseded, expired, lost, in_doubt, undeliverable, overloaded, reconnects
     ],
     Times = lists:sort(maps:get(round_trips, Row, [])),
     Counts = maps:from_list([{Counter, maps:get(Counter, Row, 0)} || Counter <- Counters]),
     Counts#{
         node => topos_sim_nodes:full_name(Peer, World), channel => Name,
-        round_trip_p50 => percentile(50, Times), round_trip_p95 => percentile(95, Times), round_trip_p99 => percentile(99, Times)
+        round_trip_p50 => percentile(50, Times), round_trip_p95 => percentile(95, Times),
+            round_trip_p99 => percentile(99, Times)
     }.
 
 percentile(_, []) -> 0;

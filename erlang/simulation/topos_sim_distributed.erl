@@ -1,4 +1,5 @@
-%% @doc The effect `Topos.Partisan.Distributed' in a simulation: it means what `topos_effect_distributed' means, on virtual nodes.
+%% @doc The effect `Topos.Partisan.Distributed' in a simulation: it means what `topos_effect_distributed' means, on
+%% virtual nodes.
 -module(topos_sim_distributed).
 -behaviour(topos_handler).
 
@@ -6,7 +7,8 @@
 -export([create_cluster/2, join_cluster/3, leave/1, node_name/1, self/1, members/1, statuses/1]).
 -export([current_topology/1, neighbours/1, route/2]).
 -export([set_topology/2, pause_new_connections/1, resume_new_connections/1, reconnect_all/1, metrics/1]).
--export([send/3, send_with/4, default_channel/1, broadcast/3, recv/1, recv_within/2, next_event/1, next_event_within/2]).
+-export([send/3, send_with/4, default_channel/1, broadcast/3, recv/1, recv_within/2, next_event/1,
+    next_event_within/2]).
 -export([monitor/2, demonitor/2, on_up/2, on_down/2, cancel/2]).
 %% For `Topos.Remote'.
 -export([spawn_on/3, spawn_through/4, send_to_process/4, this_process/1]).
@@ -25,7 +27,8 @@
 %% As on real nodes, in milliseconds.
 -define(PAUSE, 30_000).
 
-%% @doc Makes the handler (a list of arguments and evidence), or performs `init' (an instance and the program's `Config').
+%% @doc Makes the handler (a list of arguments and evidence), or performs `init' (an instance and the program's
+%% `Config').
 -spec init([], topos_effect:evidence()) -> {ok, instance()};
           (instance(), Config :: map()) -> outcome().
 init([], Ev) ->
@@ -33,8 +36,9 @@ init([], Ev) ->
 init(#distributed{}, Config) ->
     Node = atom_to_list(topos_sim_nodes:about()),
     Environment = fun("TOPOS_NODE") -> Node; ("TOPOS_COOKIE") -> "simulation"; (_) -> false end,
-    %% The engine of the configuration gives way to that of the run, as on real nodes. There is no name of it that a real node
-    %% could have, so it is checked as one that is always there; looking for the best takes a walk through the code path.
+    %% The engine of the configuration gives way to that of the run, as on real nodes. There is no name of it that a
+    %% real node could have, so it is checked as one that is always there; looking for the best takes a walk through the
+    %% code path.
     Given = topos_effect_distributed:configuration(Config, Environment),
     outcome(ask({init, (maps:remove(listen, Given))#{engine => otp}})).
 
@@ -96,7 +100,8 @@ resume_new_connections(#distributed{}) -> outcome(ask({close_until, 0})).
 reconnect_all(#distributed{}) -> outcome(ask({topology, unreached})).
 
 -spec metrics(instance()) -> #{
-    node_count := integer(), message_rate := float(), average_latency := integer(), network_partition_detected := boolean()
+    node_count := integer(), message_rate := float(), average_latency := integer(),
+        network_partition_detected := boolean()
 }.
 metrics(#distributed{}) -> topos_effect_distributed:value(ask({topology, metrics})).
 
@@ -154,7 +159,8 @@ demonitor(#distributed{}, Monitor) -> forget(Monitor).
 on_up(#distributed{evidence = Ev}, Callback) -> topos_effect_distributed:value(ask({on, up, callback(Callback, Ev)})).
 
 -spec on_down(instance(), topos_program_node:callback()) -> term().
-on_down(#distributed{evidence = Ev}, Callback) -> topos_effect_distributed:value(ask({on, down, callback(Callback, Ev)})).
+on_down(#distributed{evidence = Ev}, Callback) ->
+    topos_effect_distributed:value(ask({on, down, callback(Callback, Ev)})).
 
 -spec cancel(instance(), term()) -> ok.
 cancel(#distributed{}, Subscription) -> forget(Subscription).
@@ -228,7 +234,8 @@ until_room(Try, Deadline) ->
             Answer
     end.
 
--spec taken({some, Item} | none | {error, topos_error:t()}) -> {some, Item} | none when Item :: topos_program_queue:item().
+-spec taken({some, Item} | none | {error, topos_error:t()}) ->
+    {some, Item} | none when Item :: topos_program_queue:item().
 taken({error, Error}) -> erlang:error(Error);
 taken(Answer) -> Answer.
 

@@ -1,5 +1,5 @@
-%% @doc The effect `Topos.IO.IO' in a simulation: the output of virtual nodes. There is no standard input, and no environment:
-%% what a run does follows from its seed alone.
+%% @doc The effect `Topos.IO.IO' in a simulation: the output of virtual nodes. There is no standard input, and no
+%% environment: what a run does follows from its seed alone.
 -module(topos_sim_io).
 -behaviour(topos_handler).
 

@@ -1,7 +1,8 @@
-%% @doc The owners of shared handler state (`topos_owner') in a simulation: tables and locks without processes of their own.
+%% @doc The owners of shared handler state (`topos_owner') in a simulation: tables and locks without processes of their
+%% own.
 %%
-%% Taking and giving back the lock are operations, so others may run between a look at a state variable and its assignment,
-%% as on real nodes.
+%% Taking and giving back the lock are operations, so others may run between a look at a state variable and its
+%% assignment, as on real nodes.
 -module(topos_sim_lock).
 -behaviour(topos_sim_scheduler).
 
@@ -69,7 +70,8 @@ happen({timeout, Id, Pid, Wait}, World) ->
             World
     end.
 
--spec ended(pid(), topos_sim_world:process(), topos_sim_scheduler:reason(), topos_sim_world:world()) -> topos_sim_world:world().
+-spec ended(pid(), topos_sim_world:process(), topos_sim_scheduler:reason(), topos_sim_world:world()) ->
+    topos_sim_world:world().
 ended(Pid, _, _, World) ->
     Locks = lists:sort(maps:to_list(maps:remove(next, locks(World)))),
     lists:foldl(
@@ -90,7 +92,8 @@ close(Id, World) ->
     case maps:take(Id, locks(World)) of
         {#lock{table = Table, waiting = Waiting, linked = Linked}, Rest} ->
             true = ets:delete(Table),
-            Told = lists:foldl(fun({Pid, Wait}, W) -> topos_sim_world:wake(Pid, Wait, {value, gone}, W) end, set(Rest, World), Waiting),
+            Told = lists:foldl(fun({Pid, Wait}, W) ->
+                topos_sim_world:wake(Pid, Wait, {value, gone}, W) end, set(Rest, World), Waiting),
             lists:foldl(fun(Pid, W) -> topos_sim_scheduler:kill(Pid, shutdown, W) end, Told, lists:reverse(Linked));
         error ->
             World
@@ -101,7 +104,8 @@ close(Id, World) ->
 release(Id, Pid, World) ->
     case locks(World) of
         #{Id := #lock{holder = Pid, waiting = [{Next, Wait} | Waiting]} = Lock} = Locks ->
-            topos_sim_world:wake(Next, Wait, {value, ok}, set(Locks#{Id := Lock#lock{holder = Next, waiting = Waiting}}, World));
+            topos_sim_world:wake(Next, Wait, {value, ok},
+                set(Locks#{Id := Lock#lock{holder = Next, waiting = Waiting}}, World));
         #{Id := #lock{holder = Pid} = Lock} = Locks ->
             set(Locks#{Id := Lock#lock{holder = none}}, World);
         #{Id := #lock{waiting = Waiting} = Lock} = Locks ->

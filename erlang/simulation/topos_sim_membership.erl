@@ -1,8 +1,9 @@
 %% @doc Who is a member of whose cluster in a simulation, and how nodes see each other.
 %%
-%% Follows the status of peers of `docs/link.md': `joining' until an echo came back, `suspect' after a silence or when the connection
-%% is gone, `down' after a longer one or 300 ms without a connection. A node that crashed is gone with its connections; one that is
-%% paused, or on the other side of a partition, is silent. Each node sees for itself, within the times of its own configuration.
+%% Follows the status of peers of `docs/link.md': `joining' until an echo came back, `suspect' after a silence or when
+%% the connection is gone, `down' after a longer one or 300 ms without a connection. A node that crashed is gone with
+%% its connections; one that is paused, or on the other side of a partition, is silent. Each node sees for itself,
+%% within the times of its own configuration.
 -module(topos_sim_membership).
 -behaviour(topos_sim_scheduler).
 
@@ -14,7 +15,7 @@
     status = joining :: joining | up | suspect | down | left,
     incarnation :: pos_integer(),
     %% Since when nothing comes from it, and which silence this is; 0 for one that nobody listens to.
-    cut = none :: none | {topos_sim_world:time(), pos_integer()}
+    cut = none :: none | {topos_sim_world:time(), non_neg_integer()}
 }).
 -opaque peer() :: #peer{}.
 -type id() :: topos_sim_world:node_id().
@@ -39,9 +40,11 @@ join(Pid, Own, Contact, Timeout, World) ->
         true -> dial(Pid, Wait, Own, Contact, Parked);
         false ->
             %% It may enter, or be reached, in time.
-            Limit = case topos_sim_program:is_entered(Contact, Parked) of true -> Timeout; false -> ?CONTACT_TIMEOUT end,
+            Limit = case topos_sim_program:is_entered(Contact, Parked) of true -> Timeout; false ->
+                ?CONTACT_TIMEOUT end,
             #part{joins = Joins} = Part = part(Parked),
-            Waiting = set(Part#part{joins = Joins#{Contact => maps:get(Contact, Joins, []) ++ [{Pid, Wait, Own}]}}, Parked),
+            Waiting = set(Part#part{joins = Joins#{Contact => maps:get(Contact, Joins, []) ++ [{Pid, Wait, Own}]}},
+                Parked),
             topos_sim_world:within(Limit * 1_000, {?MODULE, {no_contact, Pid, Wait, Contact, Limit}}, Waiting)
     end.
 
@@ -53,15 +56,17 @@ entered(Contact, World) ->
         false ->
             World;
         {Waiting, Rest} ->
-            {Ready, Others} = lists:partition(fun({_, _, Own}) -> topos_sim_nodes:is_open(Own, Contact, World) end, Waiting),
+            {Ready, Others} = lists:partition(fun({_, _, Own}) ->
+                topos_sim_nodes:is_open(Own, Contact, World) end, Waiting),
             Left = case Others of [] -> Rest; _ -> Rest#{Contact => Others} end,
-            lists:foldl(fun({Pid, Wait, Own}, W) -> dial(Pid, Wait, Own, Contact, W) end, set(Part#part{joins = Left}, World), Ready);
+            lists:foldl(fun({Pid, Wait, Own}, W) ->
+                dial(Pid, Wait, Own, Contact, W) end, set(Part#part{joins = Left}, World), Ready);
         error ->
             World
     end.
 
-%% @doc A node says good-bye to its peers. Answers when all that it reaches know, with what it sent before; at most `Timeout' ms
-%% later where one cannot be reached.
+%% @doc A node says good-bye to its peers. Answers when all that it reaches know, with what it sent before; at most
+%% `Timeout' ms later where one cannot be reached.
 -spec leave(id(), topos_sim_world:world()) -> {topos_sim_world:time(), topos_sim_world:world()}.
 leave(Own, World) ->
     Incarnation = topos_sim_program:incarnation(Own, World),
@@ -99,7 +104,8 @@ refresh(Id, World) ->
 %% @doc What a node knows of the others.
 -spec peers(id(), topos_sim_world:world()) -> [{id(), joining | up | suspect | down | left, pos_integer()}].
 peers(Id, World) ->
-    [{Peer, Status, Incarnation} || {Peer, #peer{status = Status, incarnation = Incarnation}} <- maps:to_list(peers_of(Id, World))].
+    [{Peer, Status, Incarnation} || {Peer,
+        #peer{status = Status, incarnation = Incarnation}} <- maps:to_list(peers_of(Id, World))].
 
 -spec status(id(), id(), topos_sim_world:world()) -> unknown | {joining | up | suspect | down | left, pos_integer()}.
 status(Own, Id, World) ->
@@ -155,8 +161,10 @@ happen({heard, A, B, LifeA, LifeB}, World) ->
     end;
 happen({silent, Status, A, B, Silence}, World) ->
     case peers_of(A, World) of
-        #{B := #peer{cut = {_, Silence}, status = up}} when Status =:= suspect -> set_status(A, B, suspect, {suspect, full(B, World)}, World);
-        #{B := #peer{cut = {_, Silence}, status = Now}} when Status =:= down, Now =:= up; Status =:= down, Now =:= suspect ->
+        #{B := #peer{cut = {_, Silence}, status = up}} when Status =:= suspect ->
+            set_status(A, B, suspect, {suspect, full(B, World)}, World);
+        #{B := #peer{cut = {_, Silence}, status = Now}} when Status =:= down, Now =:= up; Status =:= down,
+            Now =:= suspect ->
             set_status(A, B, down, {down, full(B, World), silent}, World);
         #{} -> World
     end;
@@ -169,7 +177,8 @@ happen({left, A, B, Incarnation}, World) ->
             World
     end.
 
--spec ended(pid(), topos_sim_world:process(), topos_sim_scheduler:reason(), topos_sim_world:world()) -> topos_sim_world:world().
+-spec ended(pid(), topos_sim_world:process(), topos_sim_scheduler:reason(), topos_sim_world:world()) ->
+    topos_sim_world:world().
 ended(_, _, _, World) -> World.
 
 %% internal
@@ -201,12 +210,14 @@ greeted(Pid, Wait, Own, Contact, World) ->
                 true ->
                     case topos_sim_program:refusal(Own, Contact, World) of
                         none -> topos_sim_world:wake(Pid, Wait, {value, {ok, ok}}, joined(Own, Contact, World));
-                        Error -> topos_sim_world:wake(Pid, Wait, {value, topos_effect_distributed:outcome({error, Error})}, World)
+                        Error -> topos_sim_world:wake(Pid, Wait,
+                            {value, topos_effect_distributed:outcome({error, Error})}, World)
                     end;
                 false ->
                     #{timeouts := #{connect := Limit}} = topos_sim_program:config(Own, World),
                     Error = topos_error:new(unreachable, #{node => full(Contact, World), timeout => Limit}),
-                    topos_sim_world:within(Limit * 1_000, {wake, Pid, Wait, topos_effect_distributed:outcome({error, Error})}, World)
+                    topos_sim_world:within(Limit * 1_000,
+                        {wake, Pid, Wait, topos_effect_distributed:outcome({error, Error})}, World)
             end
     end.
 
@@ -234,7 +245,8 @@ known(Id, World) ->
 
 acquainted(A, B, World) ->
     case peers_of(A, World) of
-        #{B := #peer{incarnation = Incarnation, status = Status}} -> Status =/= left andalso Incarnation =:= incarnation(B, World);
+        #{B := #peer{incarnation = Incarnation, status = Status}} ->
+            Status =/= left andalso Incarnation =:= incarnation(B, World);
         #{} -> false
     end.
 
@@ -248,7 +260,8 @@ introduced(A, B, World) ->
     case peers_of(A, World) of
         #{B := #peer{incarnation = Incarnation, status = Status}} when Status =/= left ->
             World;
-        #{B := #peer{incarnation = Old, status = Status}} when Old =/= Incarnation, Status =:= up; Old =/= Incarnation, Status =:= suspect ->
+        #{B := #peer{incarnation = Old, status = Status}} when Old =/= Incarnation, Status =:= up; Old =/= Incarnation,
+            Status =:= suspect ->
             Down = set_status(A, B, down, {down, full(B, World), restarted}, World),
             put_peer(A, B, New, in_doubt(A, B, Down));
         #{B := #peer{}} ->
@@ -274,7 +287,8 @@ up(A, B, World) ->
 
 set_status(A, B, Status, Event, World) ->
     #{B := Peer} = peers_of(A, World),
-    Seen = fun() -> [topos_sim_nodes:name(A, World), " sees ", topos_sim_nodes:name(B, World), $\s, atom_to_binary(Status)] end,
+    Seen = fun() -> [topos_sim_nodes:name(A, World), " sees ", topos_sim_nodes:name(B, World), $\s,
+        atom_to_binary(Status)] end,
     Changed = topos_sim_world:message(trace, Seen, put_peer(A, B, Peer#peer{status = Status}, World)),
     topos_sim_program:tell(A, Event, Changed).
 
@@ -306,7 +320,8 @@ heard_nothing(A, B, Peer, Alive, World) ->
     #part{next = Silence} = Part = part(World),
     Now = topos_sim_world:now(World),
     Cut = put_peer(A, B, Peer#peer{cut = {Now, Silence}}, set(Part#part{next = Silence + 1}, World)),
-    #{fault_detection := #{echo_interval := Interval, suspect_after := Suspect, down_after := Down}} = topos_sim_program:config(A, World),
+    #{fault_detection := #{echo_interval := Interval, suspect_after := Suspect,
+        down_after := Down}} = topos_sim_program:config(A, World),
     {Suspected, Dead, Drawn} =
         case Alive of
             false ->

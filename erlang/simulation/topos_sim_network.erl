@@ -1,13 +1,14 @@
 %% @doc The network of a simulation: what the link of real nodes promises, over packets that are late, lost and doubled.
 %%
-%% A lane (a pair of nodes, a channel, an index) delivers in order what its channel promises (`docs/link.md', `docs/channels.md'). A
-%% packet that is lost is sent again after 200 ms, then 400, up to 8 s, so loss costs time; on a channel that is `at_most_once' it
-%% costs the message. What is on its way when the nodes cannot reach each other waits, and goes on when they can. When the
-%% receiver's life ends, what was not acknowledged is in doubt.
+%% A lane (a pair of nodes, a channel, an index) delivers in order what its channel promises (`docs/link.md',
+%% `docs/channels.md'). A packet that is lost is sent again after 200 ms, then 400, up to 8 s, so loss costs time; on a
+%% channel that is `at_most_once' it costs the message. What is on its way when the nodes cannot reach each other waits,
+%% and goes on when they can. When the receiver's life ends, what was not acknowledged is in doubt.
 -module(topos_sim_network).
 -behaviour(topos_sim_scheduler).
 
--export([send/5, new_lanes/3, delay/1, released/2, release_next/3, resumed/3, given_up/3, forget/2, drained_at/3, loss/1, set_loss/2]).
+-export([send/5, new_lanes/3, delay/1, released/2, release_next/3, resumed/3, given_up/3, forget/2, drained_at/3,
+    loss/1, set_loss/2]).
 -export([stats/3, health/2, round_trip/2, message_rate/2]).
 -export([handle/3, happen/2, ended/4]).
 -export_type([packet/0]).
@@ -68,8 +69,10 @@ send(From, To, Incarnation, #{channel := Channel, settings := Settings} = Packet
             {Late, Retries, Twice, Drawn} = travel(Counted),
             Noted = count(From, To, Channel, [{retries, Retries} || Retries > 0] ++ [{duplicates, 1} || Twice], Drawn),
             case Settings of
-                #{delivery := at_most_once} when Retries > 0 -> {ok, count(From, To, Channel, [{lost, 1}], next_order(Noted))};
-                _ -> {ok, queued({From, To}, Key, Lane, item(Packet, Late, Order, Lane, Noted), Replaces, next_order(Noted))}
+                #{delivery := at_most_once} when Retries > 0 ->
+                    {ok, count(From, To, Channel, [{lost, 1}], next_order(Noted))};
+                _ -> {ok, queued({From, To}, Key, Lane, item(Packet, Late, Order, Lane, Noted), Replaces,
+                    next_order(Noted))}
             end
     end.
 
@@ -108,10 +111,12 @@ released(To, World) ->
     lists:foldl(fun(A, W) -> resumed(A, To, W) end, World, From).
 
 %% @doc Delivers the oldest message of one node to the other that is held back. `false' if there is none.
--spec release_next(topos_sim_world:node_id(), topos_sim_world:node_id(), topos_sim_world:world()) -> {boolean(), topos_sim_world:world()}.
+-spec release_next(topos_sim_world:node_id(), topos_sim_world:node_id(), topos_sim_world:world()) ->
+    {boolean(), topos_sim_world:world()}.
 release_next(From, To, World) ->
     Of = maps:get({From, To}, (part(World))#part.lanes, #{}),
-    Firsts = [{Item#item.order, Key} || {Key, #lane{moving = false, queue = Queue, count = N}} <- maps:to_list(Of), N > 0,
+    Firsts = [{Item#item.order, Key} || {Key, #lane{moving = false, queue = Queue, count = N}} <- maps:to_list(Of),
+        N > 0,
                                         {value, Item} <- [queue:peek(Queue)]],
     case {lists:sort(Firsts), topos_sim_nodes:is_open(From, To, World)} of
         {[{_, Key} | _], true} -> {true, deliver({From, To}, Key, World)};
@@ -141,10 +146,12 @@ given_up(From, To, World) ->
 -spec forget(topos_sim_world:node_id(), topos_sim_world:world()) -> topos_sim_world:world().
 forget(Node, World) ->
     #part{lanes = Lanes} = Part = part(World),
-    topos_sim_world:set_part(?MODULE, Part#part{lanes = maps:filter(fun({From, _}, _) -> From =/= Node end, Lanes)}, World).
+    topos_sim_world:set_part(?MODULE, Part#part{lanes = maps:filter(fun({From, _}, _) -> From =/= Node end, Lanes)},
+        World).
 
 %% @doc When the last message from one node to the other that moves has arrived.
--spec drained_at(topos_sim_world:node_id(), topos_sim_world:node_id(), topos_sim_world:world()) -> topos_sim_world:time().
+-spec drained_at(topos_sim_world:node_id(), topos_sim_world:node_id(), topos_sim_world:world()) ->
+    topos_sim_world:time().
 drained_at(From, To, World) ->
     Of = maps:get({From, To}, (part(World))#part.lanes, #{}),
     lists:max([topos_sim_world:now(World) | [Last || #lane{last = Last, moving = true} <- maps:values(Of)]]).
@@ -158,7 +165,8 @@ set_loss(Loss, World) -> topos_sim_world:set_part(?MODULE, (part(World))#part{lo
 %% What was counted
 
 %% @doc The counters of a node's channel, by peer.
--spec stats(topos_sim_world:node_id(), atom(), topos_sim_world:world()) -> [{topos_sim_world:node_id(), #{atom() => term()}}].
+-spec stats(topos_sim_world:node_id(), atom(), topos_sim_world:world()) ->
+    [{topos_sim_world:node_id(), #{atom() => term()}}].
 stats(Node, Channel, World) ->
     #part{counts = Counts, lanes = Lanes} = part(World),
     [
@@ -168,11 +176,13 @@ stats(Node, Channel, World) ->
     ].
 
 %% @doc The channels that a node uses, and how many messages wait in the fullest lane of each.
--spec health(topos_sim_world:node_id(), topos_sim_world:world()) -> [{topos_sim_world:node_id(), atom(), non_neg_integer(), boolean()}].
+-spec health(topos_sim_world:node_id(), topos_sim_world:world()) ->
+    [{topos_sim_world:node_id(), atom(), non_neg_integer(), boolean()}].
 health(Node, World) ->
     [
         {To, Channel, lists:max([N || {{C, _, _}, #lane{count = N}} <- maps:to_list(Of), C =:= Channel]),
-         lists:any(fun({{C, _, _}, #lane{moving = Moving, count = N}}) -> C =:= Channel andalso not Moving andalso N > 0 end, maps:to_list(Of))}
+         lists:any(fun({{C, _, _}, #lane{moving = Moving, count = N}}) ->
+             C =:= Channel andalso not Moving andalso N > 0 end, maps:to_list(Of))}
      || {{From, To}, Of} <- lists:sort(maps:to_list((part(World))#part.lanes)), From =:= Node,
         Channel <- lists:usort([C || {C, _, _} <- maps:keys(Of)])
     ].
@@ -180,7 +190,8 @@ health(Node, World) ->
 %% @doc The mean of a node's latest round trips in microseconds.
 -spec round_trip(topos_sim_world:node_id(), topos_sim_world:world()) -> non_neg_integer().
 round_trip(Node, World) ->
-    case lists:append([Times || {{N, _, _}, #{round_trips := Times}} <- maps:to_list((part(World))#part.counts), N =:= Node]) of
+    case lists:append([Times || {{N, _, _}, #{round_trips := Times}} <- maps:to_list((part(World))#part.counts),
+        N =:= Node]) of
         [] -> 0;
         Times -> lists:sum(Times) div length(Times)
     end.
@@ -207,7 +218,8 @@ happen({arrive, {From, To} = Pair, Key}, World) ->
                     case earlier(Key, Of) of
                         [] -> arrived(Pair, Key, Stands);
                         %% It comes after them.
-                        Lanes -> moved(Pair, Key, lists:max([topos_sim_world:now(World) | [Last || #lane{last = Last} <- Lanes]]) + 1, Stands)
+                        Lanes -> moved(Pair, Key, lists:max([topos_sim_world:now(World)
+                            | [Last || #lane{last = Last} <- Lanes]]) + 1, Stands)
                     end;
                 false ->
                     Stands
@@ -216,7 +228,8 @@ happen({arrive, {From, To} = Pair, Key}, World) ->
             World
     end.
 
--spec ended(pid(), topos_sim_world:process(), topos_sim_scheduler:reason(), topos_sim_world:world()) -> topos_sim_world:world().
+-spec ended(pid(), topos_sim_world:process(), topos_sim_scheduler:reason(), topos_sim_world:world()) ->
+    topos_sim_world:world().
 ended(_, _, _, World) -> World.
 
 %% internal
@@ -233,7 +246,8 @@ next_order(World) ->
 
 put_lane(Pair, Key, Lane, World) ->
     #part{lanes = Lanes} = Part = part(World),
-    topos_sim_world:set_part(?MODULE, Part#part{lanes = Lanes#{Pair => (maps:get(Pair, Lanes, #{}))#{Key => Lane}}}, World).
+    topos_sim_world:set_part(?MODULE, Part#part{lanes = Lanes#{Pair => (maps:get(Pair, Lanes, #{}))#{Key => Lane}}},
+        World).
 
 %% Messages of one key, or of one process, go the same way; where nothing keeps its order, each takes the next.
 lane_index(#{settings := #{parallelism := 1}}, _) -> 0;
@@ -261,7 +275,8 @@ item(#{content := Content, settings := Settings, key := Key, keyed := Keyed}, La
     Now = topos_sim_world:now(World),
     #item{
         arrives = max(Now + Late, Last), sent = Now, order = Order, content = Content,
-        expires = case Settings of #{expiry := Expiry} when is_integer(Expiry), Expiry > 0 -> Now + Expiry * 1_000; _ -> infinity end,
+        expires = case Settings of #{expiry := Expiry} when is_integer(Expiry), Expiry > 0 ->
+            Now + Expiry * 1_000; _ -> infinity end,
         key = case Keyed of true -> {some, Key}; false -> none end
     }.
 
@@ -274,12 +289,14 @@ is_replaced(_, _) ->
 queued({From, To} = Pair, {Channel, _, _} = Key, #lane{queue = Queue} = Lane, #item{key = K} = Item, true, World) ->
     Newer = queue:filter(fun(#item{key = Other}) -> Other =/= K end, Queue),
     put_lane(Pair, Key, Lane#lane{queue = queue:in(Item, Newer)}, count(From, To, Channel, [{superseded, 1}], World));
-queued({From, To} = Pair, Key, #lane{queue = Queue, count = Count, moving = Moving} = Lane, #item{arrives = At} = Item, false, World) ->
+queued({From, To} = Pair, Key, #lane{queue = Queue, count = Count, moving = Moving} = Lane, #item{arrives = At} = Item,
+    false, World) ->
     %% One that stands waits for the link, unless it was empty.
     Sent = Lane#lane{queue = queue:in(Item, Queue), count = Count + 1, last = At},
     case Moving orelse Count > 0 orelse not topos_sim_nodes:is_open(From, To, World) of
         true -> put_lane(Pair, Key, Sent, World);
-        false -> topos_sim_world:at(At, {?MODULE, {arrive, Pair, Key}}, put_lane(Pair, Key, Sent#lane{moving = true}, World))
+        false -> topos_sim_world:at(At, {?MODULE, {arrive, Pair, Key}},
+            put_lane(Pair, Key, Sent#lane{moving = true}, World))
     end.
 
 %% Lanes of before a change of the channel that hold something yet.
@@ -316,9 +333,12 @@ deliver({From, To} = Pair, {Channel, _, _} = Key, World) ->
     Now = topos_sim_world:now(Drawn),
     Recent = queue:in(Now + Back, past(Now, Acks)),
     Shorter = put_lane(Pair, Key, Lane#lane{queue = Rest, count = Count - 1, acknowledged = Recent}, Drawn),
-    Out = count(From, To, Channel, [{acknowledged, 1}, {round_trips, Now + Back - Sent}, {second, Now div 1_000_000}], Shorter),
-    In = count(To, From, Channel, [{messages_in, 1}, {bytes_in, erlang:external_size(Content)}, {second, Now div 1_000_000}], Out),
-    Named = fun() -> [topos_sim_nodes:name(From, In), " -> ", topos_sim_nodes:name(To, In), io_lib:format(" ~0tP", [Content, 12])] end,
+    Out = count(From, To, Channel, [{acknowledged, 1}, {round_trips, Now + Back - Sent}, {second, Now div 1_000_000}],
+        Shorter),
+    In = count(To, From, Channel, [{messages_in, 1}, {bytes_in, erlang:external_size(Content)},
+        {second, Now div 1_000_000}], Out),
+    Named = fun() -> [topos_sim_nodes:name(From, In), " -> ", topos_sim_nodes:name(To, In),
+        io_lib:format(" ~0tP", [Content, 12])] end,
     topos_sim_program:deliver(From, To, Content, topos_sim_world:message(trace, Named, In)).
 
 %% Who waits until its message has arrived learns that nobody knows.
@@ -340,7 +360,8 @@ unexpired({From, To} = Pair, {Channel, _, _} = Key, #lane{queue = Queue} = Lane,
     Good = queue:filter(fun(#item{expires = At}) -> At > Now end, Queue),
     Count = queue:len(Good),
     Expired = Lane#lane.count - Count,
-    put_lane(Pair, Key, Lane#lane{queue = Good, count = Count}, count(From, To, Channel, [{expired, Expired} || Expired > 0], World)).
+    put_lane(Pair, Key, Lane#lane{queue = Good, count = Count},
+        count(From, To, Channel, [{expired, Expired} || Expired > 0], World)).
 
 count(From, To, Channel, More, World) ->
     #part{counts = Counts} = Part = part(World),

@@ -1,14 +1,16 @@
-%% @doc The virtual nodes of a run, what they write, and what befalls them: crashes, pauses, partitions, held deliveries.
+%% @doc The virtual nodes of a run, what they write, and what befalls them: crashes, pauses, partitions, held
+%% deliveries.
 %%
-%% A node runs the program's `main' in a process. It has ended when `main' has; the run has ended when all nodes have, or when
-%% one failed. Faults come from the program (`topos_sim_runner') or from the schedule of the run, the nemesis.
+%% A node runs the program's `main' in a process. It has ended when `main' has; the run has ended when all nodes have,
+%% or when one failed. Faults come from the program (`topos_sim_runner') or from the schedule of the run, the nemesis.
 -module(topos_sim_nodes).
 -behaviour(topos_sim_scheduler).
 
 %% In a process of the program.
 -export([halt/1, write/2, about/0]).
 %% In the scheduler.
--export([start/2, name/2, names/1, full_name/2, full_names/2, rename/3, find/2, running/1, life/2, is_open/3, is_held/2, write_of/4, flush/1]).
+-export([start/2, name/2, names/1, full_name/2, full_names/2, rename/3, find/2, running/1, life/2, is_open/3,
+    is_held/2, write_of/4, flush/1]).
 -export([handle/3, happen/2, ended/4]).
 -export_type([fault/0, who/0]).
 
@@ -213,7 +215,8 @@ happen({nemesis, []}, World) -> World;
 happen({nemesis, [Fault | Later]}, World) -> strike(Fault, Later, World);
 happen({calm, Calm, Later}, World) -> happen({nemesis, Later}, Calm(World)).
 
--spec ended(pid(), topos_sim_world:process(), topos_sim_scheduler:reason(), topos_sim_world:world()) -> topos_sim_world:world().
+-spec ended(pid(), topos_sim_world:process(), topos_sim_scheduler:reason(), topos_sim_world:world()) ->
+    topos_sim_world:world().
 ended(_, #{kind := main, node := Id, life := Life}, Reason, World) ->
     case node_of(Id, World) of
         #node{status = running, life = Life} ->
@@ -269,7 +272,8 @@ start_node(Id, World) ->
     #node{life = Life} = Node = node_of(Id, World),
     #part{main = Main} = part(World),
     Alive = put_node(Id, Node#node{life = Life + 1, status = running, paused = false}, World),
-    {_, Started} = topos_sim_scheduler:start_process(Id, #{life => Life + 1, kind => main}, fun() -> main(Main) end, Alive),
+    About = #{life => Life + 1, kind => main},
+    {_, Started} = topos_sim_scheduler:start_process(Id, About, fun() -> main(Main) end, Alive),
     Started.
 
 %% In the main process of a node.
@@ -303,7 +307,8 @@ gone(Id, World) ->
     Thawed = case Node#node.paused of true -> topos_sim_world:thaw(Id, World); false -> World end,
     Marked = put_node(Id, Node#node{status = ended, paused = false, held = false}, Thawed),
     Ended = lists:foldl(
-        fun({Pid, _}, W) -> topos_sim_scheduler:kill(Pid, killed, W) end, Marked, topos_sim_world:processes(Id, Marked)),
+        fun({Pid, _}, W) -> topos_sim_scheduler:kill(Pid, killed, W) end, Marked,
+            topos_sim_world:processes(Id, Marked)),
     Told = topos_sim_membership:crashed(Id, topos_sim_program:stopped(Id, Ended)),
     #part{nodes = Nodes} = part(Told),
     case [N || {_, #node{status = S} = N} <- maps:to_list(Nodes), S =/= ended] of
@@ -358,17 +363,24 @@ strike({loss, Share, Time}, Later, World) ->
 strike({crash, Who, Time}, Later, World) ->
     {Ids, Drawn} = chosen(Who, World),
     Crashed = lists:foldl(fun crash/2, told_if_nobody(crash, Ids, Drawn), Ids),
-    Again = fun(W) ->
-        lists:foldl(fun(Id, Acc) -> case node_of(Id, Acc) of #node{status = ended} -> start_again(Id, Acc); _ -> Acc end end, W, Ids)
+    Start = fun(Id, W) ->
+        case node_of(Id, W) of
+            #node{status = ended} -> start_again(Id, W);
+            #node{} -> W
+        end
     end,
     case Time of
         none -> happen({nemesis, Later}, Crashed);
-        _ -> for(Time, Again, Later, Crashed)
+        _ -> for(Time, fun(W) -> lists:foldl(Start, W, Ids) end, Later, Crashed)
     end;
 strike({Fault, Who, Time}, Later, World) ->
     {Ids, Drawn} = chosen(Who, World),
     Shown = lists:join($\s, [name(Id, World) || Id <- Ids]),
-    Told = case Ids of [] -> told_if_nobody(Fault, Ids, Drawn); _ -> remark([atom_to_binary(Fault), $\s, Shown], Drawn) end,
+    Told =
+        case Ids of
+            [] -> told_if_nobody(Fault, Ids, Drawn);
+            _ -> remark([atom_to_binary(Fault), $\s, Shown], Drawn)
+        end,
     {Struck, Calm} =
         case Fault of
             partition -> {partition([Ids, running(Told) -- Ids], Told), fun heal/1};

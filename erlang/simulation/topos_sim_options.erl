@@ -1,7 +1,8 @@
 %% @doc The options of a simulation.
 %%
-%% `topos run' checks what its user gives, and hands it over as words `KEY=VALUE'; times are in microseconds, shares from 0 to 1. Faults
-%% are divided by semicolons, their parts by commas: `partition,seed+node2,5000' or `crash,0.3,', times in milliseconds.
+%% `topos run' checks what its user gives, and hands it over as words `KEY=VALUE'; times are in microseconds, shares
+%% from 0 to 1. Faults are divided by semicolons, their parts by commas: `partition,seed+node2,5000' or `crash,0.3,',
+%% times in milliseconds.
 -module(topos_sim_options).
 
 -export([parse/1, defaults/0]).
@@ -24,7 +25,8 @@
 -spec defaults() -> t().
 defaults() ->
     #{
-        names => [<<"seed">>], host => <<"127.0.0.1">>, seed => 1, delay => {1_000, 10_000}, loss => 0.0, duplicate => 0.0,
+        names => [<<"seed">>], host => <<"127.0.0.1">>, seed => 1, delay => {1_000, 10_000}, loss => 0.0,
+            duplicate => 0.0,
         nemesis => [], max_time => 3_600_000, max_steps => 100_000_000, max_mailbox => 1_000_000,
         trace => false, color => false, tell => fun(_, _) -> ok end
     }.
@@ -46,7 +48,8 @@ option("seeds", Value, Options) -> Options#{seeds => range(Value)};
 option("delay", Value, Options) -> Options#{delay := range(Value)};
 option("loss", Value, Options) -> Options#{loss := share(Value)};
 option("duplicate", Value, Options) -> Options#{duplicate := share(Value)};
-option("nemesis", Value, Options) -> Options#{nemesis := [fault(string:split(Fault, ",", all)) || Fault <- string:lexemes(Value, ";")]};
+option("nemesis", Value, Options) ->
+    Options#{nemesis := [fault(string:split(Fault, ",", all)) || Fault <- string:lexemes(Value, ";")]};
 option("max_time", Value, Options) -> Options#{max_time := list_to_integer(Value)};
 option("max_steps", Value, Options) -> Options#{max_steps := list_to_integer(Value)};
 option("trace", Value, Options) -> Options#{trace := Value =:= "true"};

@@ -14,8 +14,10 @@
 -spec new([binary()], #{color := boolean(), atom() => term()}) -> tell().
 new(Names, #{color := Color}) ->
     Width = lists:max([byte_size(<<"topos">>) | [string:length(Name) || Name <- Names]]),
-    Prefixes = list_to_tuple([prefix(Name, Width, 1 + (N - 1) rem tuple_size(?COLOURS), Color) || {N, Name} <- numbered(Names)]),
-    Remark = case Color of true -> ["\e[2m", pad("topos", Width), " |\e[0m "]; false -> [pad("topos", Width), " | "] end,
+    Prefixes = list_to_tuple([prefix(Name, Width, 1 + (N - 1) rem tuple_size(?COLOURS), Color)
+        || {N, Name} <- numbered(Names)]),
+    Remark = case Color of true -> ["\e[2m", pad("topos", Width), " |\e[0m "]; false ->
+        [pad("topos", Width), " | "] end,
     fun
         (Node, {Stream, Line}) when is_integer(Node), tuple_size(Prefixes) =:= 1 -> put_line(Stream, [], Line);
         (Node, {Stream, <<>>}) when is_integer(Node) -> put_line(Stream, element(Node, Prefixes), []);
@@ -27,7 +29,8 @@ new(Names, #{color := Color}) ->
 
 numbered(Names) -> lists:zip(lists:seq(1, length(Names)), Names).
 
-prefix(Name, Width, Place, true) -> [io_lib:format("\e[1m\e[~bm", [element(Place, ?COLOURS)]), pad(Name, Width), " |\e[0m"];
+prefix(Name, Width, Place, true) ->
+    [io_lib:format("\e[1m\e[~bm", [element(Place, ?COLOURS)]), pad(Name, Width), " |\e[0m"];
 prefix(Name, Width, _, false) -> [pad(Name, Width), " |"].
 
 pad(Name, Width) -> string:pad(Name, Width).

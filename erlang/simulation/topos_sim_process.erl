@@ -1,14 +1,15 @@
 %% @doc The effect `Topos.Process.Process' in a simulation: processes of virtual nodes.
 %%
-%% Means what `topos_effect_process' means. Mailboxes, monitors and questions are kept here, not by the BEAM, so that their order
-%% is the scheduler's. One thing is an error that real nodes leave unseen: sending to a process of another node (`foreign_process',
-%% TP1086), whose name would mean any process there.
+%% Means what `topos_effect_process' means. Mailboxes, monitors and questions are kept here, not by the BEAM, so that
+%% their order is the scheduler's. One thing is an error that real nodes leave unseen: sending to a process of another
+%% node (`foreign_process', TP1086), whose name would mean any process there.
 -module(topos_sim_process).
 -behaviour(topos_handler).
 -behaviour(topos_sim_scheduler).
 
 -export([init/2, terminate/2, portable/1, '$handle_undefined_function'/2]).
--export([spawn/2, self/1, send/3, 'receive'/1, receive_within/2, select/3, is_alive/2, sleep/2, arguments/1, exit/2, fail/2]).
+-export([spawn/2, self/1, send/3, 'receive'/1, receive_within/2, select/3, is_alive/2, sleep/2, arguments/1, exit/2,
+    fail/2]).
 -export([serve/2, ask/4, reply/3, stop/2, spawn_monitor/2, monitor/2, await_end/3, notify_end/3, demonitor/2]).
 -export([async/2, promise/1, fulfill/3, await/2, await_within/3, cancel/2]).
 -export([start_supervisor/4, start_child/5, count_children/2, stop_supervisor/2]).
@@ -24,14 +25,16 @@
 -export_type([instance/0, monitor/0, item/0, reply/0]).
 
 -opaque monitor() :: {monitor, pos_integer()}.
-%% What a mailbox holds: a message, the end of a watched process, and what only supervisors get: the end of a linked process, a question.
+%% What a mailbox holds: a message, the end of a watched process, and what only supervisors get: the end of a linked
+%% process, a question.
 -type item() ::
     {message, term()} | {ended, fun((topos_mailbox:exit()) -> term()), topos_mailbox:exit()}
     | {linked_end, pid(), topos_sim_scheduler:reason()} | {question, reply(), term()}.
 %% Where an answer goes: the process that asked, and its number of the question.
 -type reply() :: {reply, pid(), pos_integer()}.
 
--record(watch, {by :: pid(), of_process :: pid(), make = none :: none | fun(), exit = none :: none | topos_mailbox:exit()}).
+-record(watch, {by :: pid(), of_process :: pid(), make = none :: none | fun(), exit = none :: none
+    | topos_mailbox:exit()}).
 -record(part, {
     next = 1 :: pos_integer(),
     watches = #{} :: #{pos_integer() => #watch{}},
@@ -188,7 +191,8 @@ stop_pool(#process{}, Pool) -> end_process(Pool).
 %% For other modules of the simulation, in a process of the program
 
 %% @doc What a process runs that a program started: its error is reported, and is how it ends.
--spec body(fun((ok, topos_effect:evidence()) -> term()), topos_effect:evidence()) -> fun(() -> topos_sim_scheduler:reason()).
+-spec body(fun((ok, topos_effect:evidence()) -> term()), topos_effect:evidence()) ->
+    fun(() -> topos_sim_scheduler:reason()).
 body(Body, Ev) ->
     IsChild = topos_supervisor:is_starting(),
     fun() ->
@@ -211,8 +215,8 @@ body(Body, Ev) ->
 report(exit, Reason, _) when Reason =:= normal; Reason =:= shutdown -> ok;
 report(Class, Reason, Stack) -> topos_sim_nodes:write(err, [topos_rt:format_error(Class, Reason, Stack), $\n]).
 
-%% @doc Starts a process that ends with the reason that the body answers. A linked one ends with the calling process, which finds
-%% its end in the mailbox.
+%% @doc Starts a process that ends with the reason that the body answers. A linked one ends with the calling process,
+%% which finds its end in the mailbox.
 -spec start(fun(() -> topos_sim_scheduler:reason()), link | no_link) -> pid().
 start(Body, link) -> call({spawn, Body, #{parent => erlang:self()}});
 start(Body, no_link) -> call({spawn, Body, #{}}).
@@ -272,7 +276,8 @@ handle({monitor, Pid, Make}, By, World) ->
     end;
 handle({await_end, {monitor, Id}, Timeout}, Pid, World) ->
     case part(World) of
-        #part{watches = #{Id := #watch{by = Pid, exit = Exit}}} when Exit =/= none -> {value, {some, Exit}, unwatch(Id, World)};
+        #part{watches = #{Id := #watch{by = Pid, exit = Exit}}} when Exit =/= none ->
+            {value, {some, Exit}, unwatch(Id, World)};
         _ -> wait_for(Pid, {"Process.await_end", Id}, Timeout, World)
     end;
 handle({demonitor, {monitor, Id}}, _, World) ->
@@ -287,7 +292,7 @@ handle({ask, Pid, Item, Reply, Timeout}, By, World) ->
             {Wait, Parked} = topos_sim_world:park(By, "Process.ask", infinity, World),
             #part{asks = Asks} = Part = part(Parked),
             Asked = set(Part#part{asks = Asks#{Reply => {By, Wait, Pid}}}, Parked),
-            Known = topos_sim_world:update(Pid, fun(P) -> P#{asked => (maps:get(asked, P, #{}))#{Reply => []}} end, Asked),
+            Known = noted(asked, Reply, Pid, Asked),
             Timed =
                 case Timeout of
                     infinity -> Known;
@@ -321,12 +326,15 @@ handle(now, _, World) ->
 happen({no_answer, Reply}, World) -> answered(Reply, none, World);
 happen({kill, Pid}, World) -> topos_sim_scheduler:kill(Pid, killed, World).
 
--spec ended(pid(), topos_sim_world:process(), topos_sim_scheduler:reason(), topos_sim_world:world()) -> topos_sim_world:world().
+-spec ended(pid(), topos_sim_world:process(), topos_sim_scheduler:reason(), topos_sim_world:world()) ->
+    topos_sim_world:world().
 ended(Pid, Process, Reason, World) ->
     Exit = topos_mailbox:how_ended(Reason),
-    Watched = lists:foldl(fun(Id, W) -> tell_watcher(Id, Exit, W) end, World, lists:sort(maps:keys(maps:get(watched, Process, #{})))),
+    Watched = lists:foldl(fun(Id, W) ->
+        tell_watcher(Id, Exit, W) end, World, lists:sort(maps:keys(maps:get(watched, Process, #{})))),
     Forgotten = lists:foldl(fun unwatch/2, Watched, maps:keys(maps:get(watching, Process, #{}))),
-    Answered = lists:foldl(fun(Reply, W) -> answered(Reply, none, W) end, Forgotten, lists:sort(maps:keys(maps:get(asked, Process, #{})))),
+    Answered = lists:foldl(fun(Reply, W) ->
+        answered(Reply, none, W) end, Forgotten, lists:sort(maps:keys(maps:get(asked, Process, #{})))),
     Stopped = lists:foldl(
         fun(Waiting, W) ->
             case topos_sim_world:is_waiting(Waiting, {"Process.stop", Pid}, W) of
@@ -341,7 +349,8 @@ ended(Pid, Process, Reason, World) ->
         end,
     Children =
         case Process of
-            #{linked := true, node := Node} -> [P || {P, #{parent := Of}} <- topos_sim_world:processes(Node, Linked), Of =:= Pid];
+            #{linked := true, node := Node} ->
+                [P || {P, #{parent := Of}} <- topos_sim_world:processes(Node, Linked), Of =:= Pid];
             #{} -> []
         end,
     lists:foldl(fun(Child, W) -> topos_sim_scheduler:kill(Child, shutdown, W) end, Linked, Children).
@@ -360,7 +369,8 @@ post(Pid, Item, World) ->
             case Count > Limit of
                 false -> Kept;
                 true ->
-                    Error = topos_error:new(simulation_limit, #{what => "messages in a mailbox", limit => integer_to_list(Limit)}),
+                    Error = topos_error:new(simulation_limit,
+                        #{what => "messages in a mailbox", limit => integer_to_list(Limit)}),
                     topos_sim_world:finish({failed, Error}, Kept)
             end;
         error ->
@@ -438,7 +448,8 @@ take(Pid, What, Timeout, World) ->
     case topos_sim_world:find(Pid, World) of
         {ok, #{count := Count, mail := Mail}} when Count > 0 ->
             {{value, Item}, Rest} = queue:out(Mail),
-            {value, {some, Item}, topos_sim_world:update(Pid, fun(P) -> P#{mail := Rest, count := Count - 1} end, World)};
+            Shorter = topos_sim_world:update(Pid, fun(P) -> P#{mail := Rest, count := Count - 1} end, World),
+            {value, {some, Item}, Shorter};
         {ok, _} ->
             wait_for(Pid, What, Timeout, World)
     end.
@@ -456,10 +467,10 @@ watch(Pid, By, Make, World) ->
     #part{next = Id, watches = Watches} = Part = part(World),
     Watch = #watch{by = By, of_process = Pid, make = Make},
     Known = set(Part#part{next = Id + 1, watches = Watches#{Id => Watch}}, World),
-    Watching = topos_sim_world:update(By, fun(P) -> P#{watching => (maps:get(watching, P, #{}))#{Id => []}} end, Known),
+    Watching = noted(watching, Id, By, Known),
     case topos_sim_world:find(Pid, World) of
         {ok, _} ->
-            {{monitor, Id}, topos_sim_world:update(Pid, fun(P) -> P#{watched => (maps:get(watched, P, #{}))#{Id => []}} end, Watching)};
+            {{monitor, Id}, noted(watched, Id, Pid, Watching)};
         error ->
             {{monitor, Id}, tell_watcher(Id, gone, Watching)}
     end.
@@ -473,6 +484,10 @@ unwatch(Id, World) ->
         error ->
             World
     end.
+
+%% A process keeps the monitors on it, its own monitors, and who asked it.
+noted(Key, Id, Pid, World) ->
+    topos_sim_world:update(Pid, fun(P) -> P#{Key => (maps:get(Key, P, #{}))#{Id => []}} end, World).
 
 without(Key, Id, Pid, World) ->
     case topos_sim_world:find(Pid, World) of
@@ -493,7 +508,8 @@ answered(Reply, Answer, World) ->
     #part{asks = Asks} = Part = part(World),
     case maps:take(Reply, Asks) of
         {{By, Wait, Pid}, Rest} ->
-            topos_sim_world:wake(By, Wait, {value, Answer}, without(asked, Reply, Pid, set(Part#part{asks = Rest}, World)));
+            topos_sim_world:wake(By, Wait, {value, Answer},
+                without(asked, Reply, Pid, set(Part#part{asks = Rest}, World)));
         error ->
             World
     end.

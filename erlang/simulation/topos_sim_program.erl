@@ -1,19 +1,22 @@
 %% @doc The nodes of programs in a simulation: what `topos_program_node' is on a real node.
 %%
-%% From `init' to `leave', or to the end of the process that performed `init', a virtual node has a configuration, a cluster, a queue of
-%% messages and events, monitors and callbacks. The configuration is parsed and checked as that of a real node is.
+%% From `init' to `leave', or to the end of the process that performed `init', a virtual node has a configuration, a
+%% cluster, a queue of messages and events, monitors and callbacks. The configuration is parsed and checked as that of a
+%% real node is.
 -module(topos_sim_program).
 -behaviour(topos_sim_scheduler).
 
--export([incarnation/2, is_entered/2, config/2, set_config/3, refusal/3, tell/3, deliver/4, stopped/2, send_to/6, close_until/3]).
+-export([incarnation/2, is_entered/2, config/2, set_config/3, refusal/3, tell/3, deliver/4, stopped/2, send_to/6,
+    close_until/3]).
 -export([handle/3, happen/2, ended/4]).
 -export_type([content/0]).
 
 -type id() :: topos_sim_world:node_id().
-%% What crosses the network: a message for the program or for a process, perhaps with somebody who waits until it has arrived, a body
-%% to run and who asked for that, and the answer.
+%% What crosses the network: a message for the program or for a process, perhaps with somebody who waits until it has
+%% arrived, a body to run and who asked for that, and the answer.
 -type content() ::
-    {acknowledged, content(), reply()} | {message, term()} | {process, pid(), term()} | {spawn, fun(() -> topos_sim_scheduler:reason()), reply()} | {spawned, reply(), pid()}.
+    {acknowledged, content(), reply()} | {message, term()} | {process, pid(), term()}
+        | {spawn, fun(() -> topos_sim_scheduler:reason()), reply()} | {spawned, reply(), pid()}.
 -type reply() :: {pid(), topos_sim_world:wait_id()}.
 
 %% Who waits for a message, in which wait, and its name in the queue.
@@ -137,7 +140,8 @@ send_to(Id, To, Content, Channel, Key, World) ->
         {#{Channel := _}, unknown} ->
             {{error, topos_error:new(unknown_node, #{node => Node})}, World};
         {_, _} ->
-            {{error, topos_error:new(no_such_channel, #{channel => Channel, known => lists:sort(maps:keys(Channels))})}, World}
+            {{error, topos_error:new(no_such_channel,
+                #{channel => Channel, known => lists:sort(maps:keys(Channels))})}, World}
     end.
 
 %% @doc Until then these nodes take no new ones into their cluster.
@@ -185,7 +189,8 @@ happen({no_item, Id, Ref}, World) ->
         #{Id := #program{queue = Queue} = Program} ->
             case topos_program_queue:forget(Ref, Queue) of
                 {{Pid, Wait, Ref}, Rest} ->
-                    topos_sim_world:wake(Pid, Wait, {value, none}, put_program(Id, Program#program{queue = Rest}, World));
+                    topos_sim_world:wake(Pid, Wait, {value, none},
+                        put_program(Id, Program#program{queue = Rest}, World));
                 none ->
                     World
             end;
@@ -194,7 +199,8 @@ happen({no_item, Id, Ref}, World) ->
     end.
 
 %% The node ends with the process that performed `init'; who waits for a message waits no longer.
--spec ended(pid(), topos_sim_world:process(), topos_sim_scheduler:reason(), topos_sim_world:world()) -> topos_sim_world:world().
+-spec ended(pid(), topos_sim_world:process(), topos_sim_scheduler:reason(), topos_sim_world:world()) ->
+    topos_sim_world:world().
 ended(Pid, #{node := Id}, _, World) ->
     case programs(World) of
         #{Id := #program{owner = Pid}} ->
@@ -226,10 +232,12 @@ request({enter, Cluster}, Id, #program{config = Config, owner = Owner} = Program
         {ok, #{cluster := Name}} ->
             %% Another cluster is another life: whoever knew this node sees it go.
             Fresh = topos_sim_membership:crashed(Id, stopped(Id, World)),
-            Lost = lists:foldl(fun(Node, W) -> happened(Id, {left, Node}, W) end, put_program(Id, Program, Fresh), maps:keys(Program#program.up)),
+            Lost = lists:foldl(fun(Node, W) ->
+                happened(Id, {left, Node}, W) end, put_program(Id, Program, Fresh), maps:keys(Program#program.up)),
             Kept = program(Id, Lost),
             Renamed = Kept#program{
-                config = Config#{cluster := Name}, owner = Owner, entered = true, incarnation = ?EPOCH + topos_sim_world:now(World), up = #{}
+                config = Config#{cluster := Name}, owner = Owner, entered = true,
+                    incarnation = ?EPOCH + topos_sim_world:now(World), up = #{}
             },
             {value, ok, topos_sim_membership:entered(Id, put_program(Id, Renamed, Lost))};
         {error, _} = Error ->
@@ -237,7 +245,8 @@ request({enter, Cluster}, Id, #program{config = Config, owner = Owner} = Program
     end;
 request({join, Node}, Id, #program{config = #{timeouts := #{connect := Timeout}}}, Pid, World) ->
     case topos_sim_nodes:find(Node, World) of
-        {ok, Id} -> {value, topos_effect_distributed:outcome({error, topos_error:new(self_join, #{node => Node})}), World};
+        {ok, Id} -> {value, topos_effect_distributed:outcome({error, topos_error:new(self_join, #{node => Node})}),
+            World};
         {ok, Contact} -> {wait, topos_sim_membership:join(Pid, Id, Contact, Timeout, World)};
         error ->
             Known = lists:join(", ", lists:sublist(topos_sim_nodes:names(World), 20)),
@@ -270,7 +279,8 @@ request({send, Node, Content, Channel, Key}, Id, _, Pid, World) ->
         error ->
             {value, {error, topos_error:new(unknown_node, #{node => Node})}, World}
     end;
-request({send_acknowledged, Node, Content, Channel, Key}, Id, #program{config = #{timeouts := #{call := Timeout}}} = Program, Pid, World) ->
+request({send_acknowledged, Node, Content, Channel, Key}, Id,
+    #program{config = #{timeouts := #{call := Timeout}}} = Program, Pid, World) ->
     Late = {error, topos_error:new(timeout, #{operation => send, timeout => Timeout})},
     {Wait, Parked} = topos_sim_world:park(Pid, "Distributed.send_with", {Timeout, Late}, World),
     case request({send, Node, {acknowledged, Content, {Pid, Wait}}, Channel, Key}, Id, Program, Pid, Parked) of
@@ -279,8 +289,10 @@ request({send_acknowledged, Node, Content, Channel, Key}, Id, #program{config = 
     end;
 request({to_process, How, {topos_sim_ref, To, Incarnation, Pid}, Message, Channel, Key}, Id, Program, By, World) ->
     case incarnation(To, World) of
-        Incarnation -> request({How, topos_sim_nodes:full_name(To, World), {process, Pid, Message}, Channel, Key}, Id, Program, By, World);
-        _ -> {value, {error, topos_error:new(stale_incarnation, #{node => topos_sim_nodes:full_name(To, World)})}, World}
+        Incarnation -> request({How, topos_sim_nodes:full_name(To, World), {process, Pid, Message}, Channel, Key}, Id,
+            Program, By, World);
+        _ -> {value, {error, topos_error:new(stale_incarnation, #{node => topos_sim_nodes:full_name(To, World)})},
+            World}
     end;
 request(this_process, Id, #program{incarnation = Incarnation}, Pid, World) ->
     {value, {ok, {topos_sim_ref, Id, Incarnation, Pid}}, World};
@@ -317,7 +329,8 @@ request({monitor, Node}, Id, #program{next = Next, monitors = Monitors, up = Up}
     Monitor = {monitor, Next},
     case Up of
         #{Node := true} ->
-            {value, {ok, Monitor}, put_program(Id, Program#program{next = Next + 1, monitors = Monitors#{Next => Node}}, World)};
+            {value, {ok, Monitor}, put_program(Id,
+                Program#program{next = Next + 1, monitors = Monitors#{Next => Node}}, World)};
         #{} ->
             Counted = put_program(Id, Program#program{next = Next + 1}, World),
             {value, {ok, Monitor}, came(Id, {event, {monitor_down, Monitor, Node}}, Counted)}
@@ -339,7 +352,8 @@ request({channels, Request}, Id, #program{config = Config} = Program, _, World) 
     case topos_sim_channel:request(Request, Id, Config, World) of
         {changed, Answer, Channels} ->
             #{channels := Before} = Config,
-            Changed = [Channel || {Channel, Settings} <- maps:to_list(Channels), maps:get(Channel, Before, Settings) =/= Settings],
+            Changed = [Channel || {Channel, Settings} <- maps:to_list(Channels),
+                maps:get(Channel, Before, Settings) =/= Settings],
             Lanes = lists:foldl(fun(Channel, W) -> topos_sim_network:new_lanes(Id, Channel, W) end, World, Changed),
             {value, Answer, put_program(Id, Program#program{config = Config#{channels := Channels}}, Lanes)};
         Answer -> {value, Answer, World}
@@ -349,7 +363,8 @@ came(Id, Item, World) ->
     #program{queue = Queue} = Program = program(Id, World),
     case topos_program_queue:put(Item, Queue) of
         {give, _, {Pid, Wait, _}, Rest} ->
-            topos_sim_world:wake(Pid, Wait, {value, {some, Item}}, put_program(Id, Program#program{queue = Rest}, World));
+            topos_sim_world:wake(Pid, Wait, {value, {some, Item}},
+                put_program(Id, Program#program{queue = Rest}, World));
         {kept, Kept} ->
             put_program(Id, Program#program{queue = Kept}, World)
     end.
@@ -372,7 +387,8 @@ gone(Id, Node, World) ->
         {true, Others} ->
             Fired = lists:sort([Number || {Number, N} <- maps:to_list(Monitors), N =:= Node]),
             Less = put_program(Id, Program#program{up = Others, monitors = maps:without(Fired, Monitors)}, World),
-            Told = lists:foldl(fun(Number, W) -> came(Id, {event, {monitor_down, {monitor, Number}, Node}}, W) end, Less, Fired),
+            Told = lists:foldl(fun(Number, W) ->
+                came(Id, {event, {monitor_down, {monitor, Number}, Node}}, W) end, Less, Fired),
             call_back(down, Node, Id, Told);
         error ->
             World
@@ -384,7 +400,8 @@ call_back(Which, Node, Id, World) ->
     lists:foldl(
         fun
             ({_, {W, Callback}}, Acc) when W =:= Which ->
-                {_, Started} = topos_sim_scheduler:start_process(Id, #{life => Life, kind => process}, fun() -> Callback(Node) end, Acc),
+                About = #{life => Life, kind => process},
+                {_, Started} = topos_sim_scheduler:start_process(Id, About, fun() -> Callback(Node) end, Acc),
                 Started;
             (_, Acc) ->
                 Acc

@@ -89,7 +89,8 @@ handle({cancel, {promise, Id}}, _, World) ->
 -spec happen(term(), topos_sim_world:world()) -> no_return().
 happen(Event, _) -> erlang:error({no_event_of_promises, Event}).
 
--spec ended(pid(), topos_sim_world:process(), topos_sim_scheduler:reason(), topos_sim_world:world()) -> topos_sim_world:world().
+-spec ended(pid(), topos_sim_world:process(), topos_sim_scheduler:reason(), topos_sim_world:world()) ->
+    topos_sim_world:world().
 ended(Pid, _, Reason, World) ->
     #part{owners = Owners, workers = Workers} = Part = part(World),
     Settled =
@@ -101,7 +102,8 @@ ended(Pid, _, Reason, World) ->
                     {#{Id := #promise{outcome = none} = Promise}, {shutdown, {settled, Outcome}}} ->
                         settle(Id, Outcome, put_promise(Id, Promise#promise{worker = none}, Without));
                     {#{Id := #promise{outcome = none} = Promise}, _} ->
-                        settle(Id, {failed, exit, Reason, []}, put_promise(Id, Promise#promise{worker = none}, Without));
+                        settle(Id, {failed, exit, Reason, []},
+                            put_promise(Id, Promise#promise{worker = none}, Without));
                     {#{Id := Promise}, _} ->
                         put_promise(Id, Promise#promise{worker = none}, Without);
                     _ ->
@@ -153,7 +155,8 @@ end_promise(Id, World) ->
             Woken = wake_all(Waiters, ended, Without),
             Ended = case Worker of none -> Woken; _ -> topos_sim_scheduler:kill(Worker, killed, Woken) end,
             case Outcome of
-                {failed, Class, Reason, Stack} when not Told, {Class, Reason} =/= {exit, normal}, {Class, Reason} =/= {exit, shutdown} ->
+                {failed, Class, Reason, Stack} when not Told, {Class, Reason} =/= {exit, normal},
+                    {Class, Reason} =/= {exit, shutdown} ->
                     topos_sim_nodes:write_of(Owner, err, [topos_rt:format_error(Class, Reason, Stack), $\n], Ended);
                 _ ->
                     Ended

@@ -1,10 +1,10 @@
 %% @doc Runs the processes of a simulated program, one at a time.
 %%
 %% Every process is one of the BEAM, and every operation of an effect is a call to the scheduler, which owns the world
-%% ({@link topos_sim_world}). A process runs alone from the moment its operation is answered until it performs the next one;
-%% then a process that can go on is drawn by lot. So the lots of the seed decide about the order of everything, as in PULSE
-%% (Claessen et al., "Finding race conditions in Erlang with QuickCheck and PULSE", ICFP 2009); what a process calculates between two
-%% operations cannot be seen by others and needs no order.
+%% ({@link topos_sim_world}). A process runs alone from the moment its operation is answered until it performs the next
+%% one; then a process that can go on is drawn by lot. So the lots of the seed decide about the order of everything, as
+%% in PULSE (Claessen et al., "Finding race conditions in Erlang with QuickCheck and PULSE", ICFP 2009); what a process
+%% calculates between two operations cannot be seen by others and needs no order.
 %%
 %% A module that simulates something answers operations (`handle/3'), lets happen what it put into the queue of events
 %% (`happen/2'), and is told of each process that has ended (`ended/4').
@@ -14,7 +14,8 @@
 -export([begin_process/3]).
 -export_type([answer/0, reason/0]).
 
-%% What came of an operation: its value, an error of the program, the end of the process, or it waits. `gone': it has ended.
+%% What came of an operation: its value, an error of the program, the end of the process, or it waits. `gone': it has
+%% ended.
 -type answer() ::
     {value, term(), topos_sim_world:world()}
     | {error, topos_error:t(), topos_sim_world:world()}
@@ -33,8 +34,8 @@
 %% How many of those who wait a report names.
 -define(MAX_NAMED, 20).
 
-%% @doc Runs the world until the run is over, and ends all its processes. `Patience' is how long, in milliseconds of real time, a
-%% process may calculate between two operations.
+%% @doc Runs the world until the run is over, and ends all its processes. `Patience' is how long, in milliseconds of
+%% real time, a process may calculate between two operations.
 -spec run(topos_sim_world:world(), pos_integer()) -> {topos_sim_world:outcome(), topos_sim_world:world()}.
 run(World, Patience) ->
     case topos_sim_world:outcome(World) of
@@ -47,7 +48,8 @@ run(World, Patience) ->
 call(Module, Request) ->
     case erlang:get(?TAG) of
         undefined ->
-            erlang:error(topos_error:new(not_simulated, #{operation => "an effect in a process that Erlang code started"}));
+            erlang:error(topos_error:new(not_simulated,
+                #{operation => "an effect in a process that Erlang code started"}));
         Scheduler ->
             Scheduler ! {?TAG, self(), Module, Request},
             receive
@@ -61,8 +63,8 @@ call(Module, Request) ->
 -spec is_simulated() -> boolean().
 is_simulated() -> erlang:get(?TAG) =/= undefined.
 
-%% @doc Starts a process on a node, which can begin when its turn comes. It ends with the reason that the body answers. Runs in the
-%% scheduler, as all that takes a world.
+%% @doc Starts a process on a node, which can begin when its turn comes. It ends with the reason that the body answers.
+%% Runs in the scheduler, as all that takes a world.
 -spec start_process(topos_sim_world:node_id(), #{life := pos_integer(), kind := main | process, atom() => term()},
                     fun(() -> reason()), topos_sim_world:world()) -> {pid(), topos_sim_world:world()}.
 start_process(Node, #{life := Life} = About, Body, World) ->
@@ -174,7 +176,7 @@ over_limit(World) ->
 -spec deadlock(topos_sim_world:world()) -> topos_error:t().
 deadlock(World) ->
     Waiting = [
-        [name(Pid, World), " waits in ", case What of {Operation, _} -> Operation; _ -> What end, io_lib:format(" since ~.3f s", [Since / 1_000_000])]
+        [name(Pid, World), " waits in ", operation(What), io_lib:format(" since ~.3f s", [Since / 1_000_000])]
      || {Pid, #{wait := {_, What, Since}}} <- topos_sim_world:processes(World)
     ],
     {Named, Others} = lists:split(min(?MAX_NAMED, length(Waiting)), Waiting),
@@ -184,7 +186,13 @@ deadlock(World) ->
         time => io_lib:format("~.3f", [topos_sim_world:now(World) / 1_000_000])
     }).
 
+%% What somebody waits in, perhaps with what exactly is waited for.
+-spec operation({string(), term()} | string()) -> string().
+operation({Operation, _}) -> Operation;
+operation(Operation) -> Operation.
+
 -spec name(pid(), topos_sim_world:world()) -> unicode:chardata().
 name(Pid, World) ->
     {ok, #{node := Node, number := Number, kind := Kind}} = topos_sim_world:find(Pid, World),
-    [topos_sim_nodes:name(Node, World), ": ", case Kind of main -> "main"; process -> ["process ", integer_to_list(Number)] end].
+    [topos_sim_nodes:name(Node, World), ": ", case Kind of main -> "main"; process ->
+        ["process ", integer_to_list(Number)] end].

@@ -1,7 +1,7 @@
 %% @doc Supervisors in a simulation: a process that starts its children again as those of OTP do.
 %%
-%% Strategies, restarts, intensity and the order of starts and ends are those of OTP's `supervisor' (System Documentation,
-%% "Supervisor Behaviour"); `topos_supervisor' says what compiled programs ask of it.
+%% Strategies, restarts, intensity and the order of starts and ends are those of OTP's `supervisor' (System
+%% Documentation, "Supervisor Behaviour"); `topos_supervisor' says what compiled programs ask of it.
 -module(topos_sim_supervisor).
 
 -export([start/3, start_child/4, count/1, start_pool/4, start_worker/2]).
@@ -26,11 +26,13 @@
 
 %% @doc Starts a supervisor without children, linked to the one that starts it as a child.
 -spec start(topos_supervisor:strategy(), integer(), integer()) -> pid().
-start(Strategy, Intensity, Period) -> start(#supervisor{strategy = Strategy, intensity = max(0, Intensity), period = period(Period)}).
+start(Strategy, Intensity, Period) ->
+    start(#supervisor{strategy = Strategy, intensity = max(0, Intensity), period = period(Period)}).
 
 -spec start_pool(restart(), integer(), integer(), fun((term()) -> pid())) -> pid().
 start_pool(Restart, Intensity, Period, Start) ->
-    start(#supervisor{strategy = simple_one_for_one, worker = {Restart, Start}, intensity = max(0, Intensity), period = period(Period)}).
+    start(#supervisor{strategy = simple_one_for_one, worker = {Restart, Start}, intensity = max(0, Intensity),
+        period = period(Period)}).
 
 %% @doc Fails with `child_not_started' (TP1074).
 -spec start_child(pid(), binary(), restart(), start()) -> ok.
@@ -102,7 +104,8 @@ answer({start_child, Id, Restart, Start}, #supervisor{children = Children} = Sup
         [Pid] -> {{error, {already_started, Pid}}, Supervisor}
     end;
 answer({start_worker, Argument}, #supervisor{worker = {Restart, Start}} = Supervisor) ->
-    started(#child{id = <<"worker">>, restart = Restart, start = fun() -> Start(Argument) end, pid = self()}, Supervisor);
+    started(#child{id = <<"worker">>, restart = Restart, start = fun() -> Start(Argument) end, pid = self()},
+        Supervisor);
 answer({start_worker, _}, #supervisor{worker = none} = Supervisor) ->
     {{error, not_a_pool}, Supervisor}.
 
@@ -133,7 +136,8 @@ is_normal({shutdown, _}) -> true;
 is_normal(Reason) -> Reason =:= normal orelse Reason =:= shutdown.
 
 %% Too many in a while: the supervisor gives up.
-restart(Child, #supervisor{restarts = Restarts, intensity = Intensity, period = Period, children = Children} = Supervisor) ->
+restart(Child, #supervisor{restarts = Restarts, intensity = Intensity, period = Period,
+    children = Children} = Supervisor) ->
     Now = topos_sim_time:monotonic(time),
     Recent = [At || At <- [Now | Restarts], At > Now - Period],
     case length(Recent) > Intensity of
@@ -170,4 +174,5 @@ start_again(Running, [#child{start = Start} = Child | Missing], Supervisor, Afte
 
 %% The last one first.
 -spec stop_all([#child{}]) -> ok.
-stop_all(Children) -> lists:foreach(fun(#child{pid = Pid}) -> topos_sim_process:end_process(Pid) end, lists:reverse(Children)).
+stop_all(Children) ->
+    lists:foreach(fun(#child{pid = Pid}) -> topos_sim_process:end_process(Pid) end, lists:reverse(Children)).

@@ -1,7 +1,7 @@
 %% @doc Topologies in a simulation: every node reaches every other, whatever the topology is.
 %%
-%% A switch is checked and agreed on as by real nodes. Which nodes are neighbours is known in a full mesh only; `topos simulate' runs
-%% the overlays themselves.
+%% A switch is checked and agreed on as by real nodes. Which nodes are neighbours is known in a full mesh only; `topos
+%% simulate' runs the overlays themselves.
 -module(topos_sim_topology).
 -behaviour(topos_sim_scheduler).
 
@@ -12,7 +12,8 @@
 -define(TIMEOUT, 10_000).
 
 %% @doc Switches the cluster of a node. The process that asked waits.
--spec switch(term(), topos_sim_world:node_id(), topos_config:t(), pid(), topos_sim_world:world()) -> topos_sim_scheduler:answer().
+-spec switch(term(), topos_sim_world:node_id(), topos_config:t(), pid(), topos_sim_world:world()) ->
+    topos_sim_scheduler:answer().
 switch(Given, Id, #{node := Node}, Pid, World) ->
     Peers = [Peer || {_, Status, _} = Peer <- topos_sim_membership:peers(Id, World), Status =/= left],
     Names = [Node | [topos_sim_nodes:full_name(Peer, World) || {Peer, _, _} <- Peers]],
@@ -34,22 +35,28 @@ switch(Given, Id, #{node := Node}, Pid, World) ->
                             {Late, W1} = topos_sim_network:delay(W),
                             {Sum + Late, W1}
                         end, {0, Parked}, [prepare, ready, commit, committed]),
-                    Lives = [{Member, topos_sim_program:incarnation(Member, Drawn)} || Member <- [Id | [Peer || {Peer, _, _} <- Peers]]],
-                    {wait, topos_sim_world:within(Until, {?MODULE, {switched, Pid, Wait, Id, Given, Topology, Lives}}, Drawn)}
+                    Lives = [{Member, topos_sim_program:incarnation(Member, Drawn)}
+                        || Member <- [Id | [Peer || {Peer, _, _} <- Peers]]],
+                    {wait, topos_sim_world:within(Until, {?MODULE, {switched, Pid, Wait, Id, Given, Topology, Lives}},
+                        Drawn)}
             end
     end.
 
 %% @doc What `topos_topology' answers.
--spec answer(neighbours | unreached | metrics | {route, node()}, topos_sim_world:node_id(), topos_config:t(), topos_sim_world:world()) ->
+-spec answer(neighbours | unreached | metrics | {route, node()}, topos_sim_world:node_id(), topos_config:t(),
+    topos_sim_world:world()) ->
     term().
 answer(neighbours, Id, #{topology := full_mesh}, World) ->
     topos_sim_nodes:full_names([Peer || {Peer, up, _} <- topos_sim_membership:peers(Id, World)], World);
 answer(neighbours, _, _, _) ->
-    {error, topos_error:new(not_simulated, #{operation => "Distributed.neighbours where the topology is no full mesh"})};
+    {error, topos_error:new(not_simulated,
+        #{operation => "Distributed.neighbours where the topology is no full mesh"})};
 answer(unreached, Id, _, World) ->
-    case lists:sort([Peer || {Peer, Status, _} <- topos_sim_membership:peers(Id, World), Status =/= up, Status =/= left]) of
+    case lists:sort([Peer || {Peer, Status, _} <- topos_sim_membership:peers(Id, World), Status =/= up,
+        Status =/= left]) of
         [] -> ok;
-        [Peer | _] -> {error, topos_error:new(unreachable, #{node => topos_sim_nodes:full_name(Peer, World), timeout => ?TIMEOUT})}
+        [Peer | _] -> {error, topos_error:new(unreachable,
+            #{node => topos_sim_nodes:full_name(Peer, World), timeout => ?TIMEOUT})}
     end;
 answer({route, Node}, Id, #{topology := Topology}, World) ->
     case topos_sim_nodes:find(Node, World) of
@@ -59,7 +66,8 @@ answer({route, Node}, Id, #{topology := Topology}, World) ->
             case topos_sim_membership:status(Id, Peer, World) of
                 unknown -> {error, topos_error:new(unknown_node, #{node => Node})};
                 {up, _} when Topology =:= full_mesh -> {ok, [Node]};
-                {up, _} -> {error, topos_error:new(not_simulated, #{operation => "Distributed.route where the topology is no full mesh"})};
+                {up, _} -> {error, topos_error:new(not_simulated,
+                    #{operation => "Distributed.route where the topology is no full mesh"})};
                 {Status, _} -> {error, topos_error:new(no_route, #{node => Node, status => Status})}
             end;
         error ->
@@ -71,7 +79,8 @@ answer(metrics, Id, _, World) ->
         node_count => 1 + length([up || {_, up, _} <- Peers]),
         message_rate => topos_sim_network:message_rate(Id, World),
         average_latency => (topos_sim_network:round_trip(Id, World) + 500) div 1_000,
-        network_partition_detected => [gone || {_, Status, _} <- Peers, Status =:= suspect orelse Status =:= down] =/= []
+        network_partition_detected => [gone || {_, Status, _} <- Peers,
+            Status =:= suspect orelse Status =:= down] =/= []
     }.
 
 -spec handle(term(), pid(), topos_sim_world:world()) -> no_return().
@@ -81,7 +90,8 @@ handle(Request, _, _) -> erlang:error({no_operation_of_topologies, Request}).
 -spec happen(tuple(), topos_sim_world:world()) -> topos_sim_world:world().
 happen({switched, Pid, Wait, Id, Given, Topology, Lives}, World) ->
     Lost = [Member || {Member, Life} <- Lives,
-                      topos_sim_program:incarnation(Member, World) =/= Life orelse not topos_sim_nodes:is_open(Id, Member, World)],
+                      topos_sim_program:incarnation(Member, World) =/= Life orelse not topos_sim_nodes:is_open(Id,
+                          Member, World)],
     case Lost of
         [] ->
             Switched = lists:foldl(
@@ -99,7 +109,8 @@ happen({switched, Pid, Wait, Id, Given, Topology, Lives}, World) ->
             topos_sim_world:within(?TIMEOUT * 1_000, {wake, Pid, Wait, {error, Error}}, World)
     end.
 
--spec ended(pid(), topos_sim_world:process(), topos_sim_scheduler:reason(), topos_sim_world:world()) -> topos_sim_world:world().
+-spec ended(pid(), topos_sim_world:process(), topos_sim_scheduler:reason(), topos_sim_world:world()) ->
+    topos_sim_world:world().
 ended(_, _, _, World) -> World.
 
 %% internal

@@ -1,8 +1,9 @@
-%% @doc The world of a simulated run: virtual time, what is going to happen, whose turn it is, and one stream of random numbers.
+%% @doc The world of a simulated run: virtual time, what is going to happen, whose turn it is, and one stream of random
+%% numbers.
 %%
 %% A value, owned by `topos_sim_scheduler'. The rules of the things in it (processes, promises, nodes, the network) are
-%% modules of their own; each keeps its part under its name ({@link part/3}). Nothing here reads a clock: the same seed, and
-%% the same answers of the program, give the same world.
+%% modules of their own; each keeps its part under its name ({@link part/3}). Nothing here reads a clock: the same seed,
+%% and the same answers of the program, give the same world.
 %%
 %% Times are in microseconds of virtual time since the start of the run; what programs say and hear is in milliseconds.
 -module(topos_sim_world).
@@ -49,7 +50,8 @@
     outcome = none :: none | outcome()
 }).
 -opaque world() :: #world{}.
-%% What is going to happen, the earliest on top: a pairing heap (Fredman, Sedgewick, Sleator, Tarjan, Algorithmica 1986).
+%% What is going to happen, the earliest on top: a pairing heap (Fredman, Sedgewick, Sleator, Tarjan, Algorithmica
+%% 1986).
 -type heap() :: none | {time(), Order :: pos_integer(), event(), [heap()]}.
 
 %% @doc A world in which nothing has happened. Of the options (`topos_sim_options') it needs `seed'.
@@ -75,8 +77,8 @@ now(#world{now = Now}) -> Now.
 -spec millis(world()) -> non_neg_integer().
 millis(#world{now = Now}) -> Now div 1_000.
 
-%% @doc Counts a step. An operation of a program takes a microsecond, so that a program that looks at the clock again and again
-%% sees it move; an event takes none.
+%% @doc Counts a step. An operation of a program takes a microsecond, so that a program that looks at the clock again
+%% and again sees it move; an event takes none.
 -spec count(operation | event, world()) -> world().
 count(operation, #world{steps = Steps, now = Now} = World) -> World#world{steps = Steps + 1, now = Now + 1};
 count(event, #world{steps = Steps} = World) -> World#world{steps = Steps + 1}.
@@ -93,8 +95,8 @@ at(Time, Event, #world{events = Events, next = Next, now = Now} = World) ->
 -spec within(time(), event(), world()) -> world().
 within(Time, Event, #world{now = Now} = World) -> at(Now + Time, Event, World).
 
-%% @doc What is next: an event whose time has come, else a process that can go on, drawn by lot, else the next event, and time
-%% jumps there.
+%% @doc What is next: an event whose time has come, else a process that can go on, drawn by lot, else the next event,
+%% and time jumps there.
 -spec next(world()) -> {event, event(), world()} | {run, pid(), term(), world()} | idle.
 next(#world{events = Events, width = Width} = World) ->
     case {Events, Width} of
@@ -177,7 +179,8 @@ processes(#world{processes = All}) ->
 %% @doc Those of a node, in the order of their start.
 -spec processes(node_id(), world()) -> [{pid(), process()}].
 processes(Node, #world{processes = All}) ->
-    lists:sort(fun({_, A}, {_, B}) -> place(A) =< place(B) end, [One || {_, #{node := N}} = One <- maps:to_list(All), N =:= Node]).
+    lists:sort(fun({_, A}, {_, B}) ->
+        place(A) =< place(B) end, [One || {_, #{node := N}} = One <- maps:to_list(All), N =:= Node]).
 
 -spec update(pid(), fun((process()) -> process()), world()) -> world().
 update(Pid, Change, #world{processes = All} = World) ->
@@ -192,10 +195,12 @@ ready(Pid, Answer, #world{processes = All, ready = Ready, width = Width, frozen 
     #{Pid := #{node := Node, ready := none} = Process} = All,
     case Frozen of
         #{Node := Waiting} ->
-            World#world{frozen = Frozen#{Node := [{Pid, Answer} | Waiting]}, processes = All#{Pid := Process#{ready := frozen}}};
+            World#world{frozen = Frozen#{Node := [{Pid, Answer} | Waiting]},
+                processes = All#{Pid := Process#{ready := frozen}}};
         #{} ->
             World#world{
-                ready = Ready#{Width => {Pid, Answer}}, width = Width + 1, processes = All#{Pid := Process#{ready := Width}}
+                ready = Ready#{Width => {Pid, Answer}}, width = Width + 1,
+                    processes = All#{Pid := Process#{ready := Width}}
             }
     end.
 
@@ -218,7 +223,8 @@ is_waiting(Pid, What, #world{processes = All}) ->
 
 %% @doc A process that waits goes on.
 -spec wake(pid(), term(), world()) -> world().
-wake(Pid, Answer, World) -> ready(Pid, Answer, update(Pid, fun(#{wait := {_, _, _}} = P) -> P#{wait := none} end, World)).
+wake(Pid, Answer, World) ->
+    ready(Pid, Answer, update(Pid, fun(#{wait := {_, _, _}} = P) -> P#{wait := none} end, World)).
 
 %% @doc As {@link wake/3}, if it is still in that wait.
 -spec wake(pid(), wait_id(), term(), world()) -> world().
@@ -238,7 +244,8 @@ freeze(Node, #world{frozen = Frozen, processes = All, ready = Ready} = World) ->
             #world{processes = #{Pid := #{ready := Place}}} = W,
             take_place(Place, W)
         end, World, Stopped),
-    Still = lists:foldl(fun({Pid, _}, Ps) -> Ps#{Pid := (maps:get(Pid, All))#{ready := frozen}} end, Out#world.processes, Stopped),
+    Still = lists:foldl(fun({Pid, _}, Ps) ->
+        Ps#{Pid := (maps:get(Pid, All))#{ready := frozen}} end, Out#world.processes, Stopped),
     Out#world{processes = Still, frozen = Frozen#{Node => lists:reverse(Answers)}}.
 
 %% @doc They go on.
@@ -259,7 +266,8 @@ outcome(#world{outcome = Outcome}) -> Outcome.
 finish(Outcome, #world{outcome = none} = World) -> World#world{outcome = Outcome};
 finish(_, World) -> World.
 
-%% @doc Tells the one who watches the run (a function of the options): a line of a node, or a remark of the simulation's own.
+%% @doc Tells the one who watches the run (a function of the options): a line of a node, or a remark of the simulation's
+%% own.
 -spec message(node_id() | remark | trace, {out | err, iodata()} | fun(() -> unicode:chardata()), world()) -> world().
 message(trace, Text, #world{options = #{trace := true, tell := Tell}, now = Now} = World) ->
     ok = Tell(trace, {err, [time(Now), $\s, Text()]}),
@@ -309,7 +317,8 @@ take_place(Place, #world{ready = Ready, width = Width, processes = All} = World)
     Settled = All#{Mover := Process#{ready := Place}},
     #{Pid := Taken} = Settled,
     World#world{
-        ready = maps:remove(Last, Ready#{Place := Moved}), width = Last, processes = Settled#{Pid := Taken#{ready := none}}
+        ready = maps:remove(Last, Ready#{Place := Moved}), width = Last,
+            processes = Settled#{Pid := Taken#{ready := none}}
     }.
 
 -spec time(time()) -> iolist().
