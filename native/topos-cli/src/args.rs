@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::run::sim::{NodeFault, Seeds, Share, Times};
+use crate::run::sim::{NodeFault, Seeds, Share, Time, Times};
 
 /// Compiles Topos programs and runs them on clusters of BEAM nodes.
 #[derive(Debug, Parser)]
@@ -219,9 +219,6 @@ pub(crate) struct Run {
     /// The part of the nodes' names after the @: a name or an address of this machine.
     #[arg(long, default_value = "127.0.0.1", value_name = "HOST")]
     pub(crate) host: String,
-    /// How to simulate.
-    #[command(flatten)]
-    pub(crate) simulation: Simulation,
     /// Where to find things.
     #[command(flatten)]
     pub(crate) places: Places,
@@ -231,6 +228,9 @@ pub(crate) struct Run {
     /// For the program.
     #[arg(last = true, value_name = "ARGS")]
     pub(crate) args: Vec<String>,
+    /// How to simulate.
+    #[command(flatten)]
+    pub(crate) simulation: Simulation,
 }
 
 /// What goes with `--engine sim` alone.
@@ -249,7 +249,7 @@ pub(crate) struct Simulation {
     /// How many per cent of the packets are lost, and sent again later.
     #[arg(long, value_name = "PERCENT")]
     pub(crate) loss: Option<Share>,
-    /// How many per cent of the packets come twice. Programs do not notice: it shows in the statistics of channels.
+    /// How many per cent of the packets come twice. Programs do not notice: the link drops the second.
     #[arg(long, value_name = "PERCENT")]
     pub(crate) duplicate: Option<Share>,
     /// What happens, one after the other, divided by commas: wait TIME; crash NODES [TIME] (then they start again); partition, pause or
@@ -258,7 +258,7 @@ pub(crate) struct Simulation {
     pub(crate) nemesis: Vec<NodeFault>,
     /// How much virtual time a run may take. Default: 1h.
     #[arg(long, value_name = "TIME")]
-    pub(crate) max_time: Option<Times>,
+    pub(crate) max_time: Option<Time>,
     /// How many operations and events a run may have. Default: 100000000.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) max_steps: Option<u64>,

@@ -87,7 +87,9 @@ fn programs_of_the_guide_run() {
     assert_tells(&outcome, "seed", &story);
     let outcome = simulate(&["--nodes", "3", "--seed", "1"], &example("guide/DistributedState"));
     let cart = ["2 of apples", "2 of bread", "1 of butter", "1 of milk", "1 of pears", "2 of tea"];
-    ["seed", "node2", "node3"].map(|node| assert_tells(&outcome, node, &cart));
+    for node in ["seed", "node2", "node3"] {
+        assert_tells(&outcome, node, &cart);
+    }
     let outcome = simulate(&["--nodes", "2", "--seed", "1"], &example("guide/Migration"));
     assert_tells(&outcome, "node2", &[r#"received ["hello", "hello"]"#]);
     let outcome = simulate(&["--nodes", "2", "--seed", "1"], &example("channels"));

@@ -53,6 +53,18 @@ impl FromStr for Times {
     }
 }
 
+/// A time in microseconds: `5ms`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Time(u64);
+
+impl FromStr for Time {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        micros(text).map(Self)
+    }
+}
+
 /// The seeds to try: `1..100`, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Seeds(u64, u64);
@@ -243,7 +255,7 @@ fn command(plan: &Plan<'_>, asked: &Simulation, style: Style, seed: &str) -> Com
         let faults: Vec<&str> = asked.nemesis.iter().map(|fault| fault.0.as_str()).collect();
         command.arg(format!("nemesis={}", faults.join(";")));
     }
-    if let Some(Times(_, most)) = asked.max_time {
+    if let Some(Time(most)) = asked.max_time {
         command.arg(format!("max_time={}", most.div_ceil(1_000).max(1)));
     }
     if let Some(most) = asked.max_steps {
