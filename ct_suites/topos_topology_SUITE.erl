@@ -346,7 +346,7 @@ cluster(Specs, Config) ->
     Members = started([{Base, Extra(Topology)} || {Base, Topology} <- Specs], Config),
     Start = now_ms(),
     %% All at one node, at once: it has so many handshakes to make.
-    Joins = ?CLUSTER:join_all(Members, #{timeout => 5_000 + 1_000 * length(Members)}),
+    Joins = ?CLUSTER:join_all(Members, #{timeout => 5_000 + 2_000 * length(Members)}),
     Failed = [M || {M, {error, _}} <- lists:zip(tl(Members), Joins)],
     _ = Failed =:= [] orelse ct:pal("~p", [topos_ct_diagnosis:all_of(Failed, ?CLUSTER:name(hd(Members)))
         ++ lists:append([topos_ct_diagnosis:all_of([hd(Members)], ?CLUSTER:name(M)) || M <- Failed])]),
