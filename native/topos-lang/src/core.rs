@@ -228,6 +228,8 @@ pub enum ExprKind {
         returns: Option<Descriptor>,
         /// The operation's place in the effect, from 0.
         index: usize,
+        /// How many operations the effect has.
+        operations: usize,
         /// For each argument whether it may be a function that performs: it is then tied to the performer's evidence.
         captures: Vec<bool>,
     },

@@ -64,13 +64,24 @@ pub(super) struct Lowering<'a> {
     /// The `with`s around what is lowered, the innermost last.
     pub(super) in_sight: Vec<InSight>,
     pub(super) inside: Option<Inside>,
+    /// Whether what is lowered stands in an Erlang guard.
+    pub(super) in_guard: bool,
     pub(super) lines: &'a Lines<'a>,
     diagnostics: &'a mut Vec<Diagnostic>,
 }
 
 impl<'a> Lowering<'a> {
     fn new(module: &'a Module, lines: &'a Lines<'a>, diagnostics: &'a mut Vec<Diagnostic>) -> Self {
-        Self { module, names: Names::default(), evidence: None, in_sight: Vec::new(), inside: None, lines, diagnostics }
+        Self {
+            module,
+            names: Names::default(),
+            evidence: None,
+            in_sight: Vec::new(),
+            inside: None,
+            in_guard: false,
+            lines,
+            diagnostics,
+        }
     }
 
     pub(super) fn at(&self, span: Span) -> At {

@@ -131,7 +131,7 @@ impl Lowering<'_> {
     fn clause(&mut self, row: &Row<'_>) -> Clause {
         let pattern = self.pattern(row.at, row.pattern);
         let guard = match &row.guard {
-            Some(Part::Here(guard)) => Some(self.expr(guard)),
+            Some(Part::Here(guard)) => Some(self.guard(guard)),
             _ => None,
         };
         let body = self.place_part(row.at, &row.body);

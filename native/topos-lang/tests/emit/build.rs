@@ -129,7 +129,8 @@ pub(crate) fn format(parts: Vec<FormatPart>) -> Expr {
 
 pub(crate) fn perform(effect: &str, operation: &str, args: Vec<Expr>, returns: Option<Descriptor>) -> Expr {
     let captures = args.iter().map(|_| true).collect();
-    e(ExprKind::Perform { effect: effect.into(), operation: operation.into(), args, returns, index: 0, captures })
+    let (effect, operation) = (effect.into(), operation.into());
+    e(ExprKind::Perform { effect, operation, args, returns, index: 0, operations: 1, captures })
 }
 
 pub(crate) fn bind(name: &str) -> Pattern {

@@ -49,7 +49,8 @@ impl Generator<'_> {
             }
             9 if ty.is_ordered() => {
                 self.ordered |= !ty.all_but_param();
-                format!("largest({}, {})", self.expr(ty, d), self.expr(&Type::List(Box::new(ty.clone())), d))
+                let default = self.fixed(ty, d);
+                format!("largest({default}, {})", self.expr(&Type::List(Box::new(ty.clone())), d))
             }
             10 | 11 => self.called(ty, d),
             12 => {
@@ -62,6 +63,12 @@ impl Generator<'_> {
             15 | 16 if self.here != Row::PURE => self.performed(ty, d),
             _ => self.own(ty, d),
         }
+    }
+
+    /// An expression that says its type. An operand of something overloaded needs it: `perform Fail.fail(..)` has any
+    /// type, and so may all operands.
+    fn fixed(&mut self, ty: &Type, depth: usize) -> String {
+        format!("({} : {})", self.expr(ty, depth), ty.written())
     }
 
     pub(crate) fn leaf(&mut self, ty: &Type) -> String {
@@ -139,7 +146,7 @@ impl Generator<'_> {
         match ty {
             Type::Int => self.int(d),
             Type::Float => match self.next(3) {
-                0 => format!("({} {} {})", self.expr(ty, d), ["+", "-"][self.next(2)], self.expr(ty, d)),
+                0 => format!("({} {} {})", self.fixed(ty, d), ["+", "-"][self.next(2)], self.expr(ty, d)),
                 1 => format!("({} / {}.5)", self.expr(ty, d), 1 + self.next(4)),
                 _ => format!("(-{})", self.leaf(ty)),
             },
@@ -164,7 +171,7 @@ impl Generator<'_> {
             Type::List(element) => match self.next(5) {
                 0 => format!("[{}, {}]", self.expr(element, d), self.expr(element, d)),
                 1 => format!("({} :: {})", self.expr(element, d), self.expr(ty, d)),
-                2 if d <= 1 => format!("joined({}, {})", self.expr(ty, d), self.expr(ty, d)),
+                2 if d <= 1 => format!("joined({}, {})", self.fixed(ty, d), self.expr(ty, d)),
                 3 => {
                     let bodies: Vec<String> = (0..2).map(|_| self.inside_function(|g| g.expr(element, d))).collect();
                     format!("run_all([fn() -> {}, fn() -> {}])", bodies[0], bodies[1])
@@ -231,16 +238,16 @@ impl Generator<'_> {
     fn int(&mut self, d: usize) -> String {
         let int = Type::Int;
         match self.next(8) {
-            0 => format!("({} {} {})", self.expr(&int, d), other(["+", "-"][self.next(2)], "++"), self.expr(&int, d)),
+            0 => format!("({} {} {})", self.fixed(&int, d), other(["+", "-"][self.next(2)], "++"), self.expr(&int, d)),
             1 => format!("({} * {})", self.expr(&int, d), self.next(5)),
             2 => format!("({} {} {})", self.expr(&int, d), ["/", "%"][self.next(2)], 1 + self.next(6)),
             3 => {
                 let weighty = self.weighty(2);
-                format!("weight(({} : {}))", self.expr(&weighty, d), weighty.written())
+                format!("weight({})", self.fixed(&weighty, d))
             }
             4 => {
                 let list = Type::List(Box::new(self.weighty(1)));
-                format!("total(({} : {}))", self.expr(&list, d), list.written())
+                format!("total({})", self.fixed(&list, d))
             }
             5 => {
                 let fields = [("x", int.clone()), ("z", self.data(1))];
@@ -252,21 +259,21 @@ impl Generator<'_> {
                 }
             }
             6 if self.graded => match self.next(2) {
-                0 => format!("grade(({} : Maybe Colour))", self.expr(&Type::Maybe(Box::new(Type::Colour)), d)),
-                _ => format!("graded([{}, {}])", self.expr(&int, d), self.expr(&int, d)),
+                0 => format!("grade({})", self.fixed(&Type::Maybe(Box::new(Type::Colour)), d)),
+                _ => format!("graded([{}, {}])", self.fixed(&int, d), self.expr(&int, d)),
             },
-            _ => format!("double({})", self.expr(&int, d)),
+            _ => format!("double({})", self.fixed(&int, d)),
         }
     }
 
     fn text(&mut self, d: usize) -> String {
         match self.next(4) {
-            0 if d <= 1 => format!("joined({}, {})", self.expr(&Type::Text, d), self.expr(&Type::Text, d)),
+            0 if d <= 1 => format!("joined({}, {})", self.fixed(&Type::Text, d), self.expr(&Type::Text, d)),
             1 => {
                 let shown = self.ordered(2);
-                format!("show(({} : {}))", self.expr(&shown, d), shown.written())
+                format!("show({})", self.fixed(&shown, d))
             }
-            2 if self.graded => format!("label(({} : Maybe Int))", self.expr(&Type::Maybe(Box::new(Type::Int)), d)),
+            2 if self.graded => format!("label({})", self.fixed(&Type::Maybe(Box::new(Type::Int)), d)),
             _ => {
                 let shown = self.data(1);
                 let value = self.expr(&shown, d);
