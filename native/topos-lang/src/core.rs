@@ -102,6 +102,14 @@ pub enum FlowBody {
         /// What it returns.
         returns: Descriptor,
     },
+    /// The dictionary of an instance, a record; the parameters are the dictionaries of the instance's context. Without
+    /// parameters it is a constant of its module.
+    Dictionary {
+        /// For each superclass a field and its dictionary. [`ExprKind::Superclass`] reads it.
+        supers: Vec<(String, Expr)>,
+        /// For each member a field and its value, which is a function value. [`ExprKind::Field`] reads it.
+        members: Vec<(String, Expr)>,
+    },
 }
 
 /// An expression with its place in the source.
@@ -197,6 +205,13 @@ pub enum ExprKind {
     Field {
         /// The record.
         record: Box<Expr>,
+        /// The field.
+        field: String,
+    },
+    /// The dictionary of a superclass, from that of an instance.
+    Superclass {
+        /// The instance's.
+        dictionary: Box<Expr>,
         /// The field.
         field: String,
     },

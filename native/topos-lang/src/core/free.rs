@@ -72,7 +72,9 @@ impl Free {
                 self.expr(record);
                 fields.iter().for_each(|(_, e)| self.expr(e));
             }
-            ExprKind::Field { record: value, .. } | ExprKind::Fits { value, .. } => self.expr(value),
+            ExprKind::Field { record: value, .. }
+            | ExprKind::Superclass { dictionary: value, .. }
+            | ExprKind::Fits { value, .. } => self.expr(value),
             ExprKind::Format(parts) => {
                 for part in parts {
                     if let FormatPart::Expr(e) = part {

@@ -130,6 +130,10 @@ impl Lowering<'_> {
                 self.check_atom(field, e.span);
                 self.field(at, record, field)
             }
+            ExprKind::Superclass { dictionary, field } => {
+                let fun = self.field(at, dictionary, field);
+                at.call_value(fun, Vec::new())
+            }
             ExprKind::Fits { value, descriptor } => {
                 let descriptor = super::descriptor::term(at, descriptor);
                 at.remote("topos_rt", "fits", vec![descriptor, self.expr(value)])

@@ -1,7 +1,7 @@
 //! Flows → functions.
 
 use super::descriptor;
-use super::forms::{Anno, At, Expr, Form, Type};
+use super::forms::{Anno, At, Clause, Expr, Form, Type};
 use super::handler::{self, InSight, Inside};
 use super::lines::Lines;
 use super::names::Names;
@@ -30,7 +30,12 @@ pub(super) fn module(module: &Module, source: &str) -> Result<Vec<Form>, Vec<Dia
             }
         }
         // The wrapper is a function of its own, with variables of its own.
-        functions.extend(Lowering::new(module, &lines, &mut diagnostics).flow(flow));
+        let mut lowering = Lowering::new(module, &lines, &mut diagnostics);
+        functions.extend(lowering.flow(flow));
+        for (name, clause) in lowering.lifted {
+            exports.push((name.clone(), clause.patterns.len()));
+            functions.push(Form::Function { anno: clause.anno, name, clause });
+        }
     }
     for handler in &module.handlers {
         if handler.exported {
@@ -66,6 +71,8 @@ pub(super) struct Lowering<'a> {
     pub(super) inside: Option<Inside>,
     /// Whether what is lowered stands in an Erlang guard.
     pub(super) in_guard: bool,
+    /// Closures that became functions of the module, which exports them.
+    pub(super) lifted: Vec<(String, Clause)>,
     pub(super) lines: &'a Lines<'a>,
     diagnostics: &'a mut Vec<Diagnostic>,
 }
@@ -79,6 +86,7 @@ impl<'a> Lowering<'a> {
             in_sight: Vec::new(),
             inside: None,
             in_guard: false,
+            lifted: Vec::new(),
             lines,
             diagnostics,
         }
@@ -159,6 +167,7 @@ impl<'a> Lowering<'a> {
     fn function(&mut self, flow: &Flow, at: At, params: Vec<Expr>, evidence: bool) -> Vec<Form> {
         let body = match &flow.body {
             FlowBody::Expr(e) => self.body(e),
+            FlowBody::Dictionary { supers, members } => vec![self.dictionary(at, flow, supers, members)],
             FlowBody::Extern { module, function, args, returns } => {
                 let args = args.iter().map(|p| at.var(&self.names.of(p))).collect();
                 let variable = self.names.fresh("Result");

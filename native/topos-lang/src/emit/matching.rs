@@ -262,7 +262,9 @@ fn is_small(es: &[&Core]) -> bool {
                 stack.extend(args);
                 stack.extend(tail.as_deref());
             }
-            ExprKind::Field { record: value, .. } | ExprKind::Fits { value, .. } => stack.push(value),
+            ExprKind::Field { record: value, .. }
+            | ExprKind::Superclass { dictionary: value, .. }
+            | ExprKind::Fits { value, .. } => stack.push(value),
             ExprKind::Abort(value) | ExprKind::Leave { value, .. } => stack.push(value),
             ExprKind::Sequence(first, then) => stack.extend([&**first, &**then]),
             ExprKind::If { condition, then, otherwise } => stack.extend([&**condition, &**then, &**otherwise]),

@@ -5,12 +5,13 @@
 //! [`Emitted::to_erlang`] the same program as readable Erlang. [`server`] encodes what the command line and that server say
 //! to each other.
 //!
-//! How it goes: `lower` makes functions of flows, `expr` expressions of expressions, `matching` clauses of arms,
+//! How it goes: `lower` makes functions of flows, `expr` expressions of expressions, `matching` clauses of arms, `dictionary` maps of instances,
 //! `names` gives every Topos local an Erlang variable of its own; `tidy` then marks the variables nobody reads, so that
 //! the Erlang compiler has nothing to warn about.
 
 mod assertion;
 mod descriptor;
+mod dictionary;
 mod doc;
 mod etf;
 mod expr;

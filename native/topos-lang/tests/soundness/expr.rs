@@ -250,12 +250,15 @@ impl Generator<'_> {
                 format!("total({})", self.fixed(&list, d))
             }
             5 => {
+                // What is made must stand in the text: it may be why the flow has an effect in its row.
                 let fields = [("x", int.clone()), ("z", self.data(1))];
-                let (a, b) = (self.record(&fields, d), self.expr(&Type::Point, d));
                 match self.next(3) {
-                    0 => format!("both({a}, {b})"),
-                    1 => format!("moved({a}, {}).{}", self.expr(&int, d), wrong("x", "w")),
-                    _ => format!("x_of({b})"),
+                    0 => format!("both({}, {})", self.record(&fields, d), self.expr(&Type::Point, d)),
+                    1 => {
+                        let record = self.record(&fields, d);
+                        format!("moved({record}, {}).{}", self.expr(&int, d), wrong("x", "w"))
+                    }
+                    _ => format!("x_of({})", self.expr(&Type::Point, d)),
                 }
             }
             6 if self.graded => match self.next(2) {
@@ -290,18 +293,20 @@ impl Generator<'_> {
     }
 
     fn bool(&mut self, d: usize) -> String {
-        let ty = self.ordered(2);
-        let (x, y) = (self.expr(&ty, d), self.expr(&ty, d));
         match self.next(5) {
-            0 => format!("same(({x} : {}), {y})", ty.written()),
+            0 => {
+                let ty = self.ordered(2);
+                format!("same({}, {})", self.fixed(&ty, d), self.expr(&ty, d))
+            }
             1 | 2 => {
+                let ty = self.ordered(2);
                 self.ordered |= !ty.all_but_param();
-                format!("(({x} : {}) {} {y})", ty.written(), ["<", ">=", "==", "!="][self.next(4)])
+                let operator = ["<", ">=", "==", "!="][self.next(4)];
+                format!("({} {operator} {})", self.fixed(&ty, d), self.expr(&ty, d))
             }
             3 => {
                 let weighty = self.weighty(1);
-                let (x, y) = (self.expr(&weighty, d), self.expr(&weighty, d));
-                format!("heavier(({x} : {}), {y})", weighty.written())
+                format!("heavier({}, {})", self.fixed(&weighty, d), self.expr(&weighty, d))
             }
             _ => format!(
                 "(not({}) {} {})",
