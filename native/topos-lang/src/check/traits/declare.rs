@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::{default_name, Constraint, MemberInfo, TraitInfo};
 use crate::check::annotate::takes_unit_only;
 use crate::check::env::FlowInfo;
-use crate::check::flows::{Group, Source};
+use crate::check::groups::{Group, Source};
 use crate::check::tree::FlowId;
 use crate::check::{Checker, VarMode};
 use crate::codes;
