@@ -99,6 +99,7 @@ pub(crate) fn build(job: &Job<'_>, home: &Home) -> Result<Done, Failure> {
     let mut units = plan::units(job.paths, job.stdlib, &cache)?;
     timings.lines = units.iter().filter(|unit| unit.own).map(|unit| unit.source.text.lines().count()).sum();
     timings.phase("read and parse");
+    cache.prepare().map_err(|why| unwritable(job.cache, &why))?;
     let mut front = Front::new(&mut units, job, &cache)?;
     front.run()?;
     let Front { pending, fresh, timings: spent, .. } = front;
@@ -202,6 +203,8 @@ struct Front<'a> {
     pending: Vec<Pending>,
     fresh: Vec<(usize, Entry)>,
     emits: bool,
+    /// Forms as they are written.
+    buffer: Vec<u8>,
     timings: Timings,
 }
 
@@ -238,6 +241,7 @@ impl<'a> Front<'a> {
             pending: Vec::new(),
             fresh: Vec::new(),
             emits: true,
+            buffer: Vec::new(),
             timings: Timings::start(),
         })
     }
@@ -319,7 +323,8 @@ impl<'a> Front<'a> {
         self.timings.restart();
         let module = unit.module();
         self.timings.phase("read and parse");
-        let checked = check::check_module(module, &imports, &options);
+        let checked = check::check_module(&module, &imports, &options);
+        drop(module);
         self.timings.phase("check");
         match checked {
             Ok((core, interface)) => self.checked(index, key, core, interface),
@@ -348,6 +353,7 @@ impl<'a> Front<'a> {
         } else {
             core.flows.retain(|flow| !check::is_test(&flow.name));
         }
+        let mentions = interface.mentions();
         let cannot = |why: &io::Error| unwritable(self.job.cache, why);
         let mut hash = Hash::default();
         if self.emits {
@@ -358,7 +364,11 @@ impl<'a> Front<'a> {
             let mut forms = Vec::new();
             if unit.own || self.job.with_stdlib {
                 match emit::emit(&core, &unit.source.text) {
-                    Ok(emitted) => forms = emitted.to_etf(),
+                    Ok(emitted) => {
+                        self.buffer.clear();
+                        emitted.write_etf(&mut self.buffer);
+                        forms.extend_from_slice(&self.buffer);
+                    }
                     Err(diagnostics) => {
                         self.wrong.insert(unit.name.clone());
                         self.mistakes.push(Findings { source: unit.source.clone(), diagnostics });
@@ -366,17 +376,12 @@ impl<'a> Front<'a> {
                     }
                 }
             }
+            drop(core);
             self.timings.phase("emit");
-            self.pending.push(Pending {
-                unit: index,
-                forms,
-                key,
-                interface: hash,
-                mentions: interface.mentions(),
-                tests,
-            });
+            let mentions = mentions.clone();
+            self.pending.push(Pending { unit: index, forms, key, interface: hash, mentions, tests });
         }
-        self.visible.shows(&unit.name, interface.mentions());
+        self.visible.shows(&unit.name, mentions);
         self.interfaces.insert(unit.name.clone(), (hash, Shown::Whole(Arc::new(interface))));
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Calls: of flows and function values, constructors, companion functions, operations, and `with`.
 
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt};
 
 use super::actor::{ACTOR, SUPERVISOR};
 use super::env::{CtorRef, HandledBy, Lookup};

@@ -1,6 +1,6 @@
 //! Imports, types, effects and extern handlers.
 
-use std::collections::HashSet;
+use foldhash::HashSet;
 
 use super::env::{CtorRef, EffectInfo, HandledBy, HandlerInfo, Lookup, OperationInfo, TypeInfo};
 use super::interface::{RecordFieldInfo, TypeBody};

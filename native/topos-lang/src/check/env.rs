@@ -1,6 +1,7 @@
 //! What names mean: scopes, imports and what other modules declare.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
+use foldhash::{HashMap, HashMapExt, HashSet};
 
 use super::impls;
 use super::interface::{ConstraintExport, HandledByExport, Imports, Interface, RecordFieldInfo, TypeBody, TypeExport};

@@ -1,6 +1,6 @@
 //! The interface of a module that has been checked.
 
-use std::collections::HashSet;
+use foldhash::{HashSet, HashSetExt};
 
 use super::actor::{ACTOR, SUPERVISOR};
 use super::env::HandledBy;

@@ -1,7 +1,7 @@
 //! Top-level flows in the order of their calls: those with a signature are checked against it, others inferred together with
 //! what they call and that calls them.
 
-use std::collections::{HashMap, HashSet};
+use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 
 use super::graph;
 use super::groups::{Group, Source};

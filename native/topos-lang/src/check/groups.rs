@@ -1,6 +1,6 @@
 //! What a module says about each of its flows: clauses joined, signatures, configs, defaults of fields, externs.
 
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt};
 
 use super::env::FlowInfo;
 use super::flows::{Body, BodyKind};

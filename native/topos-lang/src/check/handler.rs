@@ -5,7 +5,7 @@
 //! variable counts: what it stands for can be done through a function that the performer gave, and such a function
 //! carries the performer's evidence; the evidence of the clause itself is that around the `with`.
 
-use std::collections::{HashMap, HashSet};
+use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 
 use super::call::Arg;
 use super::env::{FlowInfo, HandledBy, HandlerInfo, LocalInfo};

@@ -45,9 +45,10 @@ mod unsupported;
 
 use std::{
     cell::Cell,
-    collections::{HashMap, HashSet},
     sync::{Mutex, PoisonError},
 };
+
+use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 
 pub use env::PRELUDE;
 pub use interface::{

@@ -1,6 +1,6 @@
 //! Messages that several passes share.
 
-use std::collections::HashMap;
+use foldhash::HashMap;
 
 use super::env::{dotted, Lookup, Names};
 use super::{suggest, AmbientOf, Checker, Want, Why};

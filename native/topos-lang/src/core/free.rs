@@ -2,7 +2,7 @@
 //!
 //! Locals are numbered within a module, so a use is free exactly if nothing in the expression binds its number.
 
-use std::collections::HashSet;
+use foldhash::{HashSet, HashSetExt};
 
 use super::{Arm, Expr, ExprKind, FormatPart, Local, Pattern};
 

@@ -1,7 +1,7 @@
 //! Flows → functions.
 
 use super::descriptor;
-use super::forms::{Anno, At, Clause, Expr, Form, Type};
+use super::forms::{Anno, At, Clause, Expr, Form, Type, Variable};
 use super::handler::{self, InSight, Inside};
 use super::lines::Lines;
 use super::names::Names;
@@ -65,7 +65,7 @@ pub(super) struct Lowering<'a> {
     pub(super) module: &'a Module,
     pub(super) names: Names,
     /// The variable that holds the evidence here; `None` in a pure flow.
-    pub(super) evidence: Option<String>,
+    pub(super) evidence: Option<Variable>,
     /// The `with`s around what is lowered, the innermost last.
     pub(super) in_sight: Vec<InSight>,
     pub(super) inside: Option<Inside>,
@@ -138,7 +138,7 @@ impl<'a> Lowering<'a> {
     }
 
     /// Runs `f` where the evidence is in a fresh variable, which it is given.
-    pub(super) fn with_evidence<T>(&mut self, f: impl FnOnce(&mut Self, &str) -> T) -> T {
+    pub(super) fn with_evidence<T>(&mut self, f: impl FnOnce(&mut Self, &Variable) -> T) -> T {
         let variable = self.names.fresh("Ev");
         let outer = self.evidence.replace(variable.clone());
         let result = f(self, &variable);

@@ -8,7 +8,7 @@
 //! output is linear in the size of the input.
 
 use super::expr::operator;
-use super::forms::{At, Clause, Expr};
+use super::forms::{At, Clause, Expr, Variable};
 use super::lower::Lowering;
 use crate::core::{Arm, Expr as Core, ExprKind, Literal, Local, Pattern, Primitive};
 
@@ -29,7 +29,7 @@ enum Part<'a> {
     /// Written where it is used.
     Here(&'a Core),
     /// Written once as the fun in this variable, which takes these locals.
-    Lifted(String, &'a [Local]),
+    Lifted(Variable, &'a [Local]),
 }
 
 impl Lowering<'_> {

@@ -38,7 +38,14 @@ pub struct Emitted {
 impl Emitted {
     /// The forms in the external term format: what `binary_to_term/1` turns into the argument of `compile:forms/2`.
     pub fn to_etf(&self) -> Vec<u8> {
-        etf::encode(&self.forms)
+        let mut out = Vec::new();
+        self.write_etf(&mut out);
+        out
+    }
+
+    /// As [`Emitted::to_etf`], appended to a buffer: one that is used again need not grow for each module.
+    pub fn write_etf(&self, out: &mut Vec<u8>) {
+        etf::encode(&self.forms, out);
     }
 
     /// The forms as Erlang text.

@@ -20,7 +20,7 @@ pub use print::{short, Printer, MAX_PRINTED_NODES};
 pub use scheme::{Scheme, Tree, Vars};
 pub use unify::UnifyError;
 
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt};
 use std::sync::Arc;
 
 /// A name: of a type, a field, an effect, a variable.

@@ -1,6 +1,6 @@
 //! Generalisation, instantiation, and types that outlive their store.
 
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt};
 
 use serde::{Deserialize, Serialize};
 

@@ -7,7 +7,7 @@
 //!   is an instance, so that who performs needs none.
 //! - A declared type's, `type Box a : Ord a => {..}`, is looked at where a value of it is made.
 
-use std::collections::{HashMap, HashSet};
+use foldhash::{HashMap, HashMapExt, HashSet};
 
 use super::{Constraint, Dict, DictId, Origin, Wanted};
 use crate::check::handler::HeadVars;

@@ -1,6 +1,6 @@
 //! Constraints as written, kinds, and uses of flows that have constraints.
 
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt};
 
 use super::{builtin_arity, Constraint, Dict, DictId, Origin, Wanted, ALIASES};
 use crate::check::env::Lookup;

@@ -1,6 +1,6 @@
 //! Declarations of traits: their parameters' kinds, superclasses, members and defaults.
 
-use std::collections::HashMap;
+use foldhash::HashMap;
 
 use super::{default_name, Constraint, MemberInfo, TraitInfo};
 use crate::check::annotate::takes_unit_only;

@@ -1,6 +1,6 @@
 //! Declarations of instances, and the flows that are their members.
 
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt};
 
 use super::declare::MemberType;
 use super::{home, member_name, Constraint, DictId, InstanceInfo, InstanceKey, COMPARABLE, ORDERABLE};

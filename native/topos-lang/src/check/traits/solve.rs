@@ -1,6 +1,6 @@
 //! Solving constraints.
 
-use std::collections::{HashMap, HashSet};
+use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 
 use super::{Constraint, Dict, DictId, Origin, Wanted, COMBINER, COMPARABLE, INDEX, INDEX_PUT, NUM, ORDERABLE, SHOW};
 use crate::check::interface::TypeBody;
