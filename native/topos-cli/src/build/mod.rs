@@ -88,6 +88,8 @@ struct Pending {
     forms: Vec<u8>,
     key: Hash,
     interface: Hash,
+    /// The interface as bytes.
+    encoded: Vec<u8>,
     mentions: BTreeSet<String>,
     tests: Vec<(usize, String)>,
 }
@@ -99,7 +101,6 @@ pub(crate) fn build(job: &Job<'_>, home: &Home) -> Result<Done, Failure> {
     let mut units = plan::units(job.paths, job.stdlib, &cache)?;
     timings.lines = units.iter().filter(|unit| unit.own).map(|unit| unit.source.text.lines().count()).sum();
     timings.phase("read and parse");
-    cache.prepare().map_err(|why| unwritable(job.cache, &why))?;
     let mut front = Front::new(&mut units, job, &cache)?;
     front.run()?;
     let Front { pending, fresh, timings: spent, .. } = front;
@@ -108,13 +109,13 @@ pub(crate) fn build(job: &Job<'_>, home: &Home) -> Result<Done, Failure> {
     for (index, entry) in fresh {
         let unit = &units[index];
         done.tests.extend(tests_of(unit, &entry));
-        cache.keep(&unit.source.path, &unit.name, entry);
+        cache.keep(&unit.source.path, &unit.name, entry, None);
     }
     timings.restart();
     let beams = compile(home, &pending)?;
     timings.phase("OTP compiler");
     fs::create_dir_all(job.output).map_err(|why| unwritable(job.output, &why))?;
-    for (Pending { unit, key, interface, mentions, tests, .. }, beam) in pending.into_iter().zip(beams) {
+    for (Pending { unit, key, interface, encoded, mentions, tests, .. }, beam) in pending.into_iter().zip(beams) {
         let unit = &units[unit];
         let mut stamp = None;
         if let Some(beam) = beam {
@@ -132,12 +133,13 @@ pub(crate) fn build(job: &Job<'_>, home: &Home) -> Result<Done, Failure> {
             main: unit.main,
             key,
             interface,
+            place: (0, 0),
             mentions,
             beam: stamp,
             tests,
         };
         done.tests.extend(tests_of(unit, &entry));
-        cache.keep(&unit.source.path, &unit.name, entry);
+        cache.keep(&unit.source.path, &unit.name, entry, Some(encoded));
     }
     done.tests.sort_by(|a, b| (&a.path, a.line).cmp(&(&b.path, b.line)));
     for name in cache.finish().map_err(|why| unwritable(job.cache, &why))? {
@@ -298,7 +300,7 @@ impl<'a> Front<'a> {
         if wanted && (entry.beam.is_none() || entry.beam != Stamp::of(&beam_path(self.job.output, &unit.name))) {
             return false;
         }
-        let Some(bytes) = self.cache.interface(&unit.name, &entry.interface) else { return false };
+        let Some(bytes) = self.cache.interface(&entry).map(<[u8]>::to_vec) else { return false };
         self.interfaces.insert(unit.name.clone(), (entry.interface, Shown::Bytes(bytes)));
         self.visible.shows(&unit.name, entry.mentions.clone());
         self.fresh.push((index, entry));
@@ -354,12 +356,10 @@ impl<'a> Front<'a> {
             core.flows.retain(|flow| !check::is_test(&flow.name));
         }
         let mentions = interface.mentions();
-        let cannot = |why: &io::Error| unwritable(self.job.cache, why);
         let mut hash = Hash::default();
         if self.emits {
-            let bytes = cache::encode(&interface).map_err(|why| cannot(&why))?;
-            hash = cache::hash([bytes.as_slice()]);
-            self.cache.store(&unit.name, &bytes).map_err(|why| cannot(&why))?;
+            let encoded = cache::encode(&interface).map_err(|why| unwritable(self.job.cache, &why))?;
+            hash = cache::hash([encoded.as_slice()]);
             self.timings.phase("interfaces");
             let mut forms = Vec::new();
             if unit.own || self.job.with_stdlib {
@@ -379,7 +379,7 @@ impl<'a> Front<'a> {
             drop(core);
             self.timings.phase("emit");
             let mentions = mentions.clone();
-            self.pending.push(Pending { unit: index, forms, key, interface: hash, mentions, tests });
+            self.pending.push(Pending { unit: index, forms, key, interface: hash, encoded, mentions, tests });
         }
         self.visible.shows(&unit.name, mentions);
         self.interfaces.insert(unit.name.clone(), (hash, Shown::Whole(Arc::new(interface))));

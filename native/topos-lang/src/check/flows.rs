@@ -12,7 +12,7 @@ use super::{AmbientOf, Checker, VarMode, Want, Why};
 use crate::codes;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::syntax::ast;
-use crate::types::{Node, Ty};
+use crate::types::{Name, Node, Ty};
 
 /// A flow whose body has been checked.
 pub(super) struct Body {
@@ -225,7 +225,7 @@ impl<'a> Checker<'a> {
 }
 
 /// Strongly connected components of the unsigned groups, callees first.
-fn components(groups: &[Group<'_>], values: &HashMap<String, FlowId>) -> Vec<Vec<usize>> {
+fn components(groups: &[Group<'_>], values: &HashMap<Name, FlowId>) -> Vec<Vec<usize>> {
     let by_id: HashMap<FlowId, usize> =
         groups.iter().enumerate().filter(|(_, g)| !g.signed).map(|(i, g)| (g.id, i)).collect();
     // `e.m(..)` may call the member `m` of any `impl`.

@@ -34,14 +34,14 @@ pub(super) enum Source<'a> {
 
 impl<'a> Checker<'a> {
     pub(super) fn add_flow(&mut self, name: &ast::Ident, info: FlowInfo, private: bool) -> Option<FlowId> {
-        if let Some(first) = self.env.own.values.get(&name.name) {
+        if let Some(first) = self.env.own.values.get(name.name.as_str()) {
             let span = self.env.flows[*first].span;
             self.defined_twice(if name.name.contains('.') { "member" } else { "flow" }, name, span);
             return None;
         }
         let id = self.env.flows.len();
         self.env.flows.push(info);
-        self.env.own.values.insert(name.name.clone(), id);
+        self.env.own.values.insert(name.name.as_str().into(), id);
         if private {
             self.private.insert(name.name.clone());
         }
@@ -118,14 +118,14 @@ impl<'a> Checker<'a> {
 
     fn default_groups(&mut self, ty: &'a ast::TypeDecl, groups: &mut Vec<Group<'a>>) {
         let ast::TypeDefinition::Record(fields) = &ty.definition else { return };
-        let Some(full) = self.env.own.types.get(&ty.name.name).cloned() else { return };
+        let Some(full) = self.env.own.types.get(ty.name.name.as_str()).cloned() else { return };
         let Some(info) = self.env.types.get(&full).cloned() else { return };
         let super::interface::TypeBody::Record(infos) = &info.body else { return };
         for field in fields {
             let Some(default) = &field.default else { continue };
             let Some(info) = infos.iter().find(|i| *i.name == *field.name.name) else { continue };
             let name = default_flow(&ty.name.name, &field.name.name);
-            if self.env.own.values.contains_key(&name) {
+            if self.env.own.values.contains_key(name.as_str()) {
                 continue;
             }
             let id = self.env.flows.len();
@@ -139,7 +139,7 @@ impl<'a> Checker<'a> {
                 method: None,
                 span: Some(field.name.span),
             });
-            self.env.own.values.insert(name, id);
+            self.env.own.values.insert(name.into(), id);
             groups.push(Group {
                 id,
                 name: &field.name,
@@ -155,7 +155,7 @@ impl<'a> Checker<'a> {
     pub(super) fn default_flow_id(&self, module: &str, type_name: &str, field: &str) -> Option<FlowId> {
         let name = default_flow(type_name, field);
         if *module == *self.env.module {
-            return self.env.own.values.get(&name).copied();
+            return self.env.own.values.get(name.as_str()).copied();
         }
         self.env.flows.iter().position(|f| f.module.as_deref() == Some(module) && *f.name == *name)
     }

@@ -24,7 +24,7 @@ impl Checker<'_> {
     pub(super) fn members_of(&self, type_name: &str) -> Vec<String> {
         let module = super::env::companion_module(type_name);
         let all: Vec<&str> = if *module == *self.env.module {
-            self.env.own.values.keys().map(String::as_str).collect()
+            self.env.own.values.keys().map(|name| &**name).collect()
         } else {
             self.env.exported(&module)
         };

@@ -304,9 +304,9 @@ struct Checker<'a> {
 impl<'a> Checker<'a> {
     fn new(module: Name, imports: &Imports) -> Self {
         let mut store = Store::new();
-        let env = Env::new(module, imports, &mut store);
+        let mut env = Env::new(module, imports, &mut store);
         let ambient = store.empty();
-        let evidence = env.imported_evidence.clone();
+        let evidence = std::mem::take(&mut env.imported_evidence);
         Self {
             store,
             env,

@@ -36,6 +36,11 @@ pub const GENERIC: u32 = u32::MAX;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Ty(u32);
 
+impl Ty {
+    /// No type of any store: one that has to be made before it is asked for.
+    pub(crate) const NONE: Self = Self(u32::MAX);
+}
+
 /// What a variable stands for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
 pub enum Kind {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Bound, Kind, Name, Node, Store, Ty, GENERIC, MAX_DEPTH};
 
 /// A type as a tree, independent of any store: what a module's interface holds.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Tree {
     /// A quantified variable, by its index in [`Scheme::vars`].
     Generic(usize),

@@ -355,7 +355,7 @@ impl Checker<'_> {
     }
 
     pub(in crate::check) fn export_traits(&mut self, interface: &mut Interface) {
-        let mut names: Vec<(String, Name)> = self.env.own.traits.clone().into_iter().collect();
+        let mut names: Vec<(Name, Name)> = self.env.own.traits.clone().into_iter().collect();
         names.sort();
         for (name, full) in names {
             let Some(info) = self.env.traits.get(&full).cloned() else { continue };
