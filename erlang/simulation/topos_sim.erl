@@ -1,7 +1,7 @@
 %% @doc Simulations of whole programs: virtual nodes in one VM, deterministic by a seed.
 %%
 %% The compiled program is the same that runs on real nodes; its root handlers are others (`topos_sim_process',
-%% `topos_sim_distributed' and so on). Why here and not below the link: `docs/decisions/0007-simulated-effects.md'. How
+%% `topos_sim_distributed' and so on). Why here and not below the link: `docs/decisions/0008-simulated-effects.md'. How
 %% it is used: `docs/simulation.md'.
 %%
 %% == How a simulation is started ==
