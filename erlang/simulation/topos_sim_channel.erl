@@ -1,7 +1,8 @@
 %% @doc The effect `Topos.Channel.Channel' in a simulation: it means what `topos_effect_channel' means.
 %%
 %% Channels keep the order that they promise, and no more: messages of different lanes overtake each other. Of the
-%% statistics, `credit', `reconnects' and `undeliverable' are always 0: there are no batches and no connections here.
+%% settings, those that are about bytes, priorities and growing lanes change nothing; of the statistics, `credit',
+%% `reconnects', `undeliverable' and `queue_bytes' are always 0: there are no batches and no connections here.
 -module(topos_sim_channel).
 -behaviour(topos_handler).
 
