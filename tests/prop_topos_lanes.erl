@@ -7,6 +7,7 @@
 -include_lib("proper/include/proper.hrl").
 
 -export([numtests/0]).
+-export([prop_overtaking_arrives_once/0]).
 -export([prop_once_and_in_order/0, prop_crash_of_either_side/0, prop_forgetful_receiver/0]).
 -export([prop_give_up_accounts_for_everything/0, prop_at_most_once/0, prop_expired_are_told/0]).
 -export([prop_monotonic_keeps_the_newest/0, prop_monotonic_last_value_arrives/0]).
@@ -32,26 +33,43 @@ prop_once_and_in_order() ->
                 law(Expected, Done)
             end).
 
+%% The same where what is small overtakes what is large, but for the order.
+prop_overtaking_arrives_once() ->
+    ?FORALL(Steps, schedule(topos_lane_world:step()),
+            begin
+                #{sent := Sent, told := Told, arrived := Arrived} = Done = done(Steps, #{overtaking => true}),
+                All = lists:seq(1, Sent),
+                Expected = #{
+                    arrived => All,
+                    settled => [{N, outcome(N)} || N <- Told],
+                    failed => [N || N <- All -- Told, topos_lane_world:is_unserved(N)],
+                    released => Sent,
+                    doubt => 0,
+                    idle => true
+                },
+                law(Expected, Done#{arrived := lists:sort(Arrived)})
+            end).
+
 %% Whoever crashes and whenever the other learns of it: nothing arrives twice, late, or at a life that it was not sent to;
 %% who was told `ok' was told the truth, and who still lives is told something, once; what was accepted after the last crash
 %% was known arrives; a crash puts messages in doubt once at most.
 prop_crash_of_either_side() ->
-    ?FORALL(Steps, schedule(frequency([{6, topos_lane_world:step()}, {1, topos_lane_world:disaster()}])),
+    ?FORALL({Steps, Overtaking}, {schedule(frequency([{6, topos_lane_world:step()}, {1, topos_lane_world:disaster()}])), boolean()},
             begin
-                #{arrived := Arrived, settled := Settled, told := Told, of_life := First, due := Due} = Done = done(Steps),
+                #{arrived := Arrived, settled := Settled, told := Told, of_life := First, due := Due} = Done = done(Steps, #{overtaking => Overtaking}),
                 #{sent := Sent, failed := Failed, doubt := Doubt, disasters := Disasters, given_up := GivenUp} = Done,
                 Served = [N || N <- Arrived, not topos_lane_world:is_unserved(N)],
                 Alive = [N || N <- Told, N >= First],
                 Reported = Failed ++ [N || {N, {failed, _}} <- Settled],
                 ?WHENFAIL(io:format("~p~n", [Done]),
                           conjunction([
-                              {once_in_order, Arrived =:= lists:usort(Arrived)},
+                              {once_in_order, in_order(Overtaking, Arrived) =:= lists:usort(Arrived)},
                               {life, maps:get(wrong_life, Done) =:= []},
-                              {confirmed_arrived, ordsets:is_subset([N || {N, ok} <- Settled], Served)},
-                              {reported_arrived, ordsets:is_subset(lists:usort(Reported), Arrived -- Served)},
+                              {confirmed_arrived, ordsets:is_subset([N || {N, ok} <- Settled], lists:sort(Served))},
+                              {reported_arrived, ordsets:is_subset(lists:usort(Reported), lists:sort(Arrived -- Served))},
                               {told_once, [N || {N, _} <- Settled] =:= lists:usort([N || {N, _} <- Settled])},
                               {living_are_told, [N || N <- Alive, not lists:keymember(N, 1, Settled)] =:= []},
-                              {due_arrived, ordsets:is_subset(Due, Arrived)},
+                              {due_arrived, ordsets:is_subset(Due, lists:sort(Arrived))},
                               {doubt_has_a_cause, GivenUp =< Disasters andalso (Disasters > 0 orelse Doubt =:= 0)},
                               {released, maps:get(released, Done) =:= Sent - First + 1},
                               {idle, maps:get(idle, Done)}
@@ -182,6 +200,9 @@ done(Steps, Options) -> topos_lane_world:sum(topos_lane_world:finish(topos_lane_
 
 %% Somebody waits for each message.
 told(Steps) -> [case Step of {send_quiet, N} -> {send, N}; _ -> Step end || Step <- Steps].
+
+in_order(true, Numbers) -> lists:sort(Numbers);
+in_order(false, Numbers) -> Numbers.
 
 outcome(N) ->
     case topos_lane_world:is_unserved(N) of

@@ -219,13 +219,13 @@ frames(ack, #world{acks = Frames}) -> Frames.
 put_frames(batch, Frames, W) -> W#world{batches = Frames};
 put_frames(ack, Frames, W) -> W#world{acks = Frames}.
 
-arrive(batch, {Peer, Here, _, _, _} = Frame, #world{peer = Peer, here = Here, in = none, receiver = Receiver} = W) ->
+arrive(batch, {Peer, Here, _, _, _, _} = Frame, #world{peer = Peer, here = Here, in = none, receiver = Receiver} = W) ->
     %% A half has two numbers.
     arrive(batch, Frame, W#world{in = topos_lane_in:new(Receiver + 1, ?MAX_BYTES, W#world.taken), receiver = Receiver + 2});
-arrive(batch, {Peer, Here, Stream, Sequence, Pieces}, #world{peer = Peer, here = Here, in = In} = W) ->
+arrive(batch, {Peer, Here, Stream, Sequence, Flags, Pieces}, #world{peer = Peer, here = Here, in = In} = W) ->
     case topos_lane_in:batch(Stream, Sequence, In) of
         {deliver, Ready} ->
-            {Numbers, Taken} = assemble(topos_frame:pieces(iolist_to_binary(Pieces)), [], Ready),
+            {Numbers, Taken} = taken(Flags, topos_frame:pieces(iolist_to_binary(Pieces)), Ready),
             Indexed = lists:zip(lists:seq(0, length(Numbers) - 1), Numbers),
             Failed = [{Index, ?TOPOS_UNDELIVERED_NO_PROCESS} || {Index, N} <- Indexed, is_unserved(N)],
             {Ack, Next} = topos_lane_in:delivered(Sequence, Failed, Taken),
@@ -244,6 +244,12 @@ arrive(_, _, W) ->
     W.
 
 acknowledge(Ack, #world{here = Here, peer = Peer} = W) -> W#world{acks = W#world.acks ++ [{Here, Peer, Ack}]}.
+
+taken(Flags, Pieces, In) when Flags band ?TOPOS_BATCH_ASIDE =/= 0 ->
+    {Numbers, _} = assemble(Pieces, [], topos_lane_in:aside(In)),
+    {Numbers, In};
+taken(_, Pieces, In) ->
+    assemble(Pieces, [], In).
 
 assemble([], Numbers, In) ->
     {lists:reverse(Numbers), In};
@@ -272,8 +278,8 @@ effects(Effects, W) ->
 
 effect({send, _, _, _, _, _}, #world{target = none} = W) ->
     W;
-effect({send, Stream, Sequence, _Flags, {_Count, Pieces}, _}, #world{source = Source, target = Target} = W) ->
-    W#world{batches = W#world.batches ++ [{Source, Target, Stream, Sequence, Pieces}]};
+effect({send, Stream, Sequence, Flags, {_Count, Pieces}, _}, #world{source = Source, target = Target} = W) ->
+    W#world{batches = W#world.batches ++ [{Source, Target, Stream, Sequence, Flags, Pieces}]};
 effect({settle, N, Result}, W) -> W#world{settled = [{N, Result} | W#world.settled]};
 effect({failed, ?TOPOS_UNDELIVERED_NO_PROCESS, #topos_item{piece = Piece}}, W) ->
     W#world{failed = numbers(Piece) ++ W#world.failed};

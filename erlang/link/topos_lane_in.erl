@@ -18,7 +18,7 @@
 
 -include("topos_frame.hrl").
 
--export([new/2, new/3, stream/1, batch/3, delivered/3, piece/3, is_whole/1]).
+-export([new/2, new/3, stream/1, aside/1, batch/3, delivered/3, piece/3, is_whole/1]).
 -export_type([t/0, verdict/0, ack/0]).
 
 %% The sender's window is 8 by default; an acknowledgement covers at least that.
@@ -56,6 +56,10 @@ new(Receiver, Max, Taken) -> #lane{receiver = Receiver, number = Receiver, max =
 -spec stream(t()) -> non_neg_integer().
 stream(#lane{stream = none}) -> 0;
 stream(#lane{stream = Stream}) -> Stream.
+
+%% @doc What takes the pieces of a batch that stands aside of a record that is incomplete, and is then forgotten.
+-spec aside(t()) -> t().
+aside(Lane) -> Lane#lane{parts = [], held = 0}.
 
 -spec batch(topos_frame:stream(), Sequence :: non_neg_integer(), t()) -> {verdict(), t()}.
 batch({Stream, For}, Sequence, #lane{stream = none} = Lane) ->

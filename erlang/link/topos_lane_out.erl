@@ -18,6 +18,10 @@
 %% the later one takes its place in the queue, so a key that changes all the time is still sent, and the queue holds one
 %% item a key.
 %%
+%% In a lane that promises no order (`overtaking') an item larger than a batch holds up none: it waits in a queue of its own, its
+%% pieces take at most half of the window, and batches that go out between them say that they stand aside of it
+%% (`?TOPOS_BATCH_ASIDE'). Such a lane is `reliable', since one that is not begins a new stream between any two batches.
+%%
 %% A lane that is not `reliable' (at most once) sends nothing twice: where another lane would send again, this one gives
 %% up what the transport took and nobody acknowledged, and begins a new stream with what the transport refused. With an `expiry', an item that waited longer in the queue is
 %% dropped; once in a batch it is not.
@@ -61,7 +65,7 @@
 -type options() :: #{
     window => pos_integer(), max_batch => pos_integer(), max_batch_bytes => pos_integer(), max_piece => pos_integer(),
     rto => pos_integer(), max_rto => pos_integer(), pause => pos_integer(), max_pause => pos_integer(),
-    reliable => boolean(), expiry => pos_integer() | infinity
+    reliable => boolean(), expiry => pos_integer() | infinity, overtaking => boolean()
 }.
 -type newest() :: #{Key :: term() => item()}.
 -record(batch, {
@@ -85,6 +89,8 @@
     open = false :: boolean(),
     next = 1 :: pos_integer(),
     queue = queue:new() :: queue:queue(entry()),
+    %% Items larger than a batch, of a lane in which others overtake them.
+    large = queue:new() :: queue:queue(entry()),
     %% What is left of an item that is larger than a batch and was begun.
     rest = none :: none | {[topos_frame:piece(), ...], item()},
     %% The newest item of each key that waits.
@@ -108,12 +114,18 @@ new(Stream, Options) ->
     Defaults = #{
         window => 8, max_batch => ?TOPOS_LANE_BATCH, max_batch_bytes => ?TOPOS_LANE_BATCH_BYTES, max_piece => 262144,
         rto => 1000, max_rto => 8000, pause => 1, max_pause => 64, reliable => true,
-        expiry => infinity
+        expiry => infinity, overtaking => false
     },
     #{rto := Rto, pause := Pause} = All = maps:merge(Defaults, Options),
     #lane{stream = Stream, options = All, backoff = Rto, pause = Pause}.
 
 -spec enqueue([item()], integer(), t()) -> {t(), [effect()]}.
+enqueue(Items, Now, #lane{queue = Queue, large = Large, options = #{overtaking := true, max_batch_bytes := Max} = Options} = Lane) ->
+    #{expiry := Expiry} = Options,
+    {Larger, Others} = lists:partition(fun(#topos_item{bytes = Bytes}) -> Bytes > Max end, Items),
+    {Longer, _, []} = queue_items(packed(Others, Options), expires(Expiry, Now), Queue, #{}, []),
+    {LongerLarge, _, []} = queue_items(Larger, expires(Expiry, Now), Large, #{}, []),
+    pump(Now, Lane#lane{queue = Longer, large = LongerLarge}, []);
 enqueue(Items, Now, #lane{queue = Queue, newest = Newest, options = #{expiry := Expiry} = Options} = Lane) ->
     {Longer, Known, Replaced} = queue_items(packed(Items, Options), expires(Expiry, Now), Queue, Newest, []),
     pump(Now, Lane#lane{queue = Longer, newest = Known}, dropped(superseded, lists:reverse(Replaced))).
@@ -160,12 +172,14 @@ tick(Now, Lane) ->
 %% @doc The peer's life ended: nothing will ever be acknowledged.
 -spec give_up(t()) -> [effect()].
 give_up(Lane) ->
-    doubt(unacknowledged_items(Lane) ++ [waiting(Entry, Lane#lane.newest) || Entry <- queue:to_list(Lane#lane.queue)]).
+    #lane{queue = Queue, large = Large, newest = Newest} = Lane,
+    Waiting = queue:to_list(Queue) ++ queue:to_list(Large),
+    doubt(unacknowledged_items(Lane) ++ [waiting(Entry, Newest) || Entry <- Waiting]).
 
 %% @doc Items waiting for credit, one that is partly sent among them.
 -spec queued(t()) -> non_neg_integer().
-queued(#lane{queue = Queue, newest = Newest, rest = Rest}) ->
-    queue:fold(fun(Entry, Sum) -> weight(waiting(Entry, Newest)) + Sum end, length(begun(Rest)), Queue).
+queued(#lane{queue = Queue, large = Large, newest = Newest, rest = Rest}) ->
+    queue:fold(fun(Entry, Sum) -> weight(waiting(Entry, Newest)) + Sum end, length(begun(Rest)) + queue:len(Large), Queue).
 
 %% @doc Batches sent and not acknowledged.
 -spec unacknowledged(t()) -> non_neg_integer().
@@ -173,6 +187,8 @@ unacknowledged(#lane{unacknowledged = N}) -> N.
 
 %% @doc Whether what is enqueued now is sent now: nothing waits, there is credit, and the transport takes frames.
 -spec has_credit(t()) -> boolean().
+has_credit(#lane{open = true, refused = none, queue = Queue, options = #{overtaking := true}} = Lane) ->
+    queue:is_empty(Queue) andalso turn(Lane#lane{queue = queue:from_list([any])}) =:= other;
 has_credit(#lane{open = true, refused = none, rest = none, unacknowledged = Sent, queue = Queue, options = #{window := Window}}) ->
     Sent < Window andalso queue:is_empty(Queue);
 has_credit(_) ->
@@ -187,18 +203,16 @@ of_records(Count, Records) -> #topos_item{piece = [Records], bytes = byte_size(R
 messages(Items) -> lists:foldl(fun(Item, Sum) -> weight(Item) + Sum end, 0, Items).
 
 -spec is_idle(t()) -> boolean().
-is_idle(#lane{queue = Queue, rest = Rest} = Lane) -> queue:is_empty(Queue) andalso Rest =:= none andalso unacknowledged(Lane) =:= 0.
+is_idle(#lane{queue = Queue, large = Large, rest = Rest} = Lane) ->
+    queue:is_empty(Queue) andalso queue:is_empty(Large) andalso Rest =:= none andalso unacknowledged(Lane) =:= 0.
 
 %% @doc The time at which `tick/2' has something to do.
 -spec next_timeout(t()) -> integer() | infinity.
 next_timeout(#lane{options = #{expiry := infinity}} = Lane) ->
     next_sending(Lane);
-next_timeout(#lane{queue = Queue} = Lane) ->
+next_timeout(#lane{queue = Queue, large = Large} = Lane) ->
     %% The first to come is the first to expire. An atom is greater than any integer.
-    case queue:peek(Queue) of
-        {value, Entry} -> min(next_sending(Lane), expiry(Entry));
-        empty -> next_sending(Lane)
-    end.
+    lists:min([next_sending(Lane) | [expiry(Entry) || {value, Entry} <- [queue:peek(Queue), queue:peek(Large)]]]).
 
 %% internal
 
@@ -286,18 +300,21 @@ expires(Expiry, Now) -> Now + Expiry.
 -spec expire(integer(), t(), [item()]) -> {t(), [item()]}.
 expire(_Now, #lane{options = #{expiry := infinity}} = Lane, Expired) ->
     {Lane, Expired};
-expire(Now, #lane{queue = Queue, newest = Newest} = Lane, Expired) ->
+expire(Now, #lane{queue = Queue, large = Large, newest = Newest} = Lane, Expired) ->
+    {Left, Known, Dropped} = expire(Now, Queue, Newest, Expired),
+    {LeftLarge, _, All} = expire(Now, Large, #{}, Dropped),
+    {Lane#lane{queue = Left, large = LeftLarge, newest = Known}, lists:reverse(All)}.
+
+-spec expire(integer(), queue:queue(entry()), newest(), [item()]) -> {queue:queue(entry()), newest(), [item()]}.
+expire(Now, Queue, Newest, Expired) ->
     case queue:peek(Queue) of
         {value, Entry} ->
             case expiry(Entry) =< Now of
-                true ->
-                    Left = Lane#lane{queue = queue:drop(Queue), newest = taken(Entry, Newest)},
-                    expire(Now, Left, [waiting(Entry, Newest) | Expired]);
-                false ->
-                    {Lane, lists:reverse(Expired)}
+                true -> expire(Now, queue:drop(Queue), taken(Entry, Newest), [waiting(Entry, Newest) | Expired]);
+                false -> {Queue, Newest, Expired}
             end;
         empty ->
-            {Lane, lists:reverse(Expired)}
+            {Queue, Newest, Expired}
     end.
 
 -spec retransmit(integer(), t()) -> {t(), [effect()]}.
@@ -355,7 +372,7 @@ pump(Now, #lane{open = true, refused = none, unacknowledged = Sent, options = #{
     Sent < Window
 ->
     {Current, Expired} = expire(Now, Lane, []),
-    {Cut, Taken} = cut(Current),
+    {Cut, Taken} = next_batch(Current),
     All = Effects ++ dropped(expired, Expired),
     case Cut of
         #batch{pieces = {0, []}} ->
@@ -375,6 +392,42 @@ pump(_Now, Lane, Effects) ->
 urgency(Sent, Window) when Sent =:= Window; Sent rem ((Window + 1) div 2) =:= 0 -> ?TOPOS_BATCH_URGENT;
 urgency(_, _) -> 0.
 
+-spec next_batch(t()) -> {#batch{}, t()}.
+next_batch(#lane{options = #{overtaking := true}} = Lane) ->
+    case {turn(Lane), Lane} of
+        {none, _} -> {batch(Lane, {0, [], [], 0, true}), Lane};
+        {piece, #lane{rest = none, large = Large}} -> cut(begin_large(waiting(queue:get(Large), #{}), Lane#lane{large = queue:drop(Large)}));
+        {piece, _} -> cut(Lane);
+        {other, #lane{rest = none}} -> cut(Lane);
+        {other, #lane{rest = Rest}} ->
+            {Batch, Left} = cut(Lane#lane{rest = none}),
+            {Batch#batch{flags = Batch#batch.flags bor ?TOPOS_BATCH_ASIDE}, Left#lane{rest = Rest}}
+    end;
+next_batch(Lane) ->
+    cut(Lane).
+
+%% What goes out next where items overtake large ones: a piece of one, others, or nothing. While there is a large one, pieces take
+%% at most one half of the window, others the other half.
+-spec turn(t()) -> piece | other | none.
+turn(#lane{unacknowledged = Sent, options = #{window := Window}}) when Sent >= Window ->
+    none;
+turn(#lane{queue = Queue, rest = Rest, large = Large} = Lane) ->
+    case {queue:is_empty(Queue), Rest =:= none andalso queue:is_empty(Large)} of
+        {true, true} -> none;
+        {false, true} -> other;
+        {NoOthers, false} -> share(NoOthers, Lane)
+    end.
+
+-spec share(boolean(), t()) -> piece | other | none.
+share(NoOthers, #lane{sent = Batches, unacknowledged = Sent, options = #{window := Window}}) ->
+    Half = max(1, Window div 2),
+    Pieces = length([piece || #batch{} = Batch <- queue:to_list(Batches), is_begun(Batch)]),
+    if
+        not NoOthers, Sent - Pieces < Window - Half -> other;
+        Pieces < Half -> piece;
+        true -> none
+    end.
+
 %% A batch under construction is kept in arguments: index of the next piece, bytes left, pieces and items in reverse, bytes of
 %% its items, quiet. This is done for every message.
 -spec cut(t()) -> {#batch{}, t()}.
@@ -390,16 +443,17 @@ cut(#lane{rest = none, options = #{max_batch_bytes := Max}, queue = Queue, newes
     case queue:peek(Queue) of
         {value, Entry} ->
             case waiting(Entry, Newest) of
-                #topos_item{bytes = Size} = Item when Size > Max -> cut(begin_large(Item, Entry, Lane));
+                #topos_item{bytes = Size} = Item when Size > Max ->
+                    cut(begin_large(Item, Lane#lane{queue = queue:drop(Queue), newest = taken(Entry, Newest)}));
                 _ -> take(Lane, 0, Max, {[], [], 0, true})
             end;
         empty ->
             {batch(Lane, {0, [], [], 0, true}), Lane}
     end.
 
--spec begin_large(item(), entry(), t()) -> t().
-begin_large(#topos_item{piece = Piece} = Item, Entry, #lane{queue = Queue, newest = Newest, options = #{max_piece := Max}} = Lane) ->
-    Lane#lane{queue = queue:drop(Queue), newest = taken(Entry, Newest), rest = {topos_frame:parts(Piece, Max), Item}}.
+-spec begin_large(item(), t()) -> t().
+begin_large(#topos_item{piece = Piece} = Item, #lane{options = #{max_piece := Max}} = Lane) ->
+    Lane#lane{rest = {topos_frame:parts(Piece, Max), Item}}.
 
 -spec take(t(), non_neg_integer(), integer(), {[topos_frame:piece()], [item()], non_neg_integer(), boolean()}) ->
     {#batch{}, t()}.

@@ -4,6 +4,7 @@
 -behaviour(gen_server).
 
 -include("topos_frame.hrl").
+-include("topos_lane.hrl").
 -include_lib("kernel/include/logger.hrl").
 
 -export([start_link/1]).
@@ -80,7 +81,7 @@ batches(Left, Urgent, {Stream, Sequence, Flags, Pieces}, #state{core = Core} = S
             case plain(Flags, Pieces, State) of
                 {{ok, Plain}, Next} ->
                     ok = remember(topos_lane_in:stream(Core), topos_lane_in:stream(Ready), Next),
-                    {Failed, Taken} = deliver(Plain, Ready, Next),
+                    {Failed, Taken} = deliver(Flags, Plain, Ready, Next),
                     {Ack, Delivered} = topos_lane_in:delivered(Sequence, Failed, Taken),
                     Soon = Urgent orelse Flags band ?TOPOS_BATCH_URGENT =/= 0 orelse Failed =/= [],
                     more(Left - 1, Soon, Next#state{core = Delivered, pending = Ack});
@@ -134,6 +135,13 @@ later(#state{timer = undefined, pending = Ack} = State) when Ack =/= none ->
     State#state{timer = erlang:start_timer(?ACK_DELAY, self(), acknowledge)};
 later(State) ->
     State.
+
+-spec deliver(byte(), binary(), topos_lane_in:t(), state()) -> {[{non_neg_integer(), byte()}], topos_lane_in:t()}.
+deliver(Flags, Pieces, Core, State) when Flags band ?TOPOS_BATCH_ASIDE =/= 0 ->
+    {Failed, _} = deliver(Pieces, topos_lane_in:aside(Core), State),
+    {Failed, Core};
+deliver(_, Pieces, Core, State) ->
+    deliver(Pieces, Core, State).
 
 -spec deliver(binary(), topos_lane_in:t(), state()) -> {[{non_neg_integer(), byte()}], topos_lane_in:t()}.
 deliver(Pieces, Core, #state{node = Node, incarnation = Incarnation, row = Row}) ->

@@ -146,11 +146,14 @@ max_piece() ->
     end.
 
 -spec options(topos_local:channel()) -> topos_lane_out:options().
-options(#{delivery := Delivery, expiry := Expiry, monotonic := Monotonic} = Settings) ->
+options(#{delivery := Delivery, order := Order, expiry := Expiry, monotonic := Monotonic} = Settings) ->
+    Overtaking = Order =:= none andalso Delivery =:= at_least_once,
     #{
+        overtaking => Overtaking,
         window => window(Settings),
         max_batch => case Monotonic of true -> ?MAX_MONOTONIC_BATCH; false -> ?TOPOS_LANE_BATCH end,
-        max_piece => max_piece(),
+        %% What overtakes a piece waits for those before it.
+        max_piece => case Overtaking of true -> ?MAX_SHARED_PIECE; false -> max_piece() end,
         reliable => Delivery =:= at_least_once,
         expiry => case Expiry of 0 -> infinity; _ -> Expiry end
     }.
