@@ -150,7 +150,7 @@ configuration_of_the_node_test_() ->
                engine => best, name => <<>>, cookie => <<>>},
     Env = fun(Pairs) -> fun(Name) -> proplists:get_value(Name, Pairs, false) end end,
     Given = fun(C, Pairs) -> topos_effect_distributed:configuration(C, Env(Pairs)) end,
-    Default = #{node => <<"node@127.0.0.1">>, topology => full_mesh, compression => false,
+    Default = #{node => <<"node@127.0.0.1">>, topology => full_mesh, compression => false, fault_detection => #{method => swim},
                 channels => #{data => #{parallelism => 2, compression => false}}},
     Chosen = [{"TOPOS_NODE", "seed@127.0.0.1"}, {"TOPOS_COOKIE", "c"}, {"TOPOS_ENGINE", "otp"}, {"TOPOS_LISTEN", "127.0.0.1:0"}],
     Times = {echo_detection, #{interval => 1, suspect_after => 2, down_after => 3}},
@@ -161,10 +161,20 @@ configuration_of_the_node_test_() ->
         %% The program's name and cookie win, the runner's engine does.
         ?_assertEqual(Default#{node := <<"own@127.0.0.1">>, cookie => <<"own">>, engine => <<"otp">>, listen => ["127.0.0.1:0"]},
                       Given(Config#{name := <<"own@127.0.0.1">>, cookie := <<"own">>, engine := partisan}, Chosen)),
-        ?_assertEqual(Default#{engine => partisan, fault_detection => #{echo_interval => 1, suspect_after => 2, down_after => 3}},
+        ?_assertEqual(Default#{engine => partisan, fault_detection := #{echo_interval => 1, suspect_after => 2, down_after => 3}},
                       Given(Config#{engine := partisan, fault_detection := Times}, [])),
         ?_assertEqual(Default#{topology := #{type => hyparview, active_view => 4}},
                       Given(Config#{topology := {peer_to_peer, #{active_view => 4}}}, [])),
         ?_assertEqual(Default#{topology := #{type => client_server, hubs => [<<"a@b">>], hubs_of_a_client => 1}},
-                      Given(Config#{topology := {client_server, #{hubs => [<<"a@b">>], hubs_of_a_client => 1}}}, []))
+                      Given(Config#{topology := {client_server, #{hubs => [<<"a@b">>], hubs_of_a_client => 1}}}, [])),
+        ?_assertEqual(Default#{topology := #{type => custom, handler => topos_topology_flow, args => <<"Shapes.ring">>, max_links => 8}},
+                      Given(Config#{topology := {custom, #{handler => <<"Shapes.ring">>, max_links => 8}}}, []))
+    ].
+
+flows_of_topologies_are_found_by_name_test_() ->
+    [
+        ?_assertEqual({error, Why}, topos_topology_flow:init(Name))
+     || {Name, Why} <- [{<<"ring">>, no_flow}, {<<"No.Such.ring">>, no_module}, {<<"topos_topology_flow.ring">>, no_flow},
+                        %% It has one with three arguments, as a flow with effects has.
+                        {<<"topos_topology_flow.neighbours">>, {wrong_type, <<"(own : Node) -> (members : [Node]) -> [Node]">>}}]
     ].

@@ -35,6 +35,8 @@ link_test_() ->
              {messages_not_taken_yet_are_in_doubt_too, fun messages_not_taken_yet_are_in_doubt_too/0},
              {atoms_of_peers_are_bounded, fun atoms_of_peers_are_bounded/0},
              {leave_of_a_peer_is_left, fun leave_of_a_peer_is_left/0},
+             {greeting_of_the_life_that_left_is_ignored, fun greeting_of_the_life_that_left_is_ignored/0},
+             {news_of_a_node_that_was_dropped_is_no_news, fun news_of_a_node_that_was_dropped_is_no_news/0},
              {cancelled_is_silent, fun cancelled_is_silent/0},
              {limits_are_checked_before_the_peer, fun limits_are_checked_before_the_peer/0},
              {join_of_another_version_says_so, fun join_of_another_version_says_so/0},
@@ -284,6 +286,30 @@ leave_of_a_peer_is_left() ->
     ?assertMatch({disconnect, ?PEER}, engine_call(disconnect)),
     ?assertMatch({error, {unknown_node, _}}, topos_partisan:send(?PEER, anybody, hello)),
     ?assertEqual([{?OWN, up}, {?PEER, left}], [{N, S} || #{node := N, status := S} <- topos_partisan:members()]).
+
+%% One that leaves has lost its links to those who know it already while others have not confirmed yet, and greets them. Who took that
+%% for a node that wants in dialled it, told it of a life it had to be above, and so called it back.
+greeting_of_the_life_that_left_is_ignored() ->
+    ok = topos_fake_engine:use(self()),
+    Peer = meet(),
+    ok = send_frame(Peer, ?TOPOS_FRAME_LEAVE, topos_link, <<5:64>>),
+    ?assertMatch({disconnect, ?PEER}, engine_call(disconnect)),
+    ok = topos_fake_engine:tell({down, ?PEER, disconnected}),
+    _ = live(greet(Peer), 200),
+    ?assertEqual([], topos_link:peers()),
+    ?assertEqual(nothing, receive {fake_engine, {connect, _, _} = Dialled} -> Dialled after 0 -> nothing end),
+    %% In a life after that it is welcome again.
+    _ = greet(peer(<<"cookie">>, 6)),
+    ?assertMatch({connect, ?PEER, _}, engine_call(connect)).
+
+%% A candidate was dropped while the link had yet to be asked to forget it, and said that it is up.
+news_of_a_node_that_was_dropped_is_no_news() ->
+    Cluster = whereis(topos_cluster),
+    Cluster ! {topos_link, {status, ?PEER, connecting, up, echo}},
+    ?assertEqual([], topos_partisan:nodes()),
+    %% It has taken that by now.
+    _ = sys:get_state(topos_cluster),
+    ?assertEqual(Cluster, whereis(topos_cluster)).
 
 cancelled_is_silent() ->
     ok = topos_fake_engine:use(self()),

@@ -140,7 +140,8 @@ join(Node) -> join(Node, #{}).
 %% @doc Joins the cluster that `Node' belongs to. `ok' means that `Node' proved to know the cookie, answered an echo on
 %% the link and is `up' here; the other members follow within an anti-entropy round. Joining an up member is `ok'.
 %% Errors, in at most `timeout': `unreachable', `cookie_mismatch', `version_mismatch', `cluster_mismatch', `self_join',
-%% `too_many_members'. After an error the node is not a member and no link to it remains.
+%% `too_many_members'. After an error the node is not a member and no link to it remains, unless another member told of it meanwhile: then it is a
+%% member that is not up yet.
 -spec join(node(), join_options()) -> ok | {error, topos_error:t()}.
 join(Node, Options) when is_atom(Node), is_map(Options) ->
     started(fun() ->

@@ -96,7 +96,7 @@ members(#distributed{}) -> value(topos_partisan:nodes()).
 statuses(#distributed{}) ->
     [maps:with([node, status, incarnation], Member) || Member <- value(topos_partisan:members())].
 
--spec current_topology(instance()) -> full_mesh | {peer_to_peer | client_server, map()}.
+-spec current_topology(instance()) -> full_mesh | {peer_to_peer | client_server | custom, map()}.
 current_topology(#distributed{}) ->
     case value(topos_topology:current()) of
         #{type := full_mesh} ->
@@ -104,10 +104,15 @@ current_topology(#distributed{}) ->
         #{type := hyparview} = Settings ->
             {peer_to_peer, maps:with([active_view, passive_view, active_walk, passive_walk, shuffle_period], Settings)};
         #{type := client_server, hubs := Hubs, hubs_of_a_client := Count} ->
-            {client_server, #{hubs => [atom_to_binary(Hub) || Hub <- Hubs], hubs_of_a_client => Count}}
+            {client_server, #{hubs => [atom_to_binary(Hub) || Hub <- Hubs], hubs_of_a_client => Count}};
+        #{type := custom, handler := topos_topology_flow, args := Flow, max_links := MaxLinks} ->
+            {custom, #{handler => Flow, max_links => MaxLinks}};
+        #{type := custom, handler := Module, max_links := MaxLinks} ->
+            %% A module of Erlang, which nodes that are no programs may have chosen.
+            {custom, #{handler => <<"erlang:", (atom_to_binary(Module))/binary>>, max_links => MaxLinks}}
     end.
 
--spec set_topology(instance(), full_mesh | {peer_to_peer | client_server, map()}) -> outcome().
+-spec set_topology(instance(), full_mesh | {peer_to_peer | client_server | custom, map()}) -> outcome().
 set_topology(#distributed{}, Topology) -> outcome(topos_topology:set_topology(topology(Topology))).
 
 -spec pause_new_connections(instance()) -> outcome().
@@ -225,15 +230,17 @@ chosen(Chosen, _) -> text(Chosen).
 -spec text(string()) -> binary().
 text(Chars) -> unicode:characters_to_binary(Chars).
 
--spec detection(swim_detection | {echo_detection, map()}) -> none | map().
-detection(swim_detection) -> none;
+-spec detection(swim_detection | {echo_detection, map()}) -> map().
+detection(swim_detection) -> #{method => swim};
 detection({echo_detection, #{interval := Interval, suspect_after := Suspect, down_after := Down}}) ->
     #{echo_interval => Interval, suspect_after => Suspect, down_after => Down}.
 
--spec topology(full_mesh | {peer_to_peer | client_server, map()}) -> full_mesh | map().
+-spec topology(full_mesh | {peer_to_peer | client_server | custom, map()}) -> full_mesh | map().
 topology(full_mesh) -> full_mesh;
 topology({peer_to_peer, Settings}) -> Settings#{type => hyparview};
-topology({client_server, Settings}) -> Settings#{type => client_server}.
+topology({client_server, Settings}) -> Settings#{type => client_server};
+topology({custom, #{handler := Flow, max_links := MaxLinks}}) ->
+    #{type => custom, handler => topos_topology_flow, args => Flow, max_links => MaxLinks}.
 
 %% Under `topos run' nodes listen where there is room: the runner knows where.
 -spec peer(binary()) -> {ok, topos_engine:peer()} | {error, topos_error:t()}.

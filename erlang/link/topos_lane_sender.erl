@@ -34,6 +34,8 @@
 
 -define(MAX_PIECE, 1_250_000).
 -define(MAX_SHARED_PIECE, 262_144).
+%% What is in flight gives way to nothing any more.
+-define(MAX_MONOTONIC_BATCH, 256).
 %% Items taken from the mailbox before anything is sent: a few batches.
 -define(DRAIN, 4096).
 
@@ -144,11 +146,12 @@ max_piece() ->
     end.
 
 -spec options(topos_local:channel()) -> topos_lane_out:options().
-options(#{delivery := Delivery, order := Order, expiry := Expiry} = Settings) ->
+options(#{delivery := Delivery, order := Order, expiry := Expiry, monotonic := Monotonic} = Settings) ->
     Overtaking = Order =:= none andalso Delivery =:= at_least_once,
     #{
         overtaking => Overtaking,
         window => window(Settings),
+        max_batch => case Monotonic of true -> ?MAX_MONOTONIC_BATCH; false -> ?TOPOS_LANE_BATCH end,
         %% What overtakes a piece waits for those before it.
         max_piece => case Overtaking of true -> ?MAX_SHARED_PIECE; false -> max_piece() end,
         reliable => Delivery =:= at_least_once,

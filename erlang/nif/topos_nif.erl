@@ -14,22 +14,24 @@
 -export([status/0, version/0]).
 -export([library_version/0, panic_on_purpose/0]).
 -export([overlay_new/3, overlay_handle/3, overlay_handle_dirty/3, overlay_view/1, overlay_reserve/1, overlay_path/2, overlay_graph/1]).
+-export([swim_new/2, swim_handle/3]).
 -export([lane_new/2, lane_push/4, lane_push_item/4, lane_close/1, lane_take/1]).
 -export([term_descriptor/1, term_check/3, term_encode/3, term_decode/4, term_new_atoms/2]).
 -export([term_check_dirty/3, term_encode_dirty/3, term_decode_dirty/4, term_new_atoms_dirty/2]).
--export_type([overlay/0, lane/0, descriptor/0, fault/0]).
+-export_type([overlay/0, swim/0, lane/0, descriptor/0, fault/0]).
 
 -on_load(load/0).
 
 %% The version of the library that this module needs: the release, and a number that grows with every change of the NIFs.
 %% `native/topos-nif/src/load.rs' has the same.
 -ifndef(TOPOS_NIF_VERSION).
--define(TOPOS_NIF_VERSION, "0.1.0-nif4").
+-define(TOPOS_NIF_VERSION, "0.1.0-nif5").
 -endif.
 
 -define(LOAD_ERROR, {?MODULE, load_error}).
 
 -opaque overlay() :: reference().
+-opaque swim() :: reference().
 -opaque lane() :: reference().
 -opaque descriptor() :: reference().
 
@@ -58,6 +60,14 @@ library_version() -> erlang:nif_error(unloaded()).
 %% @private Panics in Rust. What the caller sees is the error `nif_panicked'.
 -spec panic_on_purpose() -> no_return().
 panic_on_purpose() -> erlang:nif_error(unloaded()).
+
+%% @private See {@link topos_swim_nif:new/2}.
+-spec swim_new(map(), non_neg_integer()) -> {ok, swim()} | {error, tuple()}.
+swim_new(_Params, _Seed) -> erlang:nif_error(unloaded()).
+
+%% @private See {@link topos_swim_nif:handle/3}.
+-spec swim_handle(swim(), non_neg_integer(), term()) -> {ok, [term()]} | {error, tuple()}.
+swim_handle(_Swim, _Now, _Event) -> erlang:nif_error(unloaded()).
 
 %% @private See {@link topos_overlay_nif:new/3}.
 -spec overlay_new(atom(), map(), non_neg_integer()) -> {ok, overlay()} | {error, tuple()}.

@@ -16,6 +16,7 @@ mod lane;
 mod load;
 mod overlay;
 mod panic_hook;
+mod swim;
 mod term;
 mod vm;
 
