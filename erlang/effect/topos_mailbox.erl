@@ -7,11 +7,15 @@
 -module(topos_mailbox).
 
 -export([next/0, next/1, select/2, is_waiting/0]).
+-export([next_of/2, select_of/3]).
 -export([notify_end/2, how_ended/1, failed/1, message/1]).
--export_type([exit/0]).
+-export_type([exit/0, source/0]).
 
 %% `Topos.Process.Exit'.
 -type exit() :: finished | gone | {failed, binary()}.
+
+%% Where messages come from, and the time there in milliseconds. The process's own mailbox is one; a simulation has another.
+-type source() :: {Take :: fun((timeout()) -> {some, term()} | none), Now :: fun(() -> integer())}.
 
 %% The messages that were set aside, the oldest first.
 -define(ASIDE, '$topos_aside').
@@ -26,24 +30,32 @@ next() ->
 
 %% @doc The next message, or `none' after so many milliseconds.
 -spec next(timeout()) -> {some, term()} | none.
-next(Timeout) ->
+next(Timeout) -> next_of(mailbox(), Timeout).
+
+%% @doc As {@link next/1}, of another source.
+-spec next_of(source(), timeout()) -> {some, term()} | none.
+next_of({Take, _}, Timeout) ->
     case aside() of
         [Message | Rest] ->
             ok = set_aside(Rest),
             {some, Message};
         [] ->
-            take(Timeout)
+            Take(Timeout)
     end.
 
 %% @doc What `Choose' makes of the first message that it does not answer with `none'. If it fails, no message is lost.
 -spec select(fun((term()) -> {some, Result} | none), timeout()) -> {some, Result} | none.
-select(Choose, Timeout) ->
+select(Choose, Timeout) -> select_of(mailbox(), Choose, Timeout).
+
+%% @doc As {@link select/2}, of another source.
+-spec select_of(source(), fun((term()) -> {some, Result} | none), timeout()) -> {some, Result} | none.
+select_of(Source, Choose, Timeout) ->
     case choose(Choose, aside(), []) of
         {some, Result, Rest} ->
             ok = set_aside(Rest),
             {some, Result};
         none ->
-            wait(Choose, deadline(Timeout), lists:reverse(aside()))
+            wait(Source, Choose, deadline(Source, Timeout), lists:reverse(aside()))
     end.
 
 %% @doc Whether messages were set aside.
@@ -106,8 +118,8 @@ choose(Choose, [Message | Rest], Before) ->
     end.
 
 %% `Refused' are all messages that were set aside, the newest first.
-wait(Choose, Deadline, Refused) ->
-    case take(left(Deadline)) of
+wait({Take, _} = Source, Choose, Deadline, Refused) ->
+    case Take(left(Source, Deadline)) of
         none ->
             ok = set_aside(lists:reverse(Refused)),
             none;
@@ -117,7 +129,7 @@ wait(Choose, Deadline, Refused) ->
                     ok = set_aside(lists:reverse(Refused)),
                     {some, Result};
                 none ->
-                    wait(Choose, Deadline, [Message | Refused])
+                    wait(Source, Choose, Deadline, [Message | Refused])
             catch
                 Class:Reason:Stack ->
                     ok = set_aside(lists:reverse(Refused, [Message])),
@@ -125,10 +137,13 @@ wait(Choose, Deadline, Refused) ->
             end
     end.
 
--spec deadline(timeout()) -> integer() | infinity.
-deadline(infinity) -> infinity;
-deadline(Timeout) -> erlang:monotonic_time(millisecond) + Timeout.
+-spec mailbox() -> source().
+mailbox() -> {fun take/1, fun() -> erlang:monotonic_time(millisecond) end}.
 
--spec left(integer() | infinity) -> timeout().
-left(infinity) -> infinity;
-left(Deadline) -> max(0, Deadline - erlang:monotonic_time(millisecond)).
+-spec deadline(source(), timeout()) -> integer() | infinity.
+deadline(_, infinity) -> infinity;
+deadline({_, Now}, Timeout) -> Now() + Timeout.
+
+-spec left(source(), integer() | infinity) -> timeout().
+left(_, infinity) -> infinity;
+left({_, Now}, Deadline) -> max(0, Deadline - Now()).

@@ -9,14 +9,14 @@ use std::{
 use topos_lang::emit;
 
 use crate::{
-    args::{Build, Check, Clean, Demo, Emit, Explain, Places, Run},
+    args::{Build, Check, Clean, Demo, Emit, Explain, Places, Run, Simulation},
     build, explain,
     failure::{Error, Failure},
     frontend::{self, Compiled, Role},
     home::{self, Home},
     loader::{self, Loaded},
     render::{plural, Style},
-    run::{self, Plan},
+    run::{self, sim, Plan},
     server::Server,
     source::Findings,
     stdlib::QUICK_START,
@@ -113,6 +113,7 @@ pub(crate) fn clean(args: &Clean) -> Result<i32, Failure> {
 /// `topos run`.
 pub(crate) fn run(args: &Run, style: Style) -> Result<i32, Failure> {
     check_engine(args.engine.as_deref())?;
+    sim::check(args.engine.as_deref(), args.nodes, &args.simulation)?;
     let address = resolve(&args.host)?;
     let stdlib = home::stdlib(&args.places)?;
     let program = loader::load(&args.file, stdlib.as_deref())?;
@@ -123,6 +124,7 @@ pub(crate) fn run(args: &Run, style: Style) -> Result<i32, Failure> {
         address,
         args: &args.args,
         places: &args.places,
+        simulation: &args.simulation,
     };
     start(program, &request, style)
 }
@@ -139,6 +141,7 @@ pub(crate) fn demo(args: &Demo, style: Style) -> Result<i32, Failure> {
         address: Ipv4Addr::LOCALHOST.into(),
         args: &[],
         places: &args.places,
+        simulation: &Simulation::default(),
     };
     start(program, &request, style)
 }
@@ -157,6 +160,7 @@ struct Request<'a> {
     address: IpAddr,
     args: &'a [String],
     places: &'a Places,
+    simulation: &'a Simulation,
 }
 
 fn start(program: Vec<Loaded>, request: &Request<'_>, style: Style) -> Result<i32, Failure> {
@@ -165,7 +169,10 @@ fn start(program: Vec<Loaded>, request: &Request<'_>, style: Style) -> Result<i3
     let home = Home::find(request.places)?;
     let directory = tempfile::tempdir().map_err(|why| unwritable(Path::new("the temporary directory"), &why))?;
     let mut server = Server::start(&home)?;
-    let engine = choose_engine(request.engine, &server.call("topos_engine", "available")?)?;
+    let engine = match request.engine {
+        Some(sim::ENGINE) => sim::ENGINE,
+        asked => choose_engine(asked, &server.call("topos_engine", "available")?)?,
+    };
     for module in modules {
         let (name, beam) = server.compile(module.emitted.to_etf())?;
         write(directory.path(), &format!("{name}.beam"), &beam)?;
@@ -182,7 +189,8 @@ fn start(program: Vec<Loaded>, request: &Request<'_>, style: Style) -> Result<i3
         address: request.address,
         args: request.args,
     };
-    run::run(&plan, style).map_err(|why| {
+    let ended = if engine == sim::ENGINE { sim::run(&plan, request.simulation, style) } else { run::run(&plan, style) };
+    ended.map_err(|why| {
         Error::new(
             "TP0808",
             format!("the nodes cannot be run: {why}"),
@@ -217,10 +225,10 @@ struct Lowered {
 
 fn check_engine(asked: Option<&str>) -> Result<(), Error> {
     match asked {
-        Some(engine) if !ENGINES.contains(&engine) => Err(Error::new(
+        Some(engine) if engine != sim::ENGINE && !ENGINES.contains(&engine) => Err(Error::new(
             "TP1002",
             format!("there is no engine called {engine}"),
-            format!("the engines of this release are {}", ENGINES.join(" and ")),
+            format!("the engines of this release are {} and {}", ENGINES.join(", "), sim::ENGINE),
         )),
         _ => Ok(()),
     }
