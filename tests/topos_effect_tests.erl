@@ -109,7 +109,7 @@ env_test_() ->
     ].
 
 processes_test_() ->
-    {ok, P} = topos_effect_process:init([[<<"an argument">>]], #{'E' => root}),
+    {ok, P} = topos_effect_process:init([[<<"an argument">>], vm], #{'E' => root}),
     [
         ?_assertEqual([<<"an argument">>], topos_effect_process:arguments(P)),
         fun() ->

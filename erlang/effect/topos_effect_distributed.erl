@@ -43,7 +43,7 @@
 init([], Ev) ->
     {ok, #distributed{evidence = Ev}};
 init(#distributed{}, Config) ->
-    outcome(topos_program_node:start(configuration(Config, fun os:getenv/1))).
+    outcome(topos_program_node:start(configuration(Config, fun os:getenv/1), topos_runner:owner())).
 
 %% @doc A program that ends says good-bye to its cluster, which also waits for what it sent last.
 -spec terminate(term(), instance()) -> ok.

@@ -8,7 +8,7 @@
 -module(topos_program_node).
 -behaviour(gen_server).
 
--export([start/1, enter/1, leave/0, send/2, send/3, take/2, monitor/1, on/3, forget/1]).
+-export([start/1, start/2, stop/0, enter/1, leave/0, send/2, send/3, take/2, monitor/1, on/3, forget/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 -export_type([callback/0, event/0]).
 
@@ -33,11 +33,26 @@
 
 %% @doc Starts the node with a configuration of `topos_partisan:start/1'. It ends with the calling process.
 -spec start(map()) -> ok | {error, topos_error:t()}.
-start(Config) ->
-    case gen_server:start({local, ?MODULE}, ?MODULE, {Config, self()}, []) of
+start(Config) -> start(Config, self()).
+
+%% @doc The same for a node that ends with another process.
+-spec start(map(), Owner :: pid()) -> ok | {error, topos_error:t()}.
+start(Config, Owner) ->
+    case gen_server:start({local, ?MODULE}, ?MODULE, {Config, Owner}, []) of
         {ok, _} -> ok;
         {error, {already_started, _}} -> {error, topos_error:new(already_started, #{node => topos_partisan:node()})};
         {error, {shutdown, Error}} -> {error, Error}
+    end.
+
+%% @doc Stops the node at once, if there is one, whoever started it: others see it go down.
+-spec stop() -> ok.
+stop() ->
+    try
+        gen_server:stop(?MODULE)
+    catch
+        %% There is none, or it ended meanwhile.
+        exit:noproc -> ok;
+        exit:{Reason, {sys, terminate, _}} when Reason =:= noproc; Reason =:= normal -> ok
     end.
 
 %% @doc Makes the node a member of no cluster but the one of this name, and tells the runner where it listens. Has no effect

@@ -16,7 +16,7 @@ use crate::{
     home::{self, Home},
     loader::{self, Loaded},
     render::{plural, Style},
-    run::{self, Plan},
+    run::{self, Plan, Work},
     server::Server,
     source::Findings,
     stdlib::QUICK_START,
@@ -174,15 +174,19 @@ fn start(program: Vec<Loaded>, request: &Request<'_>, style: Style) -> Result<i3
     let plan = Plan {
         home: &home,
         beams: directory.path(),
-        main: &main,
-        engine,
-        engine_asked: request.engine.is_some(),
+        work: Work::Program { main: &main, args: request.args },
+        engine: Some(engine),
+        announce: request.nodes > 1 || request.engine.is_some(),
         nodes: request.nodes,
         host: request.host,
         address: request.address,
-        args: request.args,
     };
-    run::run(&plan, style).map_err(|why| {
+    run_nodes(&plan, style)
+}
+
+/// Runs nodes to their end; the answer is the exit status.
+pub(crate) fn run_nodes(plan: &Plan<'_>, style: Style) -> Result<i32, Failure> {
+    run::run(plan, style).map_err(|why| {
         Error::new(
             "TP0808",
             format!("the nodes cannot be run: {why}"),
@@ -215,7 +219,7 @@ struct Lowered {
     emitted: emit::Emitted,
 }
 
-fn check_engine(asked: Option<&str>) -> Result<(), Error> {
+pub(crate) fn check_engine(asked: Option<&str>) -> Result<(), Error> {
     match asked {
         Some(engine) if !ENGINES.contains(&engine) => Err(Error::new(
             "TP1002",
@@ -227,7 +231,7 @@ fn check_engine(asked: Option<&str>) -> Result<(), Error> {
 }
 
 /// The engine to run on, of those that Erlang finds, best first.
-fn choose_engine(asked: Option<&str>, available: &str) -> Result<&'static str, Error> {
+pub(crate) fn choose_engine(asked: Option<&str>, available: &str) -> Result<&'static str, Error> {
     // The list of atoms as Topos shows it: `[Partisan, Otp]`.
     let available = available.to_ascii_lowercase();
     let found = |engine: &&&str| available.split(|c: char| !c.is_ascii_lowercase()).any(|word| word == **engine);
