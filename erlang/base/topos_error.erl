@@ -219,11 +219,13 @@ entry(call_failed) ->
 entry(stays_here) ->
     {<<"TP1079">>, "the process {value} cannot be used on another node", "let it cross as a RemoteRef, which Topos.Remote.this_process answers"};
 entry(call_too_large) ->
-    {<<"TP1082">>, "what crosses to another node has {size} bytes, the limit is {limit}", "send large values as messages of the cluster"};
+    {<<"TP1054">>, "what crosses to another node has {size} bytes, the limit is {limit}", "send large values as messages of the cluster"};
 entry(too_few_nodes) ->
-    {<<"TP1083">>, "{wanted} nodes are wanted, and this run has {found}", "run it with --nodes {wanted}"};
+    {<<"TP1055">>, "{wanted} nodes are wanted, and this run has {found}", "run it with --nodes {wanted}"};
+entry(mailbox_full) ->
+    {<<"TP1057">>, "more than {limit} messages wait that no `receive' of this process takes", "give the `receive' an arm for them, or raise max_set_aside_messages of topos_partisan"};
 entry(no_serving_nodes) ->
-    {<<"TP1084">>, "there are no nodes here that can be called", "let a test do it, and run that with `topos test --nodes N'"};
+    {<<"TP1056">>, "there are no nodes here that can be called", "let a test do it, and run that with `topos test --nodes N'"};
 entry(timeout) ->
     {<<"TP1023">>, "{operation} was not finished within {timeout} ms", "try again, or allow more time"};
 entry(no_such_process) ->

@@ -76,7 +76,7 @@ fn without_nodes_a_test_says_what_it_lacks() {
 fn programs_on_nodes_are_called_by_nobody() {
     let Some(_turn) = turn() else { return };
     let outcome = Case::new(&["run", "--nodes", "2", "--engine", "otp", "calls.topos"]).run();
-    assert!(outcome.status == 1 && outcome.stderr.contains("error[TP1084]"), "{}", outcome.show());
+    assert!(outcome.status == 1 && outcome.stderr.contains("error[TP1056]"), "{}", outcome.show());
 }
 
 #[test]
