@@ -25,8 +25,9 @@
 %% The longest time that a receive can wait for, in milliseconds.
 -define(MAX_WAIT, 16#FFFFFFFF).
 
-%% @doc `[Arguments, Ends]': the arguments of the program, and what `exit' and `fail' end.
+%% @doc `[Arguments]' or `[Arguments, Ends]': the arguments of the program, and what `exit' and `fail' end, the VM if nothing is said.
 -spec init([[binary()] | vm | process, ...], topos_effect:evidence()) -> {ok, instance()}.
+init([Arguments], Ev) -> init([Arguments, vm], Ev);
 init([Arguments, Ends], Ev) when is_list(Arguments), is_atom(Ends) ->
     {ok, #process{arguments = Arguments, evidence = Ev, ends = Ends}}.
 

@@ -542,10 +542,8 @@ impl Checker<'_> {
             ),
         };
         let diagnostic = Diagnostic::new(codes::UNKNOWN_OPERATION, message, operation.span);
-        self.report(match suggest::nearest(&operation.name, candidates.iter().map(|n| &**n)) {
-            Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
-            None => diagnostic,
-        });
+        let there = if named.is_some() { "its operations are" } else { "there are" };
+        self.report(suggest::advise(diagnostic, &operation.name, candidates.iter().map(|n| &**n), there));
         None
     }
 

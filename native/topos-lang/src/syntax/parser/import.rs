@@ -23,6 +23,7 @@ impl Parser<'_> {
             self.suspect = None;
             if self.raw(0).begins_declaration || self.pos == 0 {
                 self.unbalanced = self.raw(0).unbalanced;
+                self.surplus = self.raw(0).surplus;
                 self.lost = false;
                 self.failed_line = None;
             }

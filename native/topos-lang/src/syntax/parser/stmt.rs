@@ -140,12 +140,19 @@ impl Parser<'_> {
         let span = self.span();
         let found = self.found();
         match self.kind() {
-            TokenKind::RParen | TokenKind::RBracket | TokenKind::RBrace => self.error(
-                codes::STRAY_CLOSER,
-                format!("this {found} closes nothing"),
-                span,
-                "delete it, or open its partner further up",
-            ),
+            kind @ (TokenKind::RParen | TokenKind::RBracket | TokenKind::RBrace) => {
+                let lost = self.lost;
+                self.error(
+                    codes::STRAY_CLOSER,
+                    format!("this {found} closes nothing"),
+                    span,
+                    "delete it, or open its partner further up",
+                );
+                // It is the mistake itself, and what surrounds it pairs up: the rest of the declaration can be read.
+                if self.surplus && kind != TokenKind::RBrace {
+                    self.lost = lost;
+                }
+            }
             TokenKind::Comma => {
                 self.error(
                     codes::STRAY_CLOSER,
