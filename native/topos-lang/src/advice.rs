@@ -4,10 +4,10 @@ use crate::codes as c;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::syntax::codes as s;
 
-/// Gives each diagnostic without a help line the one of its code.
+/// Gives each diagnostic without a help line the one of its code. Of a module that is not there, whoever looked for it says where.
 pub(crate) fn complete(diagnostics: &mut [Diagnostic]) {
     for diagnostic in diagnostics {
-        if diagnostic.help.is_none() {
+        if diagnostic.help.is_none() && diagnostic.code != c::UNKNOWN_MODULE {
             diagnostic.help = Some(of(diagnostic.code));
         }
     }

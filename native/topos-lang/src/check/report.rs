@@ -204,6 +204,8 @@ impl Checker<'_> {
             }
         }
         let way = match diagnostic.code {
+            // Who adds texts wants to join them.
+            codes::OPERAND if matches!(want.why, Why::Demand(_)) && found == "Text" => None,
             codes::MISMATCH | codes::OPERAND => suggest::conversion(&expected, &found),
             codes::MISSING_EFFECT => {
                 Some("a function may do here what its type says: give that the row, or a variable, `/ e`".to_owned())

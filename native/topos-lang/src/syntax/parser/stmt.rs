@@ -226,8 +226,23 @@ impl Parser<'_> {
         })
     }
 
+    /// `while c {`: a call of a function of that name would have no name behind it on its line and a block after that.
+    fn is_while(&self) -> bool {
+        self.at(TokenKind::Lower)
+            && matches!(self.text(self.span()), "while" | "until")
+            && matches!(self.nth(1), TokenKind::Lower | TokenKind::LParen | TokenKind::True)
+            && self.on_line(TokenKind::LBrace)
+    }
+
     fn stmt_kind(&mut self) -> StmtKind {
         let start = self.span();
+        if self.is_while() {
+            let help = "what goes on calls itself: `flow f(n) = if n < 3 { .. f(n + 1) }`; `for x in xs { .. }` goes through a list";
+            let message = format!("there is no `{}`", self.text(start));
+            self.error(codes::FOREIGN_SYNTAX, message, start, help);
+            // Its body is of a language with variables.
+            self.lost = true;
+        }
         match self.kind() {
             TokenKind::Let if self.nth(1) != TokenKind::Eq => return self.let_stmt(),
             TokenKind::For if self.nth(1) != TokenKind::Eq => return self.for_stmt(),
