@@ -1,7 +1,7 @@
 # `make` alone lists the targets. Every target does its own set-up.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup ready build demo test rust eunit properties ct bench bench-link bench-effects bench-compiler bench-scale fuzz lint docs clean
+.PHONY: help setup ready build demo test rust eunit properties ct ct-cluster bench bench-link bench-effects bench-compiler bench-scale fuzz lint docs clean
 
 # partisan or otp; empty chooses the best that is installed.
 ENGINE ?=
@@ -31,6 +31,9 @@ test: build ## run all test suites
 
 rust eunit properties ct: build ## run one stage of the tests
 	@scripts/test.sh $@
+
+ct-cluster: build ## clusters of full size, 50 VMs at most: make ct-cluster ENGINE=otp
+	@scripts/ct-cluster.sh $(ENGINE)
 
 bench: build ## typed terms, and the link beside plain Partisan and Distributed Erlang, with small loads
 	@scripts/bench.sh

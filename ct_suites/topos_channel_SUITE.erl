@@ -15,9 +15,11 @@ groups() ->
     Cases = [
         one_sided_channel, parallelism_changes_under_a_keyed_stream, closing_delivers_what_was_accepted,
         closing_gives_up_in_time, wrong_changes_are_refused, order_none_delivers_all,
+        small_messages_overtake_a_large_one,
         at_most_once_never_twice, expired_is_told, monotonic_keeps_the_last_value, statistics_are_true,
+        rates_are_true, round_trips_are_true,
         head_of_line_is_reported, load_is_not_reported, endpoint_serves_statistics,
-        adaptive_lanes_grow_and_shrink, compression_shrinks_the_wire, a_bomb_is_refused
+        a_scope_chooses_the_channel, adaptive_lanes_grow_and_shrink, compression_shrinks_the_wire, a_bomb_is_refused
     ],
     [{Engine, [], Cases} || Engine <- topos_engine:names()].
 
@@ -172,6 +174,31 @@ order_none_delivers_all(Config) ->
     {ok, [#{lanes := 4}]} = channel(stats, [loose], Config),
     ok = channel(close, [loose], Config).
 
+%% The receiver hangs while a message of 16 pieces is sent, and a small one behind it: where no order is promised the small one
+%% comes first, since only half of the window is for pieces; elsewhere it comes when it is its turn.
+small_messages_overtake_a_large_one(Config) ->
+    Bytes = 4_000_000,
+    ok = channel(create, [#{loose => #{order => none}, strict => #{}}], Config),
+    Arrived = fun(Channel) ->
+        Send = fun(Message, More) ->
+            ok = in(a, Config, topos_partisan, send, [b(Config), sink(Config), Message, More#{channel => Channel, key => k}])
+        end,
+        ok = Send(first, #{ack => true}),
+        1 = in(b, Config, topos_ct_channel, suspend_receivers, [atom_to_binary(Channel)]),
+        ok = Send({large, binary:copy(<<1>>, Bytes)}, #{}),
+        ok = Send(small, #{}),
+        1 = in(b, Config, topos_ct_channel, resume_receivers, [atom_to_binary(Channel)]),
+        ok = Send(last, #{ack => true}),
+        ok = ?NODE:wait_until(all, fun() -> received(Config) =:= 4 end, 20_000),
+        [case M of {large, Copy} -> {large, byte_size(Copy)}; _ -> M end
+            || {_, M} <- in(b, Config, topos_ct_probe, flush, [sink(Config)])]
+    end,
+    ?assertEqual([first, {large, Bytes}, small, last], Arrived(strict)),
+    %% What is sent at last is small too.
+    ?assertMatch([first, small, _, _], Arrived(loose)),
+    [ok = channel(close, [Channel], Config) || Channel <- [loose, strict]],
+    ok.
+
 %% Connections die under it: some messages may be lost, and are counted; none comes twice or late.
 at_most_once_never_twice(Config) ->
     ok = channel(create, [once, #{delivery => at_most_once}], Config),
@@ -197,8 +224,11 @@ at_most_once_never_twice(Config) ->
 
 expired_is_told(Config) ->
     Mark = in(a, Config, topos_ct_events, mark, []),
+    Telemetry = in(a, Config, topos_ct_channel, watch_telemetry, []),
     ok = channel(create, [soon, #{expiry => 200, priority => low}], Config),
     ok = in(a, Config, topos_partisan, send, [b(Config), sink(Config), first, #{channel => soon, key => k, ack => true}]),
+    %% The node looks twice a second whether there is telemetry.
+    ok = ?NODE:wait_until(sample, fun() -> not Telemetry orelse telemetry(sample, soon, Config) =/= [] end, 5_000),
     1 = in(b, Config, topos_ct_channel, suspend_receivers, [<<"soon">>]),
     %% Two batches are in flight; what comes after waits.
     [ok, ok] = [in(a, Config, topos_partisan, send, [b(Config), sink(Config), flying, #{channel => soon, key => k}]) || _ <- [1, 2]],
@@ -210,7 +240,16 @@ expired_is_told(Config) ->
     await_received(3, Config),
     {ok, [#{expired := 1}]} = channel(stats, [soon], Config),
     {ok, _} = in(a, Config, topos_ct_events, await, [{expired, b(Config)}, Mark, 10_000]),
+    ok = told_expired(Telemetry, soon, Config),
     ok = channel(close, [soon], Config).
+
+told_expired(false, _Channel, _Config) ->
+    ok;
+told_expired(true, Channel, Config) ->
+    Node = b(Config),
+    ?NODE:wait_until(expired, fun() ->
+        telemetry(expired, Channel, Config) =:= [{#{count => 1}, #{node => Node, channel => Channel}}]
+    end, 5_000).
 
 %% The receiver hangs, then the connections die: of 100,000 updates of 1,000 keys nearly all give way, the last of each key comes.
 monotonic_keeps_the_last_value(Config) ->
@@ -252,6 +291,65 @@ statistics_are_true(Config) ->
     ok = channel(close, [counted], Config),
     {comment, lists:flatten(io_lib:format("round trips of ~b batches: p50 ~b, p95 ~b, p99 ~b us", [Timed, P50, P95, P99]))}.
 
+%% Messages and bytes a second, at both ends, are within 5 % of what the test counts in the same two seconds.
+rates_are_true(Config) ->
+    ok = channel(create, [steady, #{}], Config),
+    Size = 4_000,
+    ok = in(b, Config, topos_ct_rates, start_sink, [steady]),
+    Sender = in(a, Config, topos_ct_rates, start, [b(Config), steady, steady, Size]),
+    Out = in(a, Config, topos_ct_rates, out, [b(Config), steady]),
+    In = in(b, Config, topos_ct_rates, in, [a_name(Config), <<"steady">>, steady]),
+    ok = in(a, Config, topos_ct_rates, stop, [Sender]),
+    Wrong = [
+        Measured
+     || {Messages, Bytes, {Low, High}} = Measured <- Out ++ In,
+        not (is_within_5_percent(Messages, Low, High) andalso is_within_5_percent(Bytes, Size * Low, Size * High))
+    ],
+    ?assertEqual([], Wrong),
+    ok = channel(close, [steady, #{timeout => 20_000}], Config),
+    [{Rate, _, Bounds} | _] = Out,
+    {comment, lists:flatten(io_lib:format("~w a second, between ~w", [round(Rate), Bounds]))}.
+
+%% A receiver that takes each of ten batches a known time after it came: percentiles of the round trip are within 5 % of what
+%% the test measures, which has the time between the arrival and the taking, and that between the send and its return.
+round_trips_are_true(Config) ->
+    ok = channel(create, [timed, #{}], Config),
+    _ = in(a, Config, topos_ct_rates, send, [b(Config), sink(Config), timed]),
+    Measured = [timed(40 * N, 5, Config) || N <- lists:seq(1, 10)],
+    {ok, [#{rtt := #{p50 := P50, p95 := P95, p99 := P99, count := Count}}]} = channel(stats, [timed], Config),
+    ?assert(Count >= 11),
+    %% With the first, which was not delayed, the sixth of eleven is the median, and the last is beyond 95 %.
+    {LowMedian, HighMedian} = lists:nth(5, Measured),
+    {LowMost, HighMost} = lists:last(Measured),
+    ?assert(is_within_5_percent(P50, LowMedian, HighMedian), {P50, Measured}),
+    ?assert(is_within_5_percent(P95, LowMost, HighMost), {P95, Measured}),
+    ?assert(is_within_5_percent(P99, LowMost, HighMost), {P99, Measured}),
+    ok = channel(close, [timed], Config),
+    {comment, lists:flatten(io_lib:format("p50 ~b us, measured ~w", [P50, {LowMedian, HighMedian}]))}.
+
+is_within_5_percent(Reported, Low, High) -> Reported >= 0.95 * Low andalso Reported =< 1.05 * High.
+
+%% One that had to be sent again is not in the statistics, and is measured anew.
+timed(Delay, Tries, Config) when Tries > 0 ->
+    Counted = timed_count(Config),
+    1 = in(b, Config, topos_ct_channel, suspend_receivers, [<<"timed">>]),
+    Self = self(),
+    _ = spawn_link(fun() -> Self ! {took, in(a, Config, topos_ct_rates, send, [b(Config), sink(Config), timed])} end),
+    ok = ?NODE:wait_until(came, fun() -> in(b, Config, topos_ct_channel, waiting_batches, [<<"timed">>]) >= 1 end, 20_000),
+    Came = erlang:monotonic_time(microsecond),
+    receive after Delay -> ok end,
+    Least = erlang:monotonic_time(microsecond) - Came,
+    1 = in(b, Config, topos_ct_channel, resume_receivers, [<<"timed">>]),
+    Most = receive {took, Time} -> Time end,
+    case timed_count(Config) of
+        Counted -> timed(Delay, Tries - 1, Config);
+        More when More =:= Counted + 1 -> {Least, Most}
+    end.
+
+timed_count(Config) ->
+    {ok, [#{rtt := #{count := Count}}]} = channel(stats, [timed], Config),
+    Count.
+
 %% The receiver of one lane hangs: this channel is reported within two seconds, and no other.
 head_of_line_is_reported(Config) ->
     ok = channel(create, [jam, #{}], Config),
@@ -261,12 +359,12 @@ head_of_line_is_reported(Config) ->
     [ok, ok] = [Send(Channel, hello) || Channel <- [jam, data]],
     Telemetry = in(a, Config, topos_ct_channel, watch_telemetry, []),
     1 = in(b, Config, topos_ct_channel, suspend_receivers, [<<"jam">>]),
-    5_000 = in(a, Config, topos_ct_channel, fill, [b(Config), sink(Config), #{channel => jam}, 5_000]),
+    9_500 = in(a, Config, topos_ct_channel, fill, [b(Config), sink(Config), #{channel => jam}, 9_500]),
     {ok, Took} = in(a, Config, topos_ct_channel, await_health, [{b(Config), jam}, head_of_line, 2_000]),
     ok = Send(data, still_fine),
     {ok, #{status := degraded, channels := Channels}} = channel(health, [], Config),
     ?assertEqual([jam], [C || #{channel := C, status := S} <- Channels, S =/= ok]),
-    ?assertMatch([#{blocked_lanes := [0], queue_messages := 5_000}], [C || #{channel := jam} = C <- Channels]),
+    ?assertMatch([#{blocked_lanes := [0], queue_messages := 9_500}], [C || #{channel := jam} = C <- Channels]),
     ok = told_blocked(Telemetry, jam, Config),
     1 = in(b, Config, topos_ct_channel, resume_receivers, [<<"jam">>]),
     {ok, _} = in(a, Config, topos_ct_channel, await_health, [{b(Config), jam}, ok, 10_000]),
@@ -284,7 +382,7 @@ told_telemetry(false, _Channel, _Config) ->
 told_telemetry(true, Channel, Config) ->
     ok = ?NODE:wait_until(unblocked, fun() -> length(telemetry(unblocked, Channel, Config)) =:= 1 end, 3_000),
     Node = b(Config),
-    ?assertMatch([{#{waiting := 5_000, blocked_for := _}, #{node := Node, lane := 0}}], telemetry(blocked, Channel, Config)),
+    ?assertMatch([{#{waiting := 9_500, blocked_for := _}, #{node := Node, lane := 0}}], telemetry(blocked, Channel, Config)),
     [{Sample, #{node := Node}} | _] = telemetry(sample, Channel, Config),
     ?assertEqual([], topos_channel_stats:names() -- maps:keys(Sample)),
     ok.
@@ -340,6 +438,28 @@ endpoint_serves_statistics(Config) ->
     Silent = [element(2, {ok, _} = gen_tcp:connect(Ip, Port, [])) || _ <- lists:seq(1, 20)],
     ok = lists:foreach(fun gen_tcp:close/1, Silent),
     ?assertMatch({200, _, _}, Get("/metrics")).
+
+%% Messages without a channel take that of the innermost scope, also when one ends with an exception; a process on the other
+%% node takes the one it was started with.
+a_scope_chooses_the_channel(Config) ->
+    ok = channel(create, [#{outer => #{}, inner => #{}}], Config),
+    ok = in(b, Config, topos_channel, create, [there, #{}]),
+    Node = b(Config),
+    Out = fun(Channel) ->
+        {ok, Rows} = channel(stats, [Channel], Config),
+        lists:sum([N || #{messages_out := N} <- Rows])
+    end,
+    ok = in(a, Config, topos_ct_channel, nested_defaults, [Node, sink(Config), outer, inner]),
+    ?assertEqual([outer_first, inner_first, inner_of_a_crash, outer_named_bulk, outer_broadcast, data_after],
+        [Message || {_, Message} <- in(b, Config, topos_ct_probe, messages, [sink(Config)])]),
+    ?assertEqual({2, 2}, {Out(outer), Out(inner)}),
+    _ = in(a, Config, topos_ct_probe, start, [answers]),
+    {ok, _} = in(a, Config, topos_ct_channel, spawn_sender, [Node, answers, there]),
+    ok = ?NODE:wait_until(answered, fun() -> in(a, Config, topos_ct_probe, count, [answers]) =:= 2 end, 10_000),
+    {ok, [#{messages_out := 2}]} = in(b, Config, topos_channel, stats, [there]),
+    ok = in(b, Config, topos_channel, close, [there]),
+    [ok = channel(close, [Channel], Config) || Channel <- [outer, inner]],
+    ok.
 
 %% The receiver hangs, so messages queue: lanes are added up to the limit; when all is delivered, in order, they go again.
 adaptive_lanes_grow_and_shrink(Config) ->
@@ -398,6 +518,7 @@ in(Which, Config, Module, Function, Args) ->
     ?NODE:call(Vm, Module, Function, Args, 60_000).
 
 a(Config) -> ?config(a, Config).
+a_name(Config) -> ?CLUSTER:name(a(Config)).
 b(Config) -> ?CLUSTER:name(?config(b, Config)).
 sink(Config) -> ?config(sink, Config).
 received(Config) -> in(b, Config, topos_ct_stream, received, [sink(Config)]).

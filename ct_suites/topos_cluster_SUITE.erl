@@ -25,7 +25,7 @@ groups() ->
         leave_is_left_everywhere,
         leave_and_join_again, restart_with_the_same_port, restart_with_another_port, engine_crash_under_traffic,
         subscriptions_can_be_cancelled, metadata_reaches_the_members,
-        join_nobody, join_self, join_before_start, other_cookie, other_cluster, other_version, port_in_use,
+        failed_join_of_a_member_loses_nobody, join_nobody, join_self, join_before_start, other_cookie, other_cluster, other_version, port_in_use,
         bad_configuration,
         message_over_the_limit, unknown_channel, unknown_node, nobody_has_that_name, stop_leaves_nothing
     ],
@@ -265,6 +265,27 @@ metadata_reaches_the_members(Config) ->
     ok = ?NODE:wait_until(metadata, fun() -> {Rack(A, B), Rack(B, A)} =:= {[<<"2">>], [<<"1">>]} end, 3_000).
 
 %% Bad input
+
+%% A node that is joined by name may become known as a member meanwhile. That the join ends without an answer says nothing
+%% against the membership: it is found when it answers again.
+failed_join_of_a_member_loses_nobody(Config) ->
+    [B, C] = cluster([b, c], Config),
+    [A] = started([{a, #{}}], Config),
+    ok = ?NODE:pause(vm(C)),
+    To = fun(Member, Timeout) -> [?CLUSTER:name(Member), #{addresses => addresses(Member, B), timeout => Timeout}] end,
+    Join = spawn_monitor(fun() -> exit({joined, ?CLUSTER:call(A, join, To(C, 2_000))}) end),
+    ?assertEqual(ok, ?CLUSTER:call(A, join, To(B, 5_000))),
+    ok = ?NODE:wait_until(known, fun() -> is_map_key(?CLUSTER:name(C), ?CLUSTER:statuses(A)) end, 1_500),
+    {_, Ref} = Join,
+    receive {'DOWN', Ref, process, _, {joined, Answer}} -> ?assertMatch({error, {unreachable, _}}, Answer) end,
+    ok = ?NODE:resume(vm(C)),
+    await_agreement([A, B, C], 10_000).
+
+%% As another member knows them: the node itself may be paused.
+addresses(Member, Knows) ->
+    Name = ?CLUSTER:name(Member),
+    [Addresses] = [A || #{node := N, addresses := A} <- ?NODE:call(vm(Knows), topos_cluster, members, []), N =:= Name],
+    Addresses.
 
 join_nobody(Config) ->
     [A] = started([{a, #{}}], Config),

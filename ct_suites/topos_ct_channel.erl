@@ -4,6 +4,7 @@
 -include("topos_frame.hrl").
 
 -export([stream/5, burst/5, updates/4, in_order/2, suspend_receivers/1, resume_receivers/1, last_values/1, kill_connections/1]).
+-export([waiting_batches/1, nested_defaults/4, spawn_sender/3]).
 -export([bytes_sent/0, texts/5, same_texts/3, send_bombs/2, binary_memory/0]).
 -export([fill/4, await_health/3, watch_telemetry/0, telemetry_events/0, telemetry_event/4]).
 
@@ -108,6 +109,37 @@ suspend_receivers(Channel) -> length([ok = sys:suspend(Pid) || Pid <- receivers(
 -spec resume_receivers(binary()) -> pos_integer().
 resume_receivers(Channel) -> length([ok = sys:resume(Pid) || Pid <- receivers(Channel)]).
 
+%% @doc Sends in scopes with a default channel; each message waits for the one before.
+-spec nested_defaults(node(), atom(), atom(), atom()) -> ok.
+nested_defaults(Node, Sink, Outer, Inner) ->
+    Send = fun(Message, Options) -> ok = topos_partisan:send(Node, Sink, Message, Options#{ack => true}) end,
+    topos_channel:with_default(Outer, fun() ->
+        Send(outer_first, #{}),
+        topos_channel:with_default(Inner, fun() -> Send(inner_first, #{}) end),
+        try topos_channel:with_default(Inner, fun() -> Send(inner_of_a_crash, #{}), throw(on_purpose) end)
+        catch throw:on_purpose -> ok
+        end,
+        Send(outer_named_bulk, #{channel => bulk}),
+        {ok, Sent} = topos_partisan:broadcast(Sink, outer_broadcast, #{ack => true}),
+        [ok] = maps:values(Sent)
+    end),
+    Send(data_after, #{}).
+
+%% @doc Starts a process on the other node that sends two messages back, with a default channel of its node.
+-spec spawn_sender(node(), atom(), atom()) -> {ok, topos_process:ref()} | {error, topos_error:t()}.
+spawn_sender(Node, Sink, Channel) ->
+    Self = topos_partisan:node(),
+    {ok, Probe} = topos_process:ref(whereis(Sink)),
+    topos_partisan:spawn(Node, fun() ->
+        ok = topos_partisan:send(Self, Sink, by_name),
+        ok = topos_process:send(Probe, to_the_process)
+    end, #{channel => Channel}).
+
+%% @doc Batches of a channel that came and were not taken.
+-spec waiting_batches(binary()) -> non_neg_integer().
+waiting_batches(Channel) ->
+    lists:sum([N || Pid <- receivers(Channel), {message_queue_len, N} <- [process_info(Pid, message_queue_len)]]).
+
 %% @doc Closes the transport to a peer, which the engine then builds again.
 -spec kill_connections(node()) -> ok.
 kill_connections(Node) ->
@@ -131,14 +163,20 @@ await_health(Of, Status, Timeout) ->
         error:Reason -> {error, {Reason, topos_channel:health()}}
     end.
 
-%% @doc Keeps the events that the application telemetry is told; `false' where there is no such application.
+%% @doc Keeps the events that the application telemetry is told from now on; `false' where there is no such application.
 -spec watch_telemetry() -> boolean().
 watch_telemetry() ->
     case application:ensure_all_started(telemetry) of
         {ok, _} ->
-            _ = topos_ct_probe:start(?MODULE),
-            Events = [[topos, channel, Event] || Event <- [sample, blocked, unblocked]],
-            ok = apply(telemetry, attach_many, [?MODULE, Events, fun ?MODULE:telemetry_event/4, []]),
+            ok = case whereis(?MODULE) of
+                undefined ->
+                    _ = topos_ct_probe:start(?MODULE),
+                    Events = [[topos, channel, Event] || Event <- [sample, blocked, unblocked, expired]],
+                    apply(telemetry, attach_many, [?MODULE, Events, fun ?MODULE:telemetry_event/4, []]);
+                _ ->
+                    _ = topos_ct_probe:flush(?MODULE),
+                    ok
+            end,
             true;
         {error, {telemetry, _}} ->
             false

@@ -4,7 +4,7 @@
 %% cluster: a node that was stopped must leave nothing behind that hinders the next.
 -module(topos_ct_cluster).
 
--export([vm/2, start_node/3, start_node/4, stop_node/1, join/2, join_all/1, name/1, config/3, addresses/1, call/3,
+-export([vm/2, start_node/3, start_node/4, stop_node/1, join/2, join_all/1, join_all/2, name/1, config/3, addresses/1, call/3,
     port/1]).
 -export([start_here/1, stop_here/0, agreed/2, statuses/1, mark/1, marks/1, await/4, await_all/4, together/2, median/1,
     spread/1]).
@@ -72,9 +72,13 @@ join(Member, Contact) ->
 
 %% @doc All but the first join the first, at once; when this returns, every join has.
 -spec join_all([member()]) -> [ok | {error, topos_error:t()}].
-join_all([First | Others]) ->
+join_all(Members) -> join_all(Members, #{}).
+
+-spec join_all([member()], #{timeout => pos_integer()}) -> [ok | {error, topos_error:t()}].
+join_all([First | Others], Options) ->
     Addresses = addresses(First),
-    together(fun(Member) -> call(Member, join, [name(First), #{addresses => Addresses}]) end, Others).
+    Timeout = 60_000 + maps:get(timeout, Options, 0),
+    together(fun(#{vm := Vm}) -> ?NODE:call(Vm, topos_partisan, join, [name(First), Options#{addresses => Addresses}], Timeout) end, Others).
 
 -spec name(member()) -> node().
 name(#{name := Name}) -> Name.

@@ -29,7 +29,9 @@
 %%               the Size bytes that would follow Flags otherwise, ?TOPOS_BATCH_MAX_BYTES at most
 %%   ACK         N 1 | Channel N | Lane 2 | Stream 8 | Receiver 8 | Cumulative 8 | Flags 1 | Count 2 | Count times
 %%                 (Sequence 8 | Index 2 | Reason 1)
-%%   RELAY       Hops 1 | Process 1 (1: topos_link, 2: topos_lanes, 3: topos_overlay) | Lane 2 | N 1 | Target N | C 1 | Channel C | Frame
+%%   REQUEST     Slot 4 | Sequence 8 | Timeout 4 (ms) | N 1 | Service N | Request, in external term format
+%%   REPLY       Slot 4 | Sequence 8 | Reason 1 (0, or why the request was not served) | Reply, in external term format
+%%   RELAY       Hops 1 | Process 1 (1: topos_link, 2: topos_lanes, 3: topos_overlay, 4: topos_request) | Lane 2 | N 1 | Target N | C 1 | Channel C | Frame
 %%   OVERLAY     a message of a topology, as native/topos-overlay writes it
 %%
 %% A RELAY frame goes from a node to the next one on the way to Target, over at most Hops more links; the frame in it is for that
@@ -58,6 +60,8 @@
 -define(TOPOS_FRAME_ACK, 10).
 -define(TOPOS_FRAME_RELAY, 11).
 -define(TOPOS_FRAME_OVERLAY, 12).
+-define(TOPOS_FRAME_REQUEST, 13).
+-define(TOPOS_FRAME_REPLY, 14).
 
 -define(TOPOS_FRAME_TOKEN_BYTES, 16).
 -define(TOPOS_FRAME_NONCE_BYTES, 16).
@@ -70,6 +74,9 @@
 -define(TOPOS_BATCH_COMPRESSED, 2).
 %% What is compressed at most, and inflated. A sender's largest piece is smaller.
 -define(TOPOS_BATCH_MAX_BYTES, 2_097_152).
+
+%% Larger requests and replies go through lanes.
+-define(TOPOS_REQUEST_MAX_BYTES, 65_536).
 
 %% Flags of an ACK.
 %% A later sequence came before the next one: the sender begins again after Cumulative.
@@ -90,7 +97,8 @@
 -define(TOPOS_DEST_NAME, 0).
 %% A process or alias of `topos_remote' (erlang/actor).
 -define(TOPOS_DEST_PROCESS, 1).
-%% A request to a service and its reply (`topos_request').
+%% A request to a service and its reply (`topos_request') that are too large for a frame of their own. Destination of a
+%% request: Slot 4 | Sequence 8 | Timeout 4 | Service; of a reply: Slot 4 | Sequence 8.
 -define(TOPOS_DEST_REQUEST, 2).
 -define(TOPOS_DEST_REPLY, 3).
 %% The node's inbox (`topos_inbox') and the leases of monitors (`topos_actors').
@@ -105,5 +113,6 @@
 -define(TOPOS_DEST_PROCESS_LANES, topos_lanes).
 -define(TOPOS_DEST_PROCESS_RELAY, topos_relay).
 -define(TOPOS_DEST_PROCESS_OVERLAY, topos_overlay).
+-define(TOPOS_DEST_PROCESS_REQUEST, topos_request).
 
 -endif.

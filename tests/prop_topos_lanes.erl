@@ -1,92 +1,110 @@
-%% Two pure halves of a lane under a transport that loses, repeats and reorders: what was sent is delivered once, in order.
+%% The protocol of a lane as a state machine: what holds whatever a network and crashes of either side do to it. The two
+%% pure halves run in `topos_lane_world'.
 -module(prop_topos_lanes).
 
 -include("topos_frame.hrl").
 -include("topos_lane.hrl").
 -include_lib("proper/include/proper.hrl").
 
--export([prop_monotonic_last_value_arrives/0, prop_at_most_once/0, prop_expired_are_told/0]).
--export([prop_once_and_in_order/0, prop_give_up_accounts_for_everything/0, prop_forgetful_receiver/0,
-         prop_monotonic_keeps_the_newest/0]).
+-export([numtests/0]).
+-export([prop_overtaking_arrives_once/0]).
+-export([prop_once_and_in_order/0, prop_crash_of_either_side/0, prop_forgetful_receiver/0]).
+-export([prop_give_up_accounts_for_everything/0, prop_at_most_once/0, prop_expired_are_told/0]).
+-export([prop_monotonic_keeps_the_newest/0, prop_monotonic_last_value_arrives/0]).
 
-%% What the adversary does next. Numbers choose among the frames that are on the way.
-step() ->
-    frequency([
-        {4, {send, range(1, 5)}},
-        {4, {pass, batch, nat()}},
-        {4, {pass, ack, nat()}},
-        {1, {lose, batch, nat()}},
-        {1, {lose, ack, nat()}},
-        {1, {repeat, batch, nat()}},
-        {1, {repeat, ack, nat()}},
-        {1, flap},
-        {1, refuse},
-        {2, {wait, range(1, 3000)}}
-    ]).
+%% @doc Schedules of each law at least, whatever TOPOS_NUMTESTS says.
+numtests() -> 10_000.
 
-options() -> #{window => 3, max_batch => 2, max_batch_bytes => 64, max_piece => 80, rto => 1000, max_rto => 4000}.
-
--record(world, {
-    now = 0,
-    out = element(1, topos_lane_out:opened(0, topos_lane_out:new(1, options()))),
-    in = topos_lane_in:new(1, 1000),
-    refusing = false,
-    batches = [],
-    acks = [],
-    sent = 0,
-    delivered = [],
-    settled = [],
-    keyed = [],
-    doubt = 0,
-    dropped = [],
-    released = 0
-}).
-
+%% Whatever the network does while both nodes live: each message arrives once, in order; who waits is told once; what nobody
+%% takes is reported once; the queue's room is free again.
 prop_once_and_in_order() ->
-    ?FORALL(Steps, list(step()),
+    ?FORALL(Steps, schedule(topos_lane_world:step()),
             begin
-                Done = finish(lists:foldl(fun step/2, #world{}, Steps), 1000),
-                Expected = lists:seq(1, Done#world.sent),
-                ?WHENFAIL(io:format("~p~n", [Done]),
-                          conjunction([
-                              {delivered, lists:reverse(Done#world.delivered) =:= Expected},
-                              {settled, lists:sort(Done#world.settled) =:= [{N, ok} || N <- Expected]},
-                              {released, Done#world.released =:= Done#world.sent},
-                              {nothing_in_doubt, Done#world.doubt =:= 0},
-                              {idle, topos_lane_out:is_idle(Done#world.out)}
-                          ]))
+                #{sent := Sent, told := Told} = Done = done(Steps),
+                All = lists:seq(1, Sent),
+                Expected = #{
+                    arrived => All,
+                    settled => [{N, outcome(N)} || N <- Told],
+                    failed => [N || N <- All -- Told, topos_lane_world:is_unserved(N)],
+                    released => Sent,
+                    doubt => 0,
+                    idle => true
+                },
+                law(Expected, Done)
             end).
 
-%% When the peer dies, each item was confirmed or is in doubt, never both, and nothing was delivered that was not sent.
-prop_give_up_accounts_for_everything() ->
-    ?FORALL(Steps, list(step()),
+%% The same where what is small overtakes what is large, but for the order.
+prop_overtaking_arrives_once() ->
+    ?FORALL(Steps, schedule(topos_lane_world:step()),
             begin
-                World = lists:foldl(fun step/2, #world{}, Steps),
-                Done = effects(topos_lane_out:give_up(World#world.out), World),
-                Sent = lists:seq(1, Done#world.sent),
-                Doubtful = length([N || {N, in_doubt} <- Done#world.settled]),
-                conjunction([
-                    {each_once, lists:sort([N || {N, _} <- Done#world.settled]) =:= Sent},
-                    {confirmed_were_delivered, [N || {N, ok} <- Done#world.settled] -- Done#world.delivered =:= []},
-                    {counted, Done#world.doubt =:= Doubtful},
-                    {released, Done#world.released =:= Done#world.sent}
-                ])
+                #{sent := Sent, told := Told, arrived := Arrived} = Done = done(Steps, #{overtaking => true}),
+                All = lists:seq(1, Sent),
+                Expected = #{
+                    arrived => All,
+                    settled => [{N, outcome(N)} || N <- Told],
+                    failed => [N || N <- All -- Told, topos_lane_world:is_unserved(N)],
+                    released => Sent,
+                    doubt => 0,
+                    idle => true
+                },
+                law(Expected, Done#{arrived := lists:sort(Arrived)})
+            end).
+
+%% Whoever crashes and whenever the other learns of it: nothing arrives twice, late, or at a life that it was not sent to;
+%% who was told `ok' was told the truth, and who still lives is told something, once; what was accepted after the last crash
+%% was known arrives; a crash puts messages in doubt once at most.
+prop_crash_of_either_side() ->
+    ?FORALL({Steps, Overtaking}, {schedule(frequency([{6, topos_lane_world:step()}, {1, topos_lane_world:disaster()}])), boolean()},
+            begin
+                #{arrived := Arrived, settled := Settled, told := Told, of_life := First, due := Due} = Done = done(Steps, #{overtaking => Overtaking}),
+                #{sent := Sent, failed := Failed, doubt := Doubt, disasters := Disasters, given_up := GivenUp} = Done,
+                Served = [N || N <- Arrived, not topos_lane_world:is_unserved(N)],
+                Alive = [N || N <- Told, N >= First],
+                Reported = Failed ++ [N || {N, {failed, _}} <- Settled],
+                ?WHENFAIL(io:format("~p~n", [Done]),
+                          conjunction([
+                              {once_in_order, in_order(Overtaking, Arrived) =:= lists:usort(Arrived)},
+                              {life, maps:get(wrong_life, Done) =:= []},
+                              {confirmed_arrived, ordsets:is_subset([N || {N, ok} <- Settled], lists:sort(Served))},
+                              {reported_arrived, ordsets:is_subset(lists:usort(Reported), lists:sort(Arrived -- Served))},
+                              {told_once, [N || {N, _} <- Settled] =:= lists:usort([N || {N, _} <- Settled])},
+                              {living_are_told, [N || N <- Alive, not lists:keymember(N, 1, Settled)] =:= []},
+                              {due_arrived, ordsets:is_subset(Due, lists:sort(Arrived))},
+                              {doubt_has_a_cause, GivenUp =< Disasters andalso (Disasters > 0 orelse Doubt =:= 0)},
+                              {released, maps:get(released, Done) =:= Sent - First + 1},
+                              {idle, maps:get(idle, Done)}
+                          ]))
             end).
 
 %% A receiver that lost its state gets a new stream; what is lost is in doubt, what arrives is in order and came once.
 prop_forgetful_receiver() ->
-    ?FORALL({Before, After}, {list(step()), list(step())},
+    ?FORALL({Before, After}, {list(topos_lane_world:step()), list(topos_lane_world:step())},
             begin
-                Middle = lists:foldl(fun step/2, #world{}, Before),
-                Forgot = Middle#world{in = topos_lane_in:new(2, 1000), batches = [], acks = []},
-                Done = finish(lists:foldl(fun step/2, Forgot, After), 1000),
-                New = lists:reverse(Done#world.delivered) -- lists:reverse(Middle#world.delivered),
-                Told = [N || {N, ok} <- Done#world.settled] ++ [N || {N, in_doubt} <- Done#world.settled],
+                #{arrived := Arrived, settled := Settled, told := Told, failed := Failed, sent := Sent, doubt := Doubt} = Done =
+                    done(Before ++ [{crash, receiving_half}] ++ After),
+                %% Of quiet messages only the number of those in doubt is told.
+                Known = length([N || {N, Result} <- Settled, Result =/= in_doubt]) + length(Failed),
                 conjunction([
-                    {in_order, New =:= lists:usort(New)},
-                    {all_told, lists:sort(Told) =:= lists:seq(1, Done#world.sent)},
-                    {confirmed_were_delivered, [N || {N, ok} <- Done#world.settled] -- Done#world.delivered =:= []},
-                    {idle, topos_lane_out:is_idle(Done#world.out)}
+                    {once_in_order, Arrived =:= lists:usort(Arrived)},
+                    {all_told, [N || {N, _} <- Settled] =:= Told},
+                    {confirmed_arrived, ordsets:is_subset([N || {N, ok} <- Settled], Arrived)},
+                    {arrived_or_in_doubt, Sent - length(Arrived) =< Doubt},
+                    {doubt_is_not_known, Known + Doubt =< Sent},
+                    {idle, maps:get(idle, Done)}
+                ])
+            end).
+
+%% When the peer dies, each item was confirmed or is in doubt, never both, and nothing was delivered that was not sent.
+prop_give_up_accounts_for_everything() ->
+    ?FORALL(Steps, schedule(topos_lane_world:step()),
+            begin
+                Done = topos_lane_world:sum(topos_lane_world:give_up(topos_lane_world:run(told(Steps)))),
+                #{arrived := Arrived, settled := Settled, sent := Sent} = Done,
+                conjunction([
+                    {each_once, [N || {N, _} <- Settled] =:= lists:seq(1, Sent)},
+                    {confirmed_arrived, ordsets:is_subset([N || {N, ok} <- Settled], Arrived)},
+                    {counted, maps:get(doubt, Done) =:= length([N || {N, in_doubt} <- Settled])},
+                    {released, maps:get(released, Done) =:= Sent}
                 ])
             end).
 
@@ -94,7 +112,7 @@ prop_forgetful_receiver() ->
 prop_monotonic_keeps_the_newest() ->
     ?FORALL(Keys, list(oneof([x, y, undefined])),
             begin
-                Items = [item(N, Key) || {N, Key} <- lists:zip(lists:seq(1, length(Keys)), Keys)],
+                Items = [topos_lane_world:item(N, {key, Key}) || {N, Key} <- lists:zip(lists:seq(1, length(Keys)), Keys)],
                 Closed = topos_lane_out:new(1, #{window => 1000}),
                 {Queued, Replaced} = topos_lane_out:enqueue(Items, 0, Closed),
                 {_, Effects} = topos_lane_out:opened(0, Queued),
@@ -115,47 +133,36 @@ prop_monotonic_keeps_the_newest() ->
 
 %% The last value of each key crosses, whatever is lost, repeated or reordered in between.
 prop_monotonic_last_value_arrives() ->
-    ?FORALL(Steps, list(oneof([step(), {keyed, range(1, 3)}])),
+    ?FORALL(Steps, schedule(oneof([topos_lane_world:step(), topos_lane_world:keyed()])),
             begin
-                Done = finish(lists:foldl(fun step/2, #world{}, Steps), 1000),
-                Sent = lists:reverse(Done#world.keyed),
-                Delivered = lists:reverse(Done#world.delivered),
-                Of = fun(Key, Numbers) -> [N || {K, N} <- Sent, K =:= Key, lists:member(N, Numbers)] end,
-                Numbers = [N || {_, N} <- Sent],
+                #{keyed := Sent, arrived := Arrived} = Done = done(Steps),
+                Came = ordsets:from_list(Arrived),
+                Of = fun(Key) -> [N || {K, N} <- Sent, K =:= Key] end,
+                Keys = [Key || Key <- [1, 2, 3], Of(Key) =/= []],
+                Delivered = fun(Key) -> Mine = Of(Key), [N || N <- Arrived, lists:member(N, Mine)] end,
                 conjunction([
-                    {last, [lists:last(Of(K, Numbers)) || K <- [1, 2, 3], Of(K, Numbers) =/= []]
-                        =:= [lists:last(Of(K, Delivered)) || K <- [1, 2, 3], Of(K, Delivered) =/= []]},
-                    {never_older_after_newer,
-                        lists:all(fun(K) -> Ns = [N || N <- Delivered, lists:member({K, N}, Sent)], Ns =:= lists:usort(Ns) end,
-                                  [1, 2, 3])},
-                    {released, Done#world.released =:= Done#world.sent}
+                    {last, [Key || Key <- Keys, not ordsets:is_element(lists:last(Of(Key)), Came)] =:= []},
+                    {never_older_after_newer, [Key || Key <- Keys, Delivered(Key) =/= lists:usort(Delivered(Key))] =:= []},
+                    {released, maps:get(released, Done) =:= maps:get(sent, Done)}
                 ])
             end).
 
 %% At most once: never twice, never out of order, everything accounted for; nothing is lost that the transport keeps.
 prop_at_most_once() ->
-    ?FORALL(Steps, list(step()),
+    ?FORALL(Steps, schedule(topos_lane_world:step()),
             begin
-                Out = element(1, topos_lane_out:opened(0, topos_lane_out:new(1, (options())#{reliable => false}))),
-                Done = finish(lists:foldl(fun step/2, #world{out = Out}, Steps), 1000),
-                Delivered = lists:reverse(Done#world.delivered),
-                Lost = lists:sum([N || {lost, N} <- Done#world.dropped]),
-                Confirmed = [N || {N, ok} <- Done#world.settled],
-                Good = lists:all(fun(S) -> lists:member(element(1, tag(S)), [send, good]) end, Steps),
+                #{arrived := Arrived, settled := Settled, sent := Sent} = Done = done(told(Steps), #{reliable => false}),
+                Lost = maps:get(lost, Done),
                 conjunction([
-                    {once_in_order, Delivered =:= lists:usort(Delivered)},
-                    {all_told, lists:sort([N || {N, _} <- Done#world.settled]) =:= lists:seq(1, Done#world.sent)},
-                    {confirmed_were_delivered, Confirmed -- Delivered =:= []},
-                    {lost_are_told, Lost =:= length([N || {N, in_doubt} <- Done#world.settled])},
-                    {nothing_lost_without_cause, not Good orelse Lost =:= 0},
-                    {released, Done#world.released =:= Done#world.sent},
-                    {idle, topos_lane_out:is_idle(Done#world.out)}
+                    {once_in_order, Arrived =:= lists:usort(Arrived)},
+                    {all_told, [N || {N, _} <- Settled] =:= lists:seq(1, Sent)},
+                    {confirmed_arrived, ordsets:is_subset([N || {N, ok} <- Settled], Arrived)},
+                    {lost_are_told, Lost =:= length([N || {N, in_doubt} <- Settled])},
+                    {nothing_lost_without_cause, Lost =:= 0 orelse not lists:all(fun is_good/1, Steps)},
+                    {released, maps:get(released, Done) =:= Sent},
+                    {idle, maps:get(idle, Done)}
                 ])
             end).
-
-tag({send, _}) -> {send};
-tag({pass, _, 0}) -> {good};
-tag(_) -> {bad}.
 
 %% While the link is away items expire in time, are told and make room; what has not expired crosses when it is back.
 prop_expired_are_told() ->
@@ -166,7 +173,7 @@ prop_expired_are_told() ->
                     fun(Wait, {Now, Acc, Effects}) ->
                         At = Now + Wait,
                         {Ticked, More} = topos_lane_out:tick(At, Acc),
-                        {Next, None} = topos_lane_out:enqueue([item(At, undefined)], At, Ticked),
+                        {Next, None} = topos_lane_out:enqueue([topos_lane_world:item(At, told)], At, Ticked),
                         {At, Next, Effects ++ More ++ None}
                     end, {0, Closed, []}, Waits),
                 {_, Effects} = topos_lane_out:opened(Last, Lane),
@@ -182,100 +189,33 @@ prop_expired_are_told() ->
                 ])
             end).
 
-%% Every fifth is larger than a batch, so that it crosses in pieces.
-item(N, Key) ->
-    Message = <<N:32, 0:(case N rem 5 of 0 -> 8 * (10 * N rem 150 + 60); _ -> 0 end)>>,
-    #topos_item{piece = topos_frame:record(0, <<"x">>, Message, byte_size(Message)), bytes = 3 + byte_size(Message), notify = N, key = Key}.
+%% internal
 
-crossed(Effects) ->
-    Pieces = lists:append([P || {send, _, _, _, {_, P}, _} <- Effects]),
-    {Numbers, _} = assemble(topos_frame:pieces(iolist_to_binary(Pieces)), [], topos_lane_in:new(1, 1000)),
-    Numbers.
+%% Up to 126 steps: what goes wrong may need several faults in a row.
+schedule(Step) -> ?SIZED(Size, resize(3 * Size, list(Step))).
 
-in_record(Record) ->
-    {ok, {0, <<"x">>, <<N:32, _/binary>>}} = topos_frame:decode_record(Record),
-    N.
+done(Steps) -> done(Steps, #{}).
 
-step({send, Count}, #world{sent = Sent, out = Out, now = Now} = W) ->
-    Items = [item(N, undefined) || N <- lists:seq(Sent + 1, Sent + Count)],
-    out(topos_lane_out:enqueue(Items, Now, Out), W#world{sent = Sent + Count});
-step({keyed, Key}, #world{sent = Sent, out = Out, now = Now, keyed = Keyed} = W) ->
-    N = Sent + 1,
-    out(topos_lane_out:enqueue([item(N, Key)], Now, Out), W#world{sent = N, keyed = [{Key, N} | Keyed]});
-step({pass, Kind, N}, W) -> take(Kind, N, W, fun(Frame, _, Rest) -> arrive(Kind, Frame, put_frames(Kind, Rest, W)) end);
-step({lose, Kind, N}, W) -> take(Kind, N, W, fun(_, _, Rest) -> put_frames(Kind, Rest, W) end);
-step({repeat, Kind, N}, W) -> take(Kind, N, W, fun(Frame, All, _) -> put_frames(Kind, [Frame | All], W) end);
-step(flap, #world{out = Out, now = Now} = W) ->
-    out(topos_lane_out:opened(Now, topos_lane_out:closed(Out)), W);
-step(refuse, W) -> W#world{refusing = true};
-step({wait, Ms}, #world{now = Now, out = Out} = W) ->
-    out(topos_lane_out:tick(Now + Ms, Out), W#world{now = Now + Ms}).
+done(Steps, Options) -> topos_lane_world:sum(topos_lane_world:finish(topos_lane_world:run(Steps, Options))).
 
-take(Kind, N, W, Fun) ->
-    case frames(Kind, W) of
-        [] -> W;
-        Frames ->
-            Frame = lists:nth(N rem length(Frames) + 1, Frames),
-            Fun(Frame, Frames, lists:delete(Frame, Frames))
+%% Somebody waits for each message.
+told(Steps) -> [case Step of {send_quiet, N} -> {send, N}; _ -> Step end || Step <- Steps].
+
+in_order(true, Numbers) -> lists:sort(Numbers);
+in_order(false, Numbers) -> Numbers.
+
+outcome(N) ->
+    case topos_lane_world:is_unserved(N) of
+        true -> {failed, ?TOPOS_UNDELIVERED_NO_PROCESS};
+        false -> ok
     end.
 
-frames(batch, #world{batches = Frames}) -> Frames;
-frames(ack, #world{acks = Frames}) -> Frames.
+law(Expected, Done) ->
+    ?WHENFAIL(io:format("~p~n", [Done]),
+              conjunction([{Name, map_get(Name, Done) =:= Value} || {Name, Value} <- maps:to_list(Expected)])).
 
-put_frames(batch, Frames, W) -> W#world{batches = Frames};
-put_frames(ack, Frames, W) -> W#world{acks = Frames}.
+is_good({Send, _}) when Send =:= send; Send =:= send_quiet -> true;
+is_good({pass, _, 0}) -> true;
+is_good(_) -> false.
 
-arrive(batch, {Stream, Sequence, Pieces}, #world{in = In} = W) ->
-    case topos_lane_in:batch(Stream, Sequence, In) of
-        {deliver, Ready} ->
-            {Numbers, Taken} = assemble(topos_frame:pieces(iolist_to_binary(Pieces)), [], Ready),
-            {Ack, Next} = topos_lane_in:delivered(Sequence, [], Taken),
-            W#world{in = Next, acks = W#world.acks ++ [Ack], delivered = lists:reverse(Numbers) ++ W#world.delivered};
-        {{ack, Ack}, Next} ->
-            W#world{in = Next, acks = W#world.acks ++ [Ack]};
-        {ignore, Next} ->
-            W#world{in = Next}
-    end;
-arrive(ack, {Stream, Cumulative, Flags, Failures}, #world{out = Out, now = Now} = W) ->
-    out(topos_lane_out:ack(Stream, Cumulative, Flags =:= ?TOPOS_ACK_GAP, {Failures, Now}, Out), W).
-
-assemble([], Numbers, In) ->
-    {lists:reverse(Numbers), In};
-assemble([{more, Piece} | Rest], Numbers, In) ->
-    {partial, Next} = topos_lane_in:piece(more, Piece, In),
-    assemble(Rest, Numbers, Next);
-assemble([Piece | Rest], Numbers, In) ->
-    {{record, Record}, Next} = topos_lane_in:piece(last, Piece, In),
-    assemble(Rest, [in_record(Record) | Numbers], Next).
-
-out({Out, Effects}, W) -> effects(Effects, W#world{out = Out}).
-
-%% A transport that refuses takes neither the batch nor what is after it.
-effects(Effects, #world{refusing = true, out = Out, now = Now} = W) ->
-    case [Sequence || {send, _, Sequence, _, _, _} <- Effects] of
-        [] ->
-            effects(Effects, W#world{refusing = false});
-        [First | _] ->
-            Others = [E || E <- Effects, element(1, E) =/= send],
-            effects(Others, W#world{refusing = false, out = topos_lane_out:refused(First, Now, Out)})
-    end;
-effects(Effects, W) ->
-    lists:foldl(
-        fun({send, Stream, Sequence, _Flags, {Count, Pieces}, _}, Acc) ->
-                Count = length(Pieces),
-                Acc#world{batches = Acc#world.batches ++ [{Stream, Sequence, Pieces}]};
-           ({settle, N, Result}, Acc) -> Acc#world{settled = [{N, Result} | Acc#world.settled]};
-           ({release, N, _}, Acc) -> Acc#world{released = Acc#world.released + N};
-           ({dropped, Why, N}, Acc) -> Acc#world{dropped = [{Why, N} | Acc#world.dropped]};
-           ({in_doubt, N}, Acc) -> Acc#world{doubt = Acc#world.doubt + N}
-        end, W, Effects).
-
-%% The transport becomes good: everything passes, time goes on, until nothing is left to do.
-finish(W, 0) -> W;
-finish(#world{batches = [], acks = [], out = Out} = W, N) ->
-    case topos_lane_out:is_idle(Out) of
-        true -> W;
-        false -> finish(step({wait, 4000}, W), N - 1)
-    end;
-finish(#world{batches = [_ | _]} = W, N) -> finish(step({pass, batch, 0}, W), N);
-finish(W, N) -> finish(step({pass, ack, 0}, W), N).
+crossed(Effects) -> topos_lane_world:numbers([Pieces || {send, _, _, _, {_, Pieces}, _} <- Effects]).

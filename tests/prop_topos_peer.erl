@@ -1,10 +1,14 @@
 %% Two peer cores against each other, over transports that lose and delay, with pauses and restarts.
 -module(prop_topos_peer).
 
+-include("topos_frame.hrl").
 -include_lib("proper/include/proper.hrl").
 
--export([prop_meet_when_the_network_is_good/0, prop_transitions_alternate/0, prop_other_secret_never_up/0,
+-export([prop_meet_when_the_network_is_good/0, prop_verdicts_do_no_lasting_harm/0, prop_silence_behind_a_verdict_is_found/0, prop_transitions_alternate/0, prop_other_secret_never_up/0,
          prop_frames_of_anybody_do_no_harm/0]).
+-export([prop_pace_stretches_silence/0, prop_pace_stretches_echoes/0, prop_a_faster_pace_asks_before_it_judges/0]).
+%% For `topos_peer_core_tests'.
+-export([statuses_after/1]).
 
 -define(SETTINGS, #{echo_interval => 250, suspect_after => 1000, down_after => 3000}).
 
@@ -15,7 +19,14 @@ step() ->
         {3, {transport, side(), bool()}},
         {2, {lose, side()}},
         {1, {restart, side()}},
-        {1, {repeat, side()}}
+        {1, {pace, side(), range(1, 4)}},
+        {1, {known, side(), range(1, 2)}},
+        {1, {repeat, side()}},
+        %% Frames stay on their way while transports come and go: over a route that is what they do.
+        {3, {hold, range(10, 300)}},
+        {4, {take, side(), range(1, 3)}},
+        {2, {drop, side(), range(1, 3)}},
+        {2, {flap, side()}}
     ]).
 
 side() -> oneof([a, b]).
@@ -25,7 +36,8 @@ side() -> oneof([a, b]).
 world() -> world(<<"cookie">>, <<"cookie">>).
 
 world(CookieA, CookieB) ->
-    #{now => 0, count => 0, a => new(a, 1, topos_auth:key(CookieA)), b => new(b, 1, topos_auth:key(CookieB))}.
+    %% As on Erlang's monotonic scale, which is far below 0.
+    #{now => -500_000_000, count => 0, a => new(a, 1, topos_auth:key(CookieA)), b => new(b, 1, topos_auth:key(CookieB))}.
 
 new(Name, Incarnation, Key) ->
     #side{core = core(Name, Incarnation, Key), incarnation = Incarnation, key = Key}.
@@ -57,6 +69,46 @@ prop_meet_when_the_network_is_good() ->
                               {b_knows_a, topos_peer_core:incarnation(B#side.core) =:= A#side.incarnation}
                           ]))
             end).
+
+%% With the detector of the cluster as the judge, right or wrong: whatever it said last, peers that hear each other are up.
+prop_verdicts_do_no_lasting_harm() ->
+    ?FORALL({Steps, Last}, {list(frequency([{6, step()}, {3, {verdict, side(), verdict()}}])), [verdict(), verdict()]},
+            begin
+                %% A new life has the settings of before.
+                Before = swim(lists:foldl(fun step/2, swim(world()), Steps)),
+                [OfA, OfB] = Last,
+                #{a := C, b := D} = heal(step({verdict, b, OfB}, step({verdict, a, OfA}, heal(Before)))),
+                {up, up} =:= {topos_peer_core:status(C#side.core), topos_peer_core:status(D#side.core)}
+                    andalso alternate(connecting, lists:reverse(C#side.statuses))
+            end).
+
+%% One that falls silent is down when the detector says so, if it was not heard since; without the detector it stays up, which is what that is for.
+prop_silence_behind_a_verdict_is_found() ->
+    ?FORALL({Steps, Verdict, Wait}, {list(step()), oneof([suspect, dead]), range(3_500, 6_000)},
+            begin
+                Up = heal(step({pace, a, 1}, swim(lists:foldl(fun step/2, swim(world()), Steps)))),
+                Silent = silence(10_000, step({verdict, a, alive}, Up)),
+                #{a := Unjudged} = Silent,
+                #{a := Judged} = silence(Wait, step({verdict, a, Verdict}, Silent)),
+                {up, down} =:= {topos_peer_core:status(Unjudged#side.core), topos_peer_core:status(Judged#side.core)}
+            end).
+
+verdict() -> oneof([alive, suspect, dead]).
+
+swim(World) ->
+    Swim = fun(#side{core = Core} = Side) -> Side#side{core = topos_peer_core:settings(?SETTINGS#{method => swim}, Core)} end,
+    maps:update_with(a, Swim, maps:update_with(b, Swim, World)).
+
+%% Time passes for a, and b says nothing.
+silence(Ms, World) when Ms =< 0 -> World;
+silence(Ms, #{now := Now} = World) ->
+    #{b := B} = Quiet = act(a, fun(Core) -> topos_peer_core:tick(Now + 50, Core) end, World#{now := Now + 50}),
+    silence(Ms - 50, Quiet#{b := B#side{inbox = []}}).
+
+%% The status of the peer at both sides after these steps and a while of a good network.
+statuses_after(Steps) ->
+    #{a := A, b := B} = heal(lists:foldl(fun step/2, world(), Steps)),
+    {topos_peer_core:status(A#side.core), topos_peer_core:status(B#side.core)}.
 
 %% What one life of a node sees of its peer: up begins, up comes only after down, suspect only after up.
 prop_transitions_alternate() ->
@@ -105,6 +157,70 @@ prop_frames_of_anybody_do_no_harm() ->
                     andalso [E || E <- Effects, element(1, E) =/= send] =:= []
             end).
 
+%% A peer that is asked so many times less often may be silent so many times longer.
+prop_pace_stretches_silence() ->
+    ?FORALL({Pace, Silence}, {range(1, 5), range(0, 20_000)},
+            begin
+                #{now := Now, a := #side{core = Core}} = at_pace(Pace),
+                {Status, _} = alone(Now, Now + Silence, Core),
+                Expected = if
+                    Silence >= 3_000 * Pace -> down;
+                    Silence >= 1_000 * Pace -> suspect;
+                    true -> up
+                end,
+                ?WHENFAIL(io:format("~p instead of ~p~n", [topos_peer_core:status(Status), Expected]),
+                          topos_peer_core:status(Status) =:= Expected)
+            end).
+
+%% The first echo comes at the pace of before or sooner, others at the new one.
+prop_pace_stretches_echoes() ->
+    ?FORALL(Pace, range(1, 5),
+            begin
+                #{now := Now, a := #side{core = Core}} = at_pace(Pace),
+                {_, [First | Times]} = alone(Now, Now + 1_000 * Pace - 1, Core),
+                Between = [Later - Earlier || {Earlier, Later} <- lists:zip(lists:droplast([First | Times]), Times)],
+                First =< Now + 250 andalso lists:usort(Between) -- [250 * Pace] =:= []
+            end).
+
+%% A peer that becomes a neighbour after it was asked seldom has its time to answer.
+prop_a_faster_pace_asks_before_it_judges() ->
+    ?FORALL({Pace, Silence}, {range(2, 5), range(0, 20_000)},
+            begin
+                #{now := Now, a := #side{core = Core}} = at_pace(Pace),
+                Then = Now + Silence rem (1_000 * Pace),
+                {Quiet, _} = alone(Now, Then, Core),
+                Fast = topos_peer_core:pace(1, Then, Quiet),
+                {Still, Asked} = alone(Then, Then + 950, Fast),
+                {Late, _} = alone(Then + 950, Then + 1_000, Still),
+                conjunction([
+                    {up_before, topos_peer_core:status(Quiet) =:= up},
+                    {asked, [At || At <- Asked, At =< Then + 250] =/= []},
+                    {up_meanwhile, topos_peer_core:status(Still) =:= up},
+                    {suspect_then, topos_peer_core:status(Late) =:= suspect},
+                    {same_pace_is_nothing, topos_peer_core:pace(1, Then + 500, Fast) =:= Fast}
+                ])
+            end).
+
+%% Two that are up, at a moment when one has just heard the other.
+at_pace(Pace) ->
+    #{now := Now} = World = heal(world()),
+    act(a, fun(Core) ->
+        {Heard, Effects} = topos_peer_core:heard(Now, Core),
+        {topos_peer_core:pace(Pace, Now, Heard), Effects}
+    end, World).
+
+%% A core that hears nothing, and the times at which it asked.
+alone(From, To, Core) ->
+    lists:foldl(
+        fun(Now, {Before, Asked}) ->
+            {Next, Effects} = topos_peer_core:tick(Now, Before),
+            {Next, Asked ++ [Now || {send, Frame} <- Effects, is_echo(Frame)]}
+        end, {Core, []}, lists:seq(From + 1, To)).
+
+is_echo(Frame) ->
+    {ok, #{kind := Kind}} = topos_frame:decode(iolist_to_binary(Frame)),
+    Kind =:= ?TOPOS_FRAME_ECHO.
+
 payload() ->
     oneof([binary(),
            ?LET({N, P}, {binary(16), binary(32)}, <<N/binary, P/binary, 1, "c", 0>>),
@@ -126,9 +242,27 @@ step({transport, Side, false}, #{now := Now} = World) ->
             false -> {Core, []}
         end
     end, World);
+step({verdict, Side, Verdict}, #{now := Now} = World) ->
+    act(Side, fun(Core) -> topos_peer_core:verdict(Verdict, Now, Core) end, World);
+%% The cluster hears of a life of the peer: of the present one, or of none yet.
+step({known, Side, Back}, World) ->
+    #{a := #side{incarnation = A}, b := #side{incarnation = B}} = World,
+    Known = case Side of a -> B; b -> A end,
+    act(Side, fun(Core) -> {topos_peer_core:known(max(0, Known + 1 - Back), Core), []} end, World);
+step({hold, Ms}, #{now := Now} = World) -> ticked(World#{now := Now + Ms});
+step({take, Side, Count}, World) ->
+    #{Side := #side{inbox = Inbox} = S} = World,
+    {Taken, Rest} = lists:split(min(Count, length(Inbox)), Inbox),
+    lists:foldl(fun(Frame, W) -> arrive(Side, Frame, W) end, World#{Side := S#side{inbox = Rest}}, Taken);
+step({drop, Side, Count}, World) ->
+    #{Side := #side{inbox = Inbox} = S} = World,
+    World#{Side := S#side{inbox = lists:nthtail(min(Count, length(Inbox)), Inbox)}};
+step({flap, Side}, World) -> step({transport, Side, true}, step({transport, Side, false}, World));
 step({lose, Side}, World) ->
     #{Side := S} = World,
     World#{Side := S#side{inbox = []}};
+step({pace, Side, Pace}, #{now := Now} = World) ->
+    act(Side, fun(Core) -> {topos_peer_core:pace(Pace, Now, Core), []} end, World);
 step({repeat, Side}, World) ->
     #{Side := #side{inbox = Inbox, old = Old} = S} = World,
     World#{Side := S#side{inbox = Inbox ++ lists:sublist(Old, 3)}};

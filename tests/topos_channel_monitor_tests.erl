@@ -9,25 +9,36 @@ monitor_test_() ->
         {"waiting behind a silent flight is blocked", fun waiting_behind_a_silent_flight/0},
         {"a flight alone is not blocked", fun a_flight_alone/0},
         {"a peer that is not up is not blocked", fun not_up/0},
+        {"a standstill of this VM is no silence of the peer", fun standstill/0},
+        {"after a standstill a peer has its second again", fun after_a_standstill/0},
         {"a lane that is being finished shows what is left", fun retiring/0}
     ]}.
 
 setup() ->
-    _ = [ets:new(T, [named_table, public]) || T <- [topos_lane_senders, topos_peers]],
+    _ = [ets:new(T, [named_table, public]) || T <- tables()],
+    ok = looked(100, 60_000),
     up().
 
-cleanup(_) -> [true = ets:delete(T) || T <- [topos_lane_senders, topos_peers]].
+cleanup(_) -> [true = ets:delete(T) || T <- tables()].
+
+tables() -> [topos_lane_senders, topos_peers, topos_channel_rates, topos_channel_counts].
+
+%% The monitor looked so many ms ago, and has looked in time since so many.
+looked(Ago, Since) ->
+    Now = erlang:monotonic_time(millisecond),
+    true = ets:insert(topos_channel_rates, {looked, Now - Ago, Now - Since}),
+    ok.
 
 up() -> true = ets:insert(topos_peers, {?NODE, up, 1, <<>>}).
 
 %% A lane with so many messages, of which so many are in flight, and nothing acknowledged for so many ms.
 lane(Messages, Flying, Since) ->
-    Room = topos_lane:new_room(),
-    ok = atomics:put(Room, 1, Messages),
-    ok = atomics:put(Room, 2, 10 * Messages),
-    ok = atomics:put(Room, 3, 8),
-    ok = atomics:put(Room, 4, erlang:monotonic_time(millisecond) - Since),
-    ok = atomics:put(Room, 5, Flying),
+    {Counters, none} = Room = topos_lane:new_room(),
+    ok = atomics:put(Counters, 1, Messages),
+    ok = atomics:put(Counters, 2, 10 * Messages),
+    ok = atomics:put(Counters, 3, 8),
+    ok = atomics:put(Counters, 4, erlang:monotonic_time(millisecond) - Since),
+    ok = atomics:put(Counters, 5, Flying),
     true = ets:insert(topos_lane_senders, {{?NODE, data, 0}, self(), Room, 1}),
     Room.
 
@@ -47,6 +58,23 @@ not_up() ->
     true = ets:insert(topos_peers, {?NODE, suspect, 1, <<>>}),
     _ = lane(100, 20, 5_000),
     ?assertMatch([#{blocked_for := 0}], topos_channel_monitor:lanes()).
+
+standstill() ->
+    ok = looked(5_000, 60_000),
+    _ = lane(100, 20, 5_200),
+    ?assertEqual([], topos_channel_monitor:blocked()),
+    %% Silent for long before it.
+    _ = lane(100, 20, 7_000),
+    ?assertMatch([#{blocked_for := T}] when T >= 2_000 andalso T < 3_000, topos_channel_monitor:blocked()).
+
+after_a_standstill() ->
+    {ok, State} = topos_channel_monitor:init([]),
+    ok = looked(5_000, 60_000),
+    _ = lane(100, 20, 7_000),
+    {noreply, _} = topos_channel_monitor:handle_info(sample, State),
+    ?assertMatch([#{blocked_for := T}] when T < 1_000, topos_channel_monitor:lanes()),
+    ok = looked(100, 1_100),
+    ?assertMatch([#{blocked_for := T}] when T >= 1_000 andalso T < 2_000, topos_channel_monitor:blocked()).
 
 retiring() ->
     Room = lane(100, 0, 0),

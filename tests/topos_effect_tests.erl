@@ -62,7 +62,8 @@ every_root_handler_answers_its_declared_operations_test_() ->
         'Topos.Channel.Channel' => [{send_on, 3}, {send_keyed, 4}, {create_channel, 2}, {create_channels, 1},
             {close_channel, 1}, {reconfigure, 2}, {stats, 1}, {health, 0}],
         'Topos.Partisan.Distributed' => [{init, 1}, {create_cluster, 1}, {join_cluster, 2}, {leave, 0}, {node_name, 0},
-            {self, 0}, {members, 0}, {statuses, 0}, {current_topology, 0}, {neighbours, 0}, {route, 1}, {send, 2}, {broadcast, 2}, {recv, 0}, {recv_within, 1}, {next_event, 0},
+            {self, 0}, {members, 0}, {statuses, 0}, {current_topology, 0}, {neighbours, 0}, {route, 1}, {send, 2},
+            {send_with, 3}, {default_channel, 0}, {broadcast, 2}, {recv, 0}, {recv_within, 1}, {next_event, 0},
             {next_event_within, 1}, {monitor, 1}, {demonitor, 1}, {on_up, 1}, {on_down, 1}, {cancel, 1}]
     },
     [{atom_to_list(Effect),
@@ -149,7 +150,7 @@ configuration_of_the_node_test_() ->
                engine => best, name => <<>>, cookie => <<>>, inbox_size => 9},
     Env = fun(Pairs) -> fun(Name) -> proplists:get_value(Name, Pairs, false) end end,
     Given = fun(C, Pairs) -> topos_effect_distributed:configuration(C, Env(Pairs)) end,
-    Default = #{node => <<"node@127.0.0.1">>, topology => full_mesh, compression => false,
+    Default = #{node => <<"node@127.0.0.1">>, topology => full_mesh, compression => false, fault_detection => #{method => swim},
                 limits => #{max_inbox_messages => 9}, channels => #{data => #{parallelism => 2, compression => false}}},
     Chosen = [{"TOPOS_NODE", "seed@127.0.0.1"}, {"TOPOS_COOKIE", "c"}, {"TOPOS_ENGINE", "otp"}, {"TOPOS_LISTEN", "127.0.0.1:0"}],
     Times = {echo_detection, #{interval => 1, suspect_after => 2, down_after => 3}},
@@ -160,10 +161,20 @@ configuration_of_the_node_test_() ->
         %% The program's name and cookie win, the runner's engine does.
         ?_assertEqual(Default#{node := <<"own@127.0.0.1">>, cookie => <<"own">>, engine => <<"otp">>, listen => ["127.0.0.1:0"]},
                       Given(Config#{name := <<"own@127.0.0.1">>, cookie := <<"own">>, engine := partisan}, Chosen)),
-        ?_assertEqual(Default#{engine => partisan, fault_detection => #{echo_interval => 1, suspect_after => 2, down_after => 3}},
+        ?_assertEqual(Default#{engine => partisan, fault_detection := #{echo_interval => 1, suspect_after => 2, down_after => 3}},
                       Given(Config#{engine := partisan, fault_detection := Times}, [])),
         ?_assertEqual(Default#{topology := #{type => hyparview, active_view => 4}},
                       Given(Config#{topology := {peer_to_peer, #{active_view => 4}}}, [])),
         ?_assertEqual(Default#{topology := #{type => client_server, hubs => [<<"a@b">>], hubs_of_a_client => 1}},
-                      Given(Config#{topology := {client_server, #{hubs => [<<"a@b">>], hubs_of_a_client => 1}}}, []))
+                      Given(Config#{topology := {client_server, #{hubs => [<<"a@b">>], hubs_of_a_client => 1}}}, [])),
+        ?_assertEqual(Default#{topology := #{type => custom, handler => topos_topology_flow, args => <<"Shapes.ring">>, max_links => 8}},
+                      Given(Config#{topology := {custom, #{handler => <<"Shapes.ring">>, max_links => 8}}}, []))
+    ].
+
+flows_of_topologies_are_found_by_name_test_() ->
+    [
+        ?_assertEqual({error, Why}, topos_topology_flow:init(Name))
+     || {Name, Why} <- [{<<"ring">>, no_flow}, {<<"No.Such.ring">>, no_module}, {<<"topos_topology_flow.ring">>, no_flow},
+                        %% It has one with three arguments, as a flow with effects has.
+                        {<<"topos_topology_flow.neighbours">>, {wrong_type, <<"(own : Node) -> (members : [Node]) -> [Node]">>}}]
     ].

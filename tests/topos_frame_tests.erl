@@ -35,6 +35,17 @@ batch_and_ack_round_trip_test() ->
     Ack = iolist_to_binary(topos_frame:ack({<<"data">>, 3}, {10, 11}, 12, 1, [{5, 0, 2}])),
     ?assertEqual({ok, {{<<"data">>, 3}, {10, 11}, 12, 1, [{5, 0, 2}]}}, topos_frame:decode_ack(Ack)).
 
+request_and_reply_round_trip_test() ->
+    Term = term_to_binary(payload),
+    Request = iolist_to_binary(topos_frame:request({3, 7}, 5_000, <<"service">>, Term)),
+    ?assertEqual(<<3:32, 7:64, 5_000:32, 7, "service", Term/binary>>, Request),
+    ?assertEqual({ok, {{3, 7}, 5_000, <<"service">>, Term}}, topos_frame:decode_request(Request)),
+    Reply = iolist_to_binary(topos_frame:reply({3, 7}, 0, Term)),
+    ?assertEqual(<<3:32, 7:64, 0, Term/binary>>, Reply),
+    ?assertEqual({ok, {{3, 7}, 0, Term}}, topos_frame:decode_reply(Reply)),
+    [?assertEqual({error, malformed}, topos_frame:decode_request(binary:part(Request, 0, N))) || N <- lists:seq(0, 23)],
+    [?assertEqual({error, malformed}, topos_frame:decode_reply(binary:part(Reply, 0, N))) || N <- lists:seq(0, 12)].
+
 %% A count or a length that promises more than there is must not be believed.
 lengths_are_not_trusted_test() ->
     Batch = iolist_to_binary(topos_frame:batch({<<"d">>, 0}, {1, 0}, 1, 0, {1, [topos_frame:record(0, <<"d">>, <<"record">>, 6)]})),
@@ -50,12 +61,13 @@ survives() ->
             begin
                 Bad = mutated(Bytes, Place, Byte),
                 Decoders = [fun topos_frame:decode_hello/1, fun topos_frame:decode_hello_ack/1, fun topos_frame:decode_reject/1,
-                            fun topos_frame:decode_batch/1, fun topos_frame:decode_ack/1, fun topos_frame:decode_record/1],
+                            fun topos_frame:decode_batch/1, fun topos_frame:decode_ack/1, fun topos_frame:decode_record/1,
+                            fun topos_frame:decode_request/1, fun topos_frame:decode_reply/1],
                 ok_or_error(topos_frame:decode(Bad)) andalso lists:all(fun(D) -> ok_or_error(D(Bad)) end, Decoders)
             end).
 
 frame() ->
-    ?LET({Kind, Payload}, {range(1, 10), binary()}, iolist_to_binary(topos_frame:encode(header(Kind), Payload))).
+    ?LET({Kind, Payload}, {range(1, 14), binary()}, iolist_to_binary(topos_frame:encode(header(Kind), Payload))).
 
 mutated(<<>>, _, _) -> <<>>;
 mutated(Bytes, Place, Byte) ->

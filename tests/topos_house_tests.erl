@@ -26,11 +26,12 @@ arrows() ->
 crates() ->
     #{
         "topos-term" => [],
+        "topos-lane" => [],
         "topos-overlay" => [],
         "topos-sim" => ["topos-overlay"],
         "topos-lang" => [],
         "topos-cli" => ["topos-lang", "topos-sim"],
-        "topos-nif" => ["topos-term", "topos-overlay"],
+        "topos-nif" => ["topos-term", "topos-lane", "topos-overlay"],
         "topos-router" => []
     }.
 

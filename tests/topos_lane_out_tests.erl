@@ -34,6 +34,30 @@ a_refused_batch_is_not_lost_with_a_gap_before_it_test() ->
     {_, Effects} = topos_lane_out:ack({?STREAM, 3}, 0, true, {[], 2}, Refused),
     ?assertMatch([{dropped, lost, 1}, {release, 1, 10}, {send, {?STREAM + 1, 3}, 1, _, _, _}], Effects).
 
+%% The receiver has the beginning of a record and the transport refuses its end: a new stream would begin in the middle of it.
+a_refused_end_of_a_begun_record_stays_in_its_stream_test() ->
+    Options = #{reliable => false, window => 1, max_batch_bytes => 64, max_piece => 64},
+    {Begun, [{send, _, 1, _, _, _}]} = topos_lane_out:enqueue([item(<<0:800>>)], 0, open(Options)),
+    {Ended, [{send, {?STREAM, 3}, 2, _, _, _}]} = topos_lane_out:ack({?STREAM, 3}, 1, false, {[], 1}, Begun),
+    {_, Effects} = topos_lane_out:opened(500, topos_lane_out:closed(topos_lane_out:refused(2, 1, Ended))),
+    ?assertMatch([{send, {?STREAM, 3}, 2, _, _, {1, _}}], Effects).
+
+%% Half of the window is for others, though pieces of the large message wait.
+a_small_message_overtakes_a_large_one_test() ->
+    Options = #{window => 4, max_batch_bytes => 64, max_piece => 64, overtaking => true},
+    {Begun, [{send, _, 1, _, _, _}, {send, _, 2, _, _, _}]} = topos_lane_out:enqueue([item(<<0:8000>>)], 0, open(Options)),
+    ?assert(topos_lane_out:has_credit(Begun)),
+    {First, [{send, _, 3, Flags, {1, Pieces}, _}]} = topos_lane_out:enqueue([item(<<"small">>)], 1, Begun),
+    ?assertEqual([<<0, 4, "desk", "small">>], records(Pieces)),
+    ?assertEqual(?TOPOS_BATCH_ASIDE, Flags band ?TOPOS_BATCH_ASIDE),
+    {Full, [{send, _, 4, _, _, _}]} = topos_lane_out:enqueue([item(<<"second">>)], 2, First),
+    ?assertNot(topos_lane_out:has_credit(Full)),
+    {Waiting, []} = topos_lane_out:enqueue([item(<<"third">>)], 3, Full),
+    %% The place of a piece is for a piece.
+    {_, [{send, _, 5, Next, _, _}]} = topos_lane_out:ack({?STREAM, 3}, 1, false, {[], 4}, Waiting),
+    ?assertEqual(0, Next band ?TOPOS_BATCH_ASIDE),
+    ?assertEqual(2, topos_lane_out:queued(Waiting)).
+
 %% Small messages are kept as one binary; what is told of them is of each.
 messages_of_a_pack_fail_each_for_itself_test() ->
     Texts = [<<"a">>, <<"b">>, <<"c">>],

@@ -27,6 +27,7 @@ link_test_() ->
              {stranger_without_the_cookie_is_a_short_guest, fun stranger_without_the_cookie_is_a_short_guest/0},
              {frames_without_the_token_are_refused, fun frames_without_the_token_are_refused/0},
              {batches_are_delivered_once, fun batches_are_delivered_once/0},
+             {a_receiving_lane_that_crashed_delivers_nothing_again, fun a_receiving_lane_that_crashed_delivers_nothing_again/0},
              {nothing_is_delivered_before_its_sender_is_up, fun nothing_is_delivered_before_its_sender_is_up/0},
              {nobody_there_is_reported, fun nobody_there_is_reported/0},
              {full_queue_refuses, fun full_queue_refuses/0},
@@ -34,6 +35,8 @@ link_test_() ->
              {messages_not_taken_yet_are_in_doubt_too, fun messages_not_taken_yet_are_in_doubt_too/0},
              {atoms_of_peers_are_bounded, fun atoms_of_peers_are_bounded/0},
              {leave_of_a_peer_is_left, fun leave_of_a_peer_is_left/0},
+             {greeting_of_the_life_that_left_is_ignored, fun greeting_of_the_life_that_left_is_ignored/0},
+             {news_of_a_node_that_was_dropped_is_no_news, fun news_of_a_node_that_was_dropped_is_no_news/0},
              {cancelled_is_silent, fun cancelled_is_silent/0},
              {limits_are_checked_before_the_peer, fun limits_are_checked_before_the_peer/0},
              {join_of_another_version_says_so, fun join_of_another_version_says_so/0},
@@ -181,6 +184,29 @@ batches_are_delivered_once() ->
     ?assertEqual([one, two, three], [message(), message(), message()]),
     ?assertEqual(none, receive {topos_test, M} -> M after 0 -> none end).
 
+%% The peer got no acknowledgement, so its batch names no receiving half. It learns of the loss and begins a new stream.
+a_receiving_lane_that_crashed_delivers_nothing_again() ->
+    ok = topos_fake_engine:use(self()),
+    Peer = meet(),
+    _ = register_self(),
+    ok = send_batch(Peer, {1, 0}, 1, [{here, one}]),
+    {{1, First}, 1, 0, []} = ack(Peer),
+    ?assertEqual(one, message()),
+    [[Receiver]] = ets:match(topos_lane_receivers, {{?PEER, 5, {<<"data">>, 0}}, '$1'}),
+    Ref = monitor(process, Receiver),
+    exit(Receiver, kill),
+    receive {'DOWN', Ref, process, _, killed} -> ok after ?WAIT -> error(alive) end,
+    ok = send_batch(Peer, {1, 0}, 1, [{here, one}]),
+    {{1, Second}, 0, ?TOPOS_ACK_GAP, []} = ack(Peer),
+    ?assert(Second > First),
+    ok = send_batch(Peer, {1, Second}, 1, [{here, one}]),
+    {{1, Third}, 0, 0, []} = ack(Peer),
+    ?assert(Third > Second),
+    ok = send_batch(Peer, {2, Third}, 1, [{here, two}]),
+    ?assertMatch({{2, Third}, 1, 0, []}, ack(Peer)),
+    ?assertEqual(two, message()),
+    ?assertEqual(none, receive {topos_test, M} -> M after 0 -> none end).
+
 nobody_there_is_reported() ->
     ok = topos_fake_engine:use(self()),
     {ok, Ref} = topos_partisan:subscribe(),
@@ -260,6 +286,30 @@ leave_of_a_peer_is_left() ->
     ?assertMatch({disconnect, ?PEER}, engine_call(disconnect)),
     ?assertMatch({error, {unknown_node, _}}, topos_partisan:send(?PEER, anybody, hello)),
     ?assertEqual([{?OWN, up}, {?PEER, left}], [{N, S} || #{node := N, status := S} <- topos_partisan:members()]).
+
+%% One that leaves has lost its links to those who know it already while others have not confirmed yet, and greets them. Who took that
+%% for a node that wants in dialled it, told it of a life it had to be above, and so called it back.
+greeting_of_the_life_that_left_is_ignored() ->
+    ok = topos_fake_engine:use(self()),
+    Peer = meet(),
+    ok = send_frame(Peer, ?TOPOS_FRAME_LEAVE, topos_link, <<5:64>>),
+    ?assertMatch({disconnect, ?PEER}, engine_call(disconnect)),
+    ok = topos_fake_engine:tell({down, ?PEER, disconnected}),
+    _ = live(greet(Peer), 200),
+    ?assertEqual([], topos_link:peers()),
+    ?assertEqual(nothing, receive {fake_engine, {connect, _, _} = Dialled} -> Dialled after 0 -> nothing end),
+    %% In a life after that it is welcome again.
+    _ = greet(peer(<<"cookie">>, 6)),
+    ?assertMatch({connect, ?PEER, _}, engine_call(connect)).
+
+%% A candidate was dropped while the link had yet to be asked to forget it, and said that it is up.
+news_of_a_node_that_was_dropped_is_no_news() ->
+    Cluster = whereis(topos_cluster),
+    Cluster ! {topos_link, {status, ?PEER, connecting, up, echo}},
+    ?assertEqual([], topos_partisan:nodes()),
+    %% It has taken that by now.
+    _ = sys:get_state(topos_cluster),
+    ?assertEqual(Cluster, whereis(topos_cluster)).
 
 cancelled_is_silent() ->
     ok = topos_fake_engine:use(self()),
@@ -341,10 +391,10 @@ pending_calls_are_bounded() ->
     [receive {'DOWN', Ref, process, Pid, Exit} -> ?assertEqual({answer, {ok, gone}}, Exit) end || {Pid, Ref} <- Callers],
     ?assertEqual({ok, {?OWN, 2}}, topos_request:call(?OWN, topos_link_tests, {double, 1})),
     %% The server's own bound: others may ask more than it takes.
-    [{serving, Count, ?MAX_CALLS}] = ets:lookup(topos_services, serving),
-    ok = counters:add(Count, 1, ?MAX_CALLS),
+    Others = [{{'other@host', N, 1}, undefined, erlang:monotonic_time(millisecond) + ?WAIT} || N <- lists:seq(1, ?MAX_CALLS)],
+    true = ets:insert(topos_serving, Others),
     ?assertMatch({error, {overloaded, _}}, topos_request:call(?OWN, topos_link_tests, {double, 1}, ?WAIT)),
-    ok = counters:sub(Count, 1, ?MAX_CALLS).
+    [true = ets:delete(topos_serving, Key) || {Key, _, _} <- Others].
 
 handle_request(_, {wait, Test}) -> Test ! {waiting, self()}, receive go -> {ok, gone} end;
 handle_request(From, {double, N}) -> {ok, {From, 2 * N}};

@@ -21,7 +21,8 @@ timers_are_not_held_up_test_() ->
             {"decode", decode()},
             {"decode any", decode_any()},
             {"new_atoms", new_atoms()},
-            {"overlay", overlay()}
+            {"overlay", overlay()},
+            {"lane", lane()}
         ]
     ].
 
@@ -77,6 +78,19 @@ overlay() ->
         fun() ->
             {ok, [_ | _]} = Join(5_000),
             {ok, [_ | _]} = topos_overlay_nif:handle(Overlay, 0, {left, <<"node", 5_000:32>>})
+        end
+    end.
+
+%% A batch as large as they get.
+lane() ->
+    fun() ->
+        Buffer = topos_lane_buffer:new(1_024, 262_144),
+        Records = binary:copy(<<0>>, 262_144),
+        fun() ->
+            ok = topos_lane_buffer:push(Buffer, self(), [Records]),
+            {records, 1, _} = topos_lane_buffer:take(Buffer),
+            empty = topos_lane_buffer:take(Buffer),
+            receive {topos_lane, waiting} -> ok end
         end
     end.
 

@@ -135,10 +135,11 @@ what_init_starts_ends_with_the_with_test() ->
 
 the_owner_ends_with_the_process_of_the_with_test() ->
     Self = self(),
+    Tag = make_ref(),
     Pid = spawn(fun() ->
-        with_cell(true, 1, fun({Scope, _}) -> Self ! Scope, receive never -> ok end end)
+        with_cell(true, 1, fun({Scope, _}) -> Self ! {Tag, Scope}, receive never -> ok end end)
     end),
-    Owner = receive {_, _, O, _} -> topos_owner:pid(O) end,
+    Owner = receive {Tag, {_, _, O, _}} -> topos_owner:pid(O) end,
     Monitor = monitor(process, Owner),
     true = exit(Pid, kill),
     ?assertEqual(shutdown, receive {'DOWN', Monitor, process, _, Reason} -> Reason end).

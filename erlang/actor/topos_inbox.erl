@@ -49,7 +49,8 @@ send(Node, Message) -> send(Node, Message, #{}).
 %% `topos_partisan:send/4', and `inbox_full': at once on this node and with `#{ack => true}', else as an `undeliverable'
 %% event.
 -spec send(node(), term(), topos_lane:options()) -> ok | {error, topos_error:t()}.
-send(Node, Message, Options) -> topos_lane:send(Node, {?TOPOS_DEST_INBOX, <<>>}, Message, Options).
+send(Node, Message, Options) ->
+    topos_lane:send(Node, {?TOPOS_DEST_INBOX, <<>>}, Message, topos_default_channel:options(Options)).
 
 %% @doc Puts a message into the inbox, without waiting.
 -spec offer(node(), term()) -> ok | {error, topos_error:t()}.

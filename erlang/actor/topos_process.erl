@@ -8,12 +8,12 @@
 
 -include("topos_frame.hrl").
 
--export([serve/0, self/0, ref/1, spawn/2, spawn_as/3, spawn/4, send/2, send/3, monitor/1, demonitor/1, exit/2, whereis/2,
+-export([serve/0, self/0, ref/1, spawn/2, spawn/3, spawn_as/3, spawn/4, send/2, send/3, monitor/1, demonitor/1, exit/2, whereis/2,
     is_alive/1]).
 -export([handle_request/2, deliver/3]).
 -export_type([ref/0]).
 
--compile({no_auto_import, [self/0, spawn/2, spawn/4, monitor/1, demonitor/1, exit/2, send/2, send/3]}).
+-compile({no_auto_import, [self/0, spawn/2, spawn/3, spawn/4, monitor/1, demonitor/1, exit/2, send/2, send/3]}).
 
 -type ref() :: topos_remote:t().
 -define(SERVICE, topos_process).
@@ -45,6 +45,13 @@ ref(Pid) when is_pid(Pid) ->
 -spec spawn(node(), fun(() -> any())) -> {ok, ref()} | {error, topos_error:t()}.
 spawn(Node, Fun) -> spawn_as(Node, Fun, Fun).
 
+%% @doc As {@link spawn/2}. `channel': what the process sends takes this channel of `Node', where nothing else is said.
+-spec spawn(node(), fun(() -> any()), #{channel => atom()}) -> {ok, ref()} | {error, topos_error:t()}.
+spawn(Node, Fun, #{channel := Channel}) when is_atom(Channel) ->
+    spawn_as(Node, Fun, fun() -> topos_default_channel:run(Channel, Fun) end);
+spawn(Node, Fun, Options) when map_size(Options) =:= 0 ->
+    spawn(Node, Fun).
+
 %% @doc As {@link spawn/2} for a function that calls another one: `Inner' is the one whose module the node needs in the same
 %% version.
 -spec spawn_as(node(), Inner :: fun(), fun(() -> any())) -> {ok, ref()} | {error, topos_error:t()}.
@@ -70,7 +77,9 @@ send(Ref, Message, Options) ->
     case check(Ref) of
         ok ->
             Destination = <<(topos_remote:incarnation(Ref)):64, (topos_remote:id(Ref))/binary>>,
-            topos_lane:send(topos_remote:node(Ref), {?TOPOS_DEST_PROCESS, Destination}, Message, Options);
+            topos_lane:send(
+                topos_remote:node(Ref), {?TOPOS_DEST_PROCESS, Destination}, Message, topos_default_channel:options(Options)
+            );
         Error -> Error
     end.
 

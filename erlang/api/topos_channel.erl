@@ -14,6 +14,7 @@
 -module(topos_channel).
 
 -export([create/1, create/2, close/1, close/2, reconfigure/2, list/0, stats/0, stats/1, health/0]).
+-export([with_default/2]).
 -export_type([name/0, stats/0, health/0, status/0]).
 
 -type name() :: topos_engine:channel().
@@ -76,6 +77,14 @@ close(Name, Options) when is_atom(Name), is_map(Options) ->
                 Error
         end
     end).
+
+%% @doc Calls a function and answers what it answers. What the calling process sends in it without naming a channel
+%% (`topos_partisan:send/3,4', `broadcast/2,3', `topos_process:send/2,3') takes this one.
+%% ```
+%% ok = topos_channel:with_default(bulk, fun() -> topos_partisan:send('b@127.0.0.1', archive, Page) end).
+%% '''
+-spec with_default(name(), fun(() -> Result)) -> Result when Result :: term().
+with_default(Name, Fun) when is_atom(Name), is_function(Fun, 0) -> topos_default_channel:run(Name, Fun).
 
 %% @doc The channels of this node with all their settings.
 -spec list() -> {ok, topos_node_spec:channels()} | {error, topos_error:t()}.

@@ -43,6 +43,7 @@ init(Given) ->
         worker(topos_channel_monitor, []),
         worker(topos_channel_pool, []),
         worker(topos_overlay, []),
+        worker(topos_swim, []),
         worker(topos_switch, []),
         worker(topos_cluster, []),
         worker(topos_metrics_server, [])

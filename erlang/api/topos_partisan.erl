@@ -11,7 +11,7 @@
 %% returns in bounded time. What a send guarantees is told at {@link send/4}.
 -module(topos_partisan).
 
--compile({no_auto_import, [node/0, nodes/0, spawn/2, spawn/4, demonitor/1]}).
+-compile({no_auto_import, [node/0, nodes/0, spawn/2, spawn/3, spawn/4, demonitor/1]}).
 
 %% Life of the node
 -export([start/1, stop/0, node/0, cluster/0]).
@@ -22,7 +22,7 @@
 %% Messages
 -export([send/3, send/4, broadcast/2, broadcast/3]).
 %% Processes
--export([spawn/2, spawn/4, monitor/1, demonitor/1]).
+-export([spawn/2, spawn/3, spawn/4, monitor/1, demonitor/1]).
 %% For the other modules of the API.
 -export([started/1]).
 
@@ -66,7 +66,7 @@
     %% A message of this node could not be delivered on the peer.
     | {undeliverable, node(), topos_error:t()}.
 -type node_function() :: fun((node()) -> any()).
-%% `channel': default `data'. `key': messages of one key, receiver and channel keep their order; default: the calling
+%% `channel': default `data', or what `topos_channel:with_default/2' says. `key': messages of one key, receiver and channel keep their order; default: the calling
 %% process. On a monotonic channel a message still queued gives way to a newer one of its `key' and receiver.
 %% `wait': milliseconds to wait for room when the queue is full, default 0. `ack': wait until the message was put into
 %% the receiver's mailbox (default `false'), at most `timeout' milliseconds (default `timeouts.call').
@@ -140,7 +140,8 @@ join(Node) -> join(Node, #{}).
 %% @doc Joins the cluster that `Node' belongs to. `ok' means that `Node' proved to know the cookie, answered an echo on
 %% the link and is `up' here; the other members follow within an anti-entropy round. Joining an up member is `ok'.
 %% Errors, in at most `timeout': `unreachable', `cookie_mismatch', `version_mismatch', `cluster_mismatch', `self_join',
-%% `too_many_members'. After an error the node is not a member and no link to it remains.
+%% `too_many_members'. After an error the node is not a member and no link to it remains, unless another member told of it meanwhile: then it is a
+%% member that is not up yet.
 -spec join(node(), join_options()) -> ok | {error, topos_error:t()}.
 join(Node, Options) when is_atom(Node), is_map(Options) ->
     started(fun() ->
@@ -207,7 +208,7 @@ send(Node, Name, Message) -> send(Node, Name, Message, #{}).
 %% `too_many_atoms', `in_doubt', `timeout' (then it may still be delivered).
 -spec send(node(), atom() | binary(), term(), send_options()) -> ok | {error, topos_error:t()}.
 send(Node, Name, Message, Options) when is_atom(Node), is_map(Options) ->
-    topos_lane:send(Node, {?TOPOS_DEST_NAME, name(Name)}, Message, Options).
+    topos_lane:send(Node, {?TOPOS_DEST_NAME, name(Name)}, Message, topos_default_channel:options(Options)).
 
 %% @equiv broadcast(Name, Message, #{})
 -spec broadcast(atom() | binary(), term()) ->
@@ -226,6 +227,11 @@ broadcast(Name, Message, Options) when is_map(Options) ->
 %% @doc Runs a function in a new process on `Node'. See `topos_process'.
 -spec spawn(node(), fun(() -> any())) -> {ok, topos_process:ref()} | {error, topos_error:t()}.
 spawn(Node, Fun) when is_function(Fun, 0) -> topos_process:spawn(Node, Fun).
+
+%% @doc The same with a channel: messages that the process sends without naming one take this channel of its own node
+%% (`topos_channel:with_default/2').
+-spec spawn(node(), fun(() -> any()), #{channel => atom()}) -> {ok, topos_process:ref()} | {error, topos_error:t()}.
+spawn(Node, Fun, Options) when is_function(Fun, 0) -> topos_process:spawn(Node, Fun, Options).
 
 %% @doc Runs a function of a module in a new process on `Node'.
 -spec spawn(node(), module(), atom(), [term()]) -> {ok, topos_process:ref()} | {error, topos_error:t()}.

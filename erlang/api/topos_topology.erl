@@ -16,10 +16,14 @@
 -export([current/0, current_topology/0, set_topology/1, set_topology/2, status/0, metrics/0]).
 -export([pause_new_connections/0, pause_new_connections/1, resume_new_connections/0, reconnect_all/0, reconnect_all/1]).
 -export([neighbours/0, views/0, route/1, hops/1, links/0, broadcast/2]).
--export_type([topology/0, views/0, metrics/0]).
+-export_type([topology/0, views/0, metrics/0, status/0]).
 
 %% The topology with all its settings; a full mesh has none.
 -type topology() :: #{type := topos_config_topology:type(), atom() => term()}.
+%% `handler': of a custom topology alone.
+-type status() :: #{
+    epoch := topos_switch_core:epoch(), state := stable | preparing | adopting | releasing, handler => ok | {error, topos_error:t()}
+}.
 %% `active': the nodes that the topology wants links to. `passive': those that it may turn to when it loses one of them:
 %% HyParView's passive view, the hubs that a client does not use; empty elsewhere. Both sorted.
 -type views() :: #{active := [node()], passive := [node()]}.
@@ -49,7 +53,7 @@ current_topology() -> current().
 set_topology(Topology) -> set_topology(Topology, #{}).
 
 %% @doc Switches the whole cluster to a topology, given as `topology' of a configuration is: `full_mesh', `#{type => hyparview}',
-%% `#{type => client_server, hubs => [...]}'. A setting `role' counts for nobody: a node is a hub if it is among `hubs'.
+%% `#{type => client_server, hubs => [...]}', `#{type => custom, handler => my_ring}'. A setting `role' counts for nobody: a node is a hub if it is among `hubs'.
 %%
 %% `ok': every member that is not down routes by the new topology, and the links of the old one are being closed. Messages go on meanwhile; none is
 %% lost, doubled or reordered. It is `ok' at once if this is the topology already. Members that come later, or back, get it from the others.
@@ -75,9 +79,20 @@ set_topology(Topology, Options) when is_map(Options) ->
         end
     end).
 
-%% @doc The epoch of the topology: how often it was switched, by whom at last and in which life of that node; and whether a switch is under way.
--spec status() -> topos_switch:status() | {error, topos_error:t()}.
-status() -> topos_partisan:started(fun topos_switch:status/0).
+%% @doc The epoch of the topology: how often it was switched, by whom at last and in which life of that node; whether a switch is under way;
+%% and, of a custom topology, why its handler failed when it was asked last.
+-spec status() -> status() | {error, topos_error:t()}.
+status() ->
+    topos_partisan:started(fun() ->
+        Status = topos_switch:status(),
+        case topos_local:config(topology) of
+            #{type := custom} ->
+                Handler = case topos_overlay:handler_error() of none -> ok; Error -> {error, Error} end,
+                Status#{handler => Handler};
+            _ ->
+                Status
+        end
+    end).
 
 %% @doc Measurements to choose a topology by.
 -spec metrics() -> metrics() | {error, topos_error:t()}.

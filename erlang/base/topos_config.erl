@@ -30,7 +30,9 @@
     cookie := binary(),
     channels := topos_node_spec:channels(),
     compression := boolean(),
-    fault_detection := #{echo_interval := ms(), suspect_after := ms(), down_after := ms()},
+    fault_detection := #{
+        echo_interval := ms(), suspect_after := ms(), down_after := ms(), method := echo | swim, indirect_probes := 0..32
+    },
     tls := undefined | #{certfile := file:filename(), keyfile := file:filename(), cacertfile := file:filename()},
     insecure := boolean(),
     metrics := undefined | #{listen := [topos_engine:address(), ...]},

@@ -23,6 +23,8 @@
     | channels
     | topology
     | node_names
+    | module
+    | term
     | {section, [field()]}
     | {optional_section, [field()]}.
 
@@ -149,7 +151,11 @@ fault_detection() ->
         #{key => suspect_after, kind => {integer, 20, 600_000}, default => 1_000, unit => <<"ms">>,
           meaning => <<"silence after which a peer is `suspect`; at least two `echo_interval`s">>},
         #{key => down_after, kind => {integer, 30, 3_600_000}, default => 3_000, unit => <<"ms">>,
-          meaning => <<"silence after which a peer is `down`; more than `suspect_after`">>}
+          meaning => <<"silence after which a peer is `down`; more than `suspect_after`">>},
+        #{key => method, kind => {one_of, [echo, swim]}, default => echo,
+          meaning => <<"`echo`: every peer is asked all the time; `swim`: one a `suspect_after`, by turns; the same on every node">>},
+        #{key => indirect_probes, kind => {integer, 0, 32}, default => 3, unit => <<"nodes">>,
+          meaning => <<"`swim`: through how many others one is asked that did not answer">>}
     ].
 
 -spec tls() -> [field()].

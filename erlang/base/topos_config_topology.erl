@@ -4,6 +4,7 @@
 %% topology => full_mesh
 %% topology => #{type => hyparview, active_view => 5, passive_view => 30}
 %% topology => #{type => client_server, hubs => ['hub1@10.0.0.1', 'hub2@10.0.0.2'], hubs_of_a_client => 2}
+%% topology => #{type => custom, handler => my_ring}
 %% '''
 %% The settings of each type are rows of {@link fields/1}; what they mean is told in `docs/overlays.md'.
 -module(topos_config_topology).
@@ -11,7 +12,7 @@
 -export([types/0, fields/1, parse/3, violations/2, complete/2, type/1, describe/0]).
 -export_type([t/0, type/0]).
 
--type type() :: full_mesh | hyparview | client_server.
+-type type() :: full_mesh | hyparview | client_server | custom.
 %% Complete: every setting of the type is there. Times in milliseconds.
 -type t() ::
     full_mesh
@@ -23,6 +24,10 @@
     | #{
         type := client_server, role := hub | client, hubs := [node(), ...], hubs_of_a_client := pos_integer(),
         max_clients := pos_integer(), request_timeout := pos_integer()
+    }
+    | #{
+        type := custom, handler := module(), args := term(), handler_timeout := pos_integer(), max_links := pos_integer(),
+        request_timeout := pos_integer()
     }.
 -type parser() :: fun(([topos_config_schema:field()], topos_config_value:path(), term()) ->
     {#{atom() => term()}, [topos_config_value:violation()]}).
@@ -31,7 +36,7 @@
 -define(HOUR, 3_600_000).
 
 -spec types() -> [type(), ...].
-types() -> [full_mesh, hyparview, client_server].
+types() -> [full_mesh, hyparview, client_server, custom].
 
 %% @doc The settings of a type.
 -spec fields(type()) -> [topos_config_schema:field()].
@@ -72,6 +77,18 @@ fields(client_server) ->
         #{key => max_clients, kind => {integer, 1, 8_000}, default => 4_096, unit => <<"clients">>,
           meaning => <<"clients that a hub takes">>},
         request_timeout()
+    ];
+fields(custom) ->
+    [
+        #{key => handler, kind => module,
+          meaning => <<"module that says whom a node links to, the same on every node: a `topos_topology_handler`">>},
+        #{key => args, kind => term, default => [],
+          meaning => <<"what its `init/1` is called with">>},
+        #{key => handler_timeout, kind => {integer, 10, 2_000}, default => 500, unit => <<"ms">>,
+          meaning => <<"how long a call of the handler may take">>},
+        #{key => max_links, kind => {integer, 1, 255}, default => 64, unit => <<"nodes">>,
+          meaning => <<"links that the handler may ask for, and as many that others may ask this node for">>},
+        request_timeout()
     ].
 
 %% @doc The type of a topology.
@@ -88,7 +105,9 @@ describe() ->
 -spec parse(topos_config_value:path(), term(), parser()) ->
     {full_mesh | #{atom() => term()} | ?INVALID, [topos_config_value:violation()]}.
 parse(Path, Term, Fields) ->
-    case topos_config_value:parse({one_of, types()}, Path, Term) of
+    case topos_config_value:parse({one_of, [native | types()]}, Path, Term) of
+        {ok, native} ->
+            native(Path);
         {ok, Type} ->
             settings(Type, #{}, Path, Fields);
         {error, _} ->
@@ -149,10 +168,17 @@ typed(Given, Path, Fields) ->
             invalid(TypePath, topos_config_value:describe({one_of, types()}), missing);
         {Text, Settings} ->
             case topos_config_value:parse({one_of, types()}, TypePath, Text) of
+                {error, _} when Text =:= native; Text =:= "native"; Text =:= <<"native">> -> native(TypePath);
                 {ok, Type} -> settings(Type, Settings, Path, Fields);
                 {error, Violations} -> {?INVALID, Violations}
             end
     end.
+
+%% Asked for by who runs a manager of Partisan already: a mistake of its own, so that it is no riddle.
+-spec native(topos_config_value:path()) -> {?INVALID, [topos_config_value:violation()]}.
+native(Path) ->
+    Expected = [topos_config_value:describe({one_of, types()}), ": Partisan is run with its pluggable manager alone, its other managers carry no link (docs/overlays.md)"],
+    invalid(Path, unicode:characters_to_binary(Expected), native).
 
 -spec settings(type(), #{binary() => term()}, topos_config_value:path(), parser()) ->
     {full_mesh | #{atom() => term()}, [topos_config_value:violation()]}.

@@ -46,6 +46,13 @@ parse(node_name, Path, Term) ->
     end;
 parse(node_names, Path, Term) ->
     node_names(Path, Term);
+parse(module, _Path, Term) when is_atom(Term) -> {ok, Term};
+parse(module, Path, Term) -> violation(Path, describe(module), Term);
+parse(term, Path, Term) ->
+    case is_data(Term) of
+        true -> {ok, Term};
+        false -> violation(Path, describe(term), Term)
+    end;
 parse({text, Min, Max} = Kind, Path, Term) ->
     case printable(Term) of
         {ok, Text} when byte_size(Text) >= Min, byte_size(Text) =< Max -> {ok, Text};
@@ -78,6 +85,8 @@ describe({one_of, Names}) -> format("one of ~ts", [lists:join(", ", [atom_to_lis
 describe(engine) -> describe({one_of, topos_config_schema:engines()});
 describe(node_name) -> <<"a name such as shop@127.0.0.1">>;
 describe(node_names) -> format("a list of 1..~b names such as shop@127.0.0.1, each once", [?MAX_NAMES]);
+describe(module) -> <<"the name of an Erlang module, an atom">>;
+describe(term) -> <<"any term without functions, processes, ports and references">>;
 describe(topology) -> topos_config_topology:describe();
 describe({text, Min, Max}) -> format("a printable text of ~b..~b bytes", [Min, Max]);
 describe({secret, Min, Max}) -> describe({text, Min, Max});
@@ -207,6 +216,14 @@ suggest(Text, Candidates) when byte_size(Text) =< 64 ->
         _ -> <<>>
     end;
 suggest(_, _) -> <<>>.
+
+%% What can be printed and read again, and means the same on every node.
+-spec is_data(term()) -> boolean().
+is_data(Term) when is_function(Term); is_pid(Term); is_port(Term); is_reference(Term) -> false;
+is_data([Head | Tail]) -> is_data(Head) andalso is_data(Tail);
+is_data(Tuple) when is_tuple(Tuple) -> is_data(tuple_to_list(Tuple));
+is_data(Map) when is_map(Map) -> is_data(maps:to_list(Map));
+is_data(_) -> true.
 
 -spec section([topos_config_schema:field()]) -> binary().
 section(Fields) ->

@@ -183,6 +183,8 @@ entry(invalid_overlay) ->
     {<<"TP1043">>, "the overlay's {parameter} must be {expected}, not {got}", "see topos_overlay_nif:params()"};
 entry(overlay_full) ->
     {<<"TP1044">>, "the overlay holds its limit of {limit} members", "raise max_members"};
+entry(topology_handler_failed) ->
+    {<<"TP1045">>, "the handler of the topology, {handler}, failed: {why}", "mend it; the links of its last good answer stand meanwhile"};
 entry(type_mismatch) ->
     {<<"TP1021">>, "at {path}: expected {expected}, got {got}", "the value does not have the type its receiver declares"};
 entry(too_many_atoms) ->

@@ -68,7 +68,7 @@ health(channel) ->
 
 -spec send(binary(), topos_partisan:send_options(), node(), term()) -> outcome().
 send(Name, Options, Node, Message) ->
-    with_channel(Name, fun(Channel) -> topos_program_node:send(Node, Message, Options#{channel => Channel}) end).
+    topos_effect_distributed:on_channel(Name, Options, fun(Full) -> topos_program_node:send(Node, Message, Full) end).
 
 -spec with_channel(binary(), fun((atom()) -> ok | {ok, Value} | {error, topos_error:t()})) ->
     {ok, ok | Value} | {error, error()}.

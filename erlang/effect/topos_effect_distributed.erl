@@ -13,12 +13,12 @@
 -export([create_cluster/2, join_cluster/3, leave/1, node_name/1, self/1, members/1, statuses/1]).
 -export([current_topology/1, neighbours/1, route/2]).
 -export([set_topology/2, pause_new_connections/1, resume_new_connections/1, reconnect_all/1, metrics/1]).
--export([send/3, broadcast/3, recv/1, recv_within/2, next_event/1, next_event_within/2]).
+-export([send/3, send_with/4, default_channel/1, broadcast/3, recv/1, recv_within/2, next_event/1, next_event_within/2]).
 -export([monitor/2, demonitor/2, on_up/2, on_down/2, cancel/2]).
 -export([configuration/2]).
-%% For `topos_effect_channel'.
--export([outcome/1]).
--export_type([instance/0, error/0]).
+%% For `topos_effect_channel' and `topos_effect_remote'.
+-export([outcome/1, on_channel/3, send_options/1]).
+-export_type([instance/0, error/0, options/0]).
 
 -compile({no_auto_import, [monitor/2, demonitor/2]}).
 
@@ -28,7 +28,8 @@
 %% The evidence that callbacks are called with.
 -record(distributed, {evidence :: topos_effect:evidence()}).
 -opaque instance() :: #distributed{}.
-%% `Error' of Topos.Partisan.
+%% `SendOptions' and `Error' of Topos.Partisan.
+-type options() :: #{channel := binary(), key := {some, binary()} | none, wait := integer(), acknowledged := boolean()}.
 -type error() :: #{code := binary(), reason := binary(), message := binary(), help := binary()}.
 -type outcome() :: {ok, ok} | {error, error()}.
 
@@ -95,7 +96,7 @@ members(#distributed{}) -> value(topos_partisan:nodes()).
 statuses(#distributed{}) ->
     [maps:with([node, status, incarnation], Member) || Member <- value(topos_partisan:members())].
 
--spec current_topology(instance()) -> full_mesh | {peer_to_peer | client_server, map()}.
+-spec current_topology(instance()) -> full_mesh | {peer_to_peer | client_server | custom, map()}.
 current_topology(#distributed{}) ->
     case value(topos_topology:current()) of
         #{type := full_mesh} ->
@@ -103,10 +104,15 @@ current_topology(#distributed{}) ->
         #{type := hyparview} = Settings ->
             {peer_to_peer, maps:with([active_view, passive_view, active_walk, passive_walk, shuffle_period], Settings)};
         #{type := client_server, hubs := Hubs, hubs_of_a_client := Count} ->
-            {client_server, #{hubs => [atom_to_binary(Hub) || Hub <- Hubs], hubs_of_a_client => Count}}
+            {client_server, #{hubs => [atom_to_binary(Hub) || Hub <- Hubs], hubs_of_a_client => Count}};
+        #{type := custom, handler := topos_topology_flow, args := Flow, max_links := MaxLinks} ->
+            {custom, #{handler => Flow, max_links => MaxLinks}};
+        #{type := custom, handler := Module, max_links := MaxLinks} ->
+            %% A module of Erlang, which nodes that are no programs may have chosen.
+            {custom, #{handler => <<"erlang:", (atom_to_binary(Module))/binary>>, max_links => MaxLinks}}
     end.
 
--spec set_topology(instance(), full_mesh | {peer_to_peer | client_server, map()}) -> outcome().
+-spec set_topology(instance(), full_mesh | {peer_to_peer | client_server | custom, map()}) -> outcome().
 set_topology(#distributed{}, Topology) -> outcome(topos_topology:set_topology(topology(Topology))).
 
 -spec pause_new_connections(instance()) -> outcome().
@@ -141,6 +147,15 @@ route(#distributed{}, Node) ->
 
 -spec send(instance(), node(), term()) -> outcome().
 send(#distributed{}, Node, Message) -> outcome(topos_program_node:send(Node, Message)).
+
+-spec send_with(instance(), node(), term(), options()) -> outcome().
+send_with(#distributed{}, Node, Message, #{channel := <<>>} = Given) ->
+    outcome(topos_program_node:send(Node, Message, send_options(Given)));
+send_with(#distributed{}, Node, Message, #{channel := Channel} = Given) ->
+    on_channel(Channel, send_options(Given), fun(Options) -> topos_program_node:send(Node, Message, Options) end).
+
+-spec default_channel(instance()) -> binary().
+default_channel(#distributed{}) -> <<"data">>.
 
 -spec broadcast(instance(), [node()], term()) -> [{node(), error()}].
 broadcast(#distributed{} = Instance, Nodes, Message) ->
@@ -216,15 +231,17 @@ chosen(Chosen, _) -> text(Chosen).
 -spec text(string()) -> binary().
 text(Chars) -> unicode:characters_to_binary(Chars).
 
--spec detection(swim_detection | {echo_detection, map()}) -> none | map().
-detection(swim_detection) -> none;
+-spec detection(swim_detection | {echo_detection, map()}) -> map().
+detection(swim_detection) -> #{method => swim};
 detection({echo_detection, #{interval := Interval, suspect_after := Suspect, down_after := Down}}) ->
     #{echo_interval => Interval, suspect_after => Suspect, down_after => Down}.
 
--spec topology(full_mesh | {peer_to_peer | client_server, map()}) -> full_mesh | map().
+-spec topology(full_mesh | {peer_to_peer | client_server | custom, map()}) -> full_mesh | map().
 topology(full_mesh) -> full_mesh;
 topology({peer_to_peer, Settings}) -> Settings#{type => hyparview};
-topology({client_server, Settings}) -> Settings#{type => client_server}.
+topology({client_server, Settings}) -> Settings#{type => client_server};
+topology({custom, #{handler := Flow, max_links := MaxLinks}}) ->
+    #{type => custom, handler => topos_topology_flow, args => Flow, max_links => MaxLinks}.
 
 %% Under `topos run' nodes listen where there is room: the runner knows where.
 -spec peer(binary()) -> {ok, topos_engine:peer()} | {error, topos_error:t()}.
@@ -250,6 +267,32 @@ options(Addresses) -> #{addresses => Addresses}.
 -spec outcome(ok | {error, topos_error:t()}) -> outcome().
 outcome(ok) -> {ok, ok};
 outcome({error, Error}) -> {error, error_record(Error)}.
+
+%% @doc Calls a function that sends, with the options and the channel of this name. A text that is no channel becomes no atom.
+-spec on_channel(binary(), topos_partisan:send_options(), fun((topos_partisan:send_options()) -> ok | {error, topos_error:t()})) ->
+    outcome().
+on_channel(Name, Options, Send) ->
+    try binary_to_existing_atom(Name) of
+        Channel -> outcome(Send(Options#{channel => Channel}))
+    catch
+        error:badarg -> outcome(no_such_channel(Name))
+    end.
+
+%% @doc The options without the channel, as `topos_partisan:send/4' has them.
+-spec send_options(options()) -> topos_partisan:send_options().
+send_options(#{key := Key, wait := Wait, acknowledged := Acknowledged}) ->
+    Options = #{wait => max(0, Wait), ack => Acknowledged},
+    case Key of
+        {some, Given} -> Options#{key => Given};
+        none -> Options
+    end.
+
+-spec no_such_channel(binary()) -> {error, topos_error:t()}.
+no_such_channel(Name) ->
+    case topos_channel:list() of
+        {ok, Channels} -> {error, topos_error:new(no_such_channel, #{channel => Name, known => lists:sort(maps:keys(Channels))})};
+        {error, _} = Error -> Error
+    end.
 
 -spec error_record(topos_error:t()) -> error().
 error_record(Error) ->

@@ -4,7 +4,7 @@
 -module(topos_rt).
 
 -export([apply/3, capture/2, check/3, fits/2, show/1, same/1, format_error/3]).
--export([leavable/1, leave/2, no_element/1, attempt/2]).
+-export([leavable/1, leave/2, no_element/1, no_handler/1, attempt/2]).
 -export_type([descriptor/0]).
 
 -compile({no_auto_import, [apply/3]}).
@@ -105,12 +105,17 @@ attempt(Body, Caught) ->
     try
         Body()
     catch
-        error:Reason:Stack -> Caught(failure(Reason, Stack), fun() -> erlang:raise(error, Reason, Stack) end)
+        error:Reason:Stack -> Caught(failure(Reason), fun() -> erlang:raise(error, Reason, Stack) end)
     end.
 
 %% @doc Ends the process: a list was assigned at an index that it does not have.
 -spec no_element(integer()) -> no_return().
 no_element(Index) -> erlang:error(topos_error:new(no_element, #{index => Index})).
+
+%% @doc The error of an operation performed with evidence that has no handler of its effect. A flow never does so to another
+%% one; Erlang code that calls a flow with evidence of its own may. The flow raises it, to be in the stack trace.
+-spec no_handler(topos_effect:effect()) -> topos_error:t().
+no_handler(Effect) -> topos_error:new(no_handler, #{effect => Effect}).
 
 %% @doc The text of a value, as f-strings show it: a Text as it is, inside of something else in quotes, everything else as
 %% Topos would write it. The run-time representation does not tell all types apart: `{ok, 1}' is shown `Ok(1)', and
@@ -128,14 +133,14 @@ show(Value) -> unicode:characters_to_binary(shown(Value)).
 -spec format_error(error | exit | throw, term(), [tuple()]) -> unicode:chardata().
 format_error(Class, Reason, Stack) ->
     Places = [place(Frame) || Frame <- Stack, is_topos(Frame)],
-    lists:join($\n, [what(Class, Reason, Stack) | Places]).
+    lists:join($\n, [what(Class, Reason) | Places]).
 
 %% internal
 
--spec failure(term(), [tuple()]) -> failure().
-failure(Reason, Stack) ->
+-spec failure(term()) -> failure().
+failure(Reason) ->
     Error =
-        case known(Reason, Stack) of
+        case known(Reason) of
             {ok, Known} -> Known;
             error -> topos_error:new(erlang_error, #{why => io_lib:format("~0tP", [Reason, 30])})
         end,
@@ -360,22 +365,20 @@ is_constructor(Atom) ->
 -spec commas([unicode:chardata()]) -> unicode:chardata().
 commas(Items) -> lists:join(", ", Items).
 
--spec what(error | exit | throw, term(), [tuple()]) -> unicode:chardata().
-what(error, Reason, Stack) ->
-    case known(Reason, Stack) of
+-spec what(error | exit | throw, term()) -> unicode:chardata().
+what(error, Reason) ->
+    case known(Reason) of
         {ok, Error} -> topos_error:format(Error);
         error -> plain(error, Reason)
     end;
-what(Class, Reason, _) ->
+what(Class, Reason) ->
     plain(Class, Reason).
 
 %% What an error of the BEAM means in a Topos program.
--spec known(term(), [tuple()]) -> {ok, topos_error:t()} | error.
-known({badkey, Effect}, [{erlang, map_get, [Effect, Ev], _} | _]) when is_map(Ev) ->
-    {ok, topos_error:new(no_handler, #{effect => Effect})};
-known(badarith, _) ->
+-spec known(term()) -> {ok, topos_error:t()} | error.
+known(badarith) ->
     {ok, topos_error:new(arithmetic, #{})};
-known(Reason, _) ->
+known(Reason) ->
     case topos_error:is_error(Reason) of
         true -> {ok, Reason};
         false -> error

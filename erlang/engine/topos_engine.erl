@@ -61,6 +61,9 @@
 %% that writes to a socket leaves `{inet_reply, _, _}' in the mailbox of the caller, which is to drop it.
 -callback send(node(), channel(), lane(), Dest :: atom(), Frame :: iodata()) ->
     ok | {error, not_connected | no_such_channel | overloaded}.
+%% As `send/5', and leaves nothing in the mailbox of the caller: for processes that are not of this house.
+-callback send_clean(node(), channel(), lane(), Dest :: atom(), Frame :: iodata()) ->
+    ok | {error, not_connected | no_such_channel | overloaded}.
 %% Why the last attempt to connect to a node failed; `none' while there was none, or after it succeeded. The engine goes
 %% on trying. (Asked for, not told: a peer that is away for a day would be an event a second.)
 -callback failure(node()) -> none | {failed, failure()}.

@@ -15,7 +15,7 @@
 -include("topos_frame.hrl").
 -include_lib("kernel/include/logger.hrl").
 
--export([start_link/2, capabilities/0, addresses/0, connect/1, disconnect/1, send/5, failure/1, connections/0, reconfigure/1]).
+-export([start_link/2, capabilities/0, addresses/0, connect/1, disconnect/1, send/5, send_clean/5, failure/1, connections/0, reconfigure/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -define(TAB, topos_engine_otp_table).
@@ -91,6 +91,11 @@ send(Node, Channel, _Lane, Dest, Frame) ->
         {error, _} = Error ->
             Error
     end.
+
+%% @doc As {@link send/5}, which leaves nothing in the mailbox.
+-spec send_clean(node(), topos_engine:channel(), topos_engine:lane(), Dest :: atom(), Frame :: iodata()) ->
+    ok | {error, not_connected | no_such_channel | overloaded}.
+send_clean(Node, Channel, Lane, Dest, Frame) -> send(Node, Channel, Lane, Dest, Frame).
 
 -spec failure(node()) -> none | {failed, topos_engine:failure()}.
 failure(Node) -> topos_engine_table:failure(?TAB, Node).

@@ -35,7 +35,7 @@
 -include("topos_frame.hrl").
 -include_lib("kernel/include/logger.hrl").
 
--export([start_link/2, capabilities/0, addresses/0, connect/1, disconnect/1, send/5, failure/1, connections/0, reconfigure/1]).
+-export([start_link/2, capabilities/0, addresses/0, connect/1, disconnect/1, send/5, send_clean/5, priority/1, failure/1, connections/0, reconfigure/1]).
 -export([inbound/2]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
@@ -117,12 +117,23 @@ disconnect(Node) -> gen_server:cast(?MODULE, {disconnect, Node}).
 
 -spec send(node(), topos_engine:channel(), topos_engine:lane(), Dest :: atom(), Frame :: iodata()) ->
     ok | {error, not_connected | no_such_channel | overloaded}.
-send(Node, Channel, Lane, Dest, Frame) ->
+send(Node, Channel, Lane, Dest, Frame) -> write(fun topos_partisan_socket:send/4, {Node, Channel, Lane}, Dest, Frame).
+
+-spec send_clean(node(), topos_engine:channel(), topos_engine:lane(), Dest :: atom(), Frame :: iodata()) ->
+    ok | {error, not_connected | no_such_channel | overloaded}.
+send_clean(Node, Channel, Lane, Dest, Frame) ->
+    write(fun topos_partisan_socket:send_clean/4, {Node, Channel, Lane}, Dest, Frame).
+
+-spec write(
+    fun((port(), atom(), non_neg_integer(), iodata()) -> ok | {error, not_connected | overloaded}),
+    {node(), topos_engine:channel(), topos_engine:lane()}, atom(), iodata()
+) -> ok | {error, not_connected | no_such_channel | overloaded}.
+write(Write, {Node, Channel, Lane}, Dest, Frame) ->
     case link_of(Node, Channel) of
         {ok, {Epoch, Lanes, Sent}} ->
             Index = Lane rem tuple_size(Lanes) + 1,
             case element(Index, Lanes) of
-                {Port, _} when is_port(Port) -> topos_partisan_socket:send(Port, Dest, Epoch, Frame);
+                {Port, _} when is_port(Port) -> Write(Port, Dest, Epoch, Frame);
                 {Connection, _} -> through(Connection, Sent, Index, Dest, {topos, ?TOPOS_FRAME_VERSION, Epoch, Frame})
             end;
         {error, _} = Error ->
@@ -156,6 +167,14 @@ room(Connection, Sent, Index) ->
             end;
         _ ->
             ok
+    end.
+
+%% @doc The priority of a channel of this node, by its name; `normal' for any other.
+-spec priority(Channel :: binary()) -> low | normal | high.
+priority(Channel) ->
+    case [P || {C, #{priority := P}} <- topos_engine_table:channels(?TAB), atom_to_binary(C) =:= Channel] of
+        [Priority] -> Priority;
+        [] -> normal
     end.
 
 -spec failure(node()) -> none | {failed, topos_engine:failure()}.

@@ -9,7 +9,7 @@
 %% Reading a table that does not exist (the engine is not running) finds nothing.
 -module(topos_engine_table).
 
--export([new/2, set_channels/2, link/3, links/2, open/3, close/2, failed/3, failure/2, forget/2, put/3, get/3]).
+-export([new/2, set_channels/2, channels/1, link/3, links/2, open/3, close/2, failed/3, failure/2, forget/2, put/3, get/3]).
 
 -type tab() :: atom().
 
@@ -30,6 +30,14 @@ set_channels(Tab, Channels) ->
             true = ets:delete(Tab, {channel, Channel}),
             true = ets:match_delete(Tab, {{link, '_', Channel}, '_'})
         end, Gone).
+
+%% @doc The channels that are configured, none while the engine is not running.
+-spec channels(tab()) -> [{topos_engine:channel(), map()}].
+channels(Tab) ->
+    case ets:whereis(Tab) of
+        undefined -> [];
+        Table -> [{C, S} || [C, S] <- ets:match(Table, {{channel, '$1'}, '$2'})]
+    end.
 
 %% @doc The open links to a node.
 -spec links(tab(), node()) -> #{topos_engine:channel() => term()}.

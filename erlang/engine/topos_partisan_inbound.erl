@@ -21,6 +21,9 @@
 %% Partisan's wrapper of a socket, with or without TLS.
 -define(SOCKET, partisan_peer_socket).
 -define(IDLE_CHECK, 8_000).
+%% Packets that may wait for a connection that has greeted; before, it is one at a time. A call a packet would cost more than
+%% handling a small one.
+-define(PACKETS, 8).
 
 -record(state, {
     socket :: term(),
@@ -67,13 +70,16 @@ handle_call(_, _From, State) -> {reply, {error, unknown_call}, State}.
 handle_cast(_, State) -> {noreply, State}.
 
 -spec handle_info(term(), #state{}) -> {noreply, #state{}} | {stop, normal, #state{}}.
-handle_info({Transport, _, Packet}, #state{socket = Socket} = State) when Transport =:= tcp; Transport =:= ssl ->
-    %% The next packet may come while this one is handled. An error is told by the socket's own message.
-    _ = call(setopts, [Socket, [{active, once}]]),
+handle_info({Transport, _, Packet}, #state{peer = Peer} = State) when Transport =:= tcp; Transport =:= ssl ->
+    %% The next packet may come while this one is handled.
+    ok = case Peer of undefined -> listen(once, State); _ -> ok end,
     case topos_partisan_wire:decode(Packet) of
         other -> other(topos_partisan_proof:decode(Packet), State#state{heard = true});
         Known -> packet(Known, State#state{heard = true})
     end;
+handle_info({Passive, _}, State) when Passive =:= tcp_passive; Passive =:= ssl_passive ->
+    ok = listen(?PACKETS, State),
+    {noreply, State};
 handle_info({Closed, _}, State) when Closed =:= tcp_closed; Closed =:= ssl_closed ->
     {stop, normal, State};
 handle_info({Error, _, Reason}, #state{address = Address} = State) when Error =:= tcp_error; Error =:= ssl_error ->
@@ -105,8 +111,11 @@ packet({frame, Dest, Version, Epoch, Frame}, #state{peer = Peer} = State) when P
         error -> ok
     end,
     {noreply, State};
-packet({hello, Peer, _Channel}, #state{peer = undefined} = State) ->
+packet({hello, Peer, Channel}, #state{peer = undefined} = State) ->
     ok = topos_partisan_listener:greeted(),
+    %% What it brings goes before that of channels with less priority here too.
+    _ = process_flag(priority, topos_engine_partisan:priority(Channel)),
+    ok = listen(?PACKETS, State),
     ok = topos_engine_partisan:inbound(self(), Peer),
     answer(topos_partisan_wire:state(), State#state{peer = Peer});
 packet({ping, Peer, Rest}, #state{peer = Peer, node = Node} = State) ->
@@ -128,6 +137,12 @@ other({proof, Proof}, #state{peer = undefined, nonces = {_, _} = Nonces, node = 
     end;
 other(_, State) ->
     dropped(State).
+
+%% An error is told by the socket's own message.
+-spec listen(once | pos_integer(), #state{}) -> ok.
+listen(Packets, #state{socket = Socket}) ->
+    _ = call(setopts, [Socket, [{active, Packets}]]),
+    ok.
 
 -spec dropped(#state{}) -> {noreply, #state{}}.
 dropped(#state{warned = true} = State) ->

@@ -10,12 +10,13 @@
 %%
 %% Bytes that the system does not take wait in the port as references to what they came from, 8 MiB at most and one frame;
 %% then it is busy, and the answer is `overloaded'. The port answers each packet with a message `{inet_reply, Port, ok | {error, _}}' to
-%% the process that wrote it, which drops it (see `topos_engine:send/5'): an error closes the connection, and that the engine sees.
+%% the process that wrote it, which drops it (see `topos_engine:send/5'): an error closes the connection, and that the engine sees. Who may not
+%% find strange messages takes {@link send_clean/4}.
 -module(topos_partisan_socket).
 
 -include("topos_frame.hrl").
 
--export([of_connection/1, send/4]).
+-export([of_connection/1, send/4, send_clean/4]).
 
 -define(LOW, 4_194_304).
 -define(HIGH, 8_388_608).
@@ -43,6 +44,26 @@ send(Port, Dest, Epoch, Frame) ->
         %% It closed a moment ago.
         error:badarg -> {error, not_connected}
     end.
+
+%% @doc As {@link send/4}, and takes the port's answer out of the mailbox. The port gives it when it has taken the packet, whether
+%% the system took it or it waits: this does not block on the network either.
+-spec send_clean(port(), Dest :: atom(), Epoch :: non_neg_integer(), Frame :: iodata()) ->
+    ok | {error, not_connected | overloaded}.
+send_clean(Port, Dest, Epoch, Frame) ->
+    %% A port that closes gives no answer.
+    Monitor = monitor(port, Port),
+    Result = case send(Port, Dest, Epoch, Frame) of
+        ok ->
+            receive
+                {inet_reply, Port, ok} -> ok;
+                {inet_reply, Port, {error, _}} -> {error, not_connected};
+                {'DOWN', Monitor, port, _, _} -> {error, not_connected}
+            end;
+        {error, _} = Error ->
+            Error
+    end,
+    true = demonitor(Monitor, [flush]),
+    Result.
 
 %% internal
 

@@ -1,7 +1,9 @@
 %% @doc Looks at all lanes twice a second: rates of every channel, and lanes whose head holds up what is behind it.
 %%
 %% A lane is blocked (head-of-line) when messages wait behind batches in flight of which none was acknowledged for a
-%% second, though the peer is up. A lane under load is not: its oldest batch changes all the time. Found within 1.5 s.
+%% second, though the peer is up. A lane under load is not: its oldest batch changes all the time. Found within 1.5 s. Time in
+%% which this VM stood still (it was stopped, or had no processor) says nothing about the peer: when a look comes late, the
+%% second begins anew.
 %%
 %% When the application `telemetry' is there, it is told:
 %% ```
@@ -25,6 +27,8 @@
 -define(WINDOW, 4).
 -define(HISTORY, 60).
 -define(BLOCKED_AFTER, 1_000).
+%% A look that comes this long after the one before is late.
+-define(LATE, (?INTERVAL * 3 div 2)).
 
 %% Per second. The histories are of messages a second, the latest last.
 -type rates() :: #{
@@ -62,9 +66,9 @@ rates(Node, Channel) ->
 %% @doc The sending lanes as they are now.
 -spec lanes() -> [lane()].
 lanes() ->
-    Now = erlang:monotonic_time(millisecond),
+    {Begin, End} = running(now_ms()),
     [
-        lane(Key, Room, topos_lane:queue(Room), Now)
+        lane(Key, Room, topos_lane:queue(Room), Begin, End)
      || {Key, _, Room, _} <- ets:tab2list(topos_lane_senders)
     ].
 
@@ -77,6 +81,7 @@ blocked() -> [Lane || #{blocked_for := Time} = Lane <- lanes(), Time >= ?BLOCKED
 -spec init([]) -> {ok, state()}.
 init([]) ->
     true = ets:delete_all_objects(?TABLE),
+    true = ets:insert(?TABLE, {looked, now_ms(), now_ms()}),
     _ = erlang:send_after(?INTERVAL, self(), sample),
     {ok, #state{}}.
 
@@ -93,6 +98,7 @@ handle_cast(_, State) ->
 -spec handle_info(term(), state()) -> {noreply, state()}.
 handle_info(sample, State) ->
     _ = erlang:send_after(?INTERVAL, self(), sample),
+    ok = look(now_ms()),
     Telemetry = lists:keymember(telemetry, 1, application:which_applications()),
     {noreply, watch(sample(State#state{telemetry = Telemetry}))};
 handle_info(_, State) ->
@@ -100,12 +106,31 @@ handle_info(_, State) ->
 
 %% internal
 
--spec lane({node(), topos_engine:channel(), topos_engine:lane() | {retiring, pid()}}, atomics:atomics_ref(), {non_neg_integer(), non_neg_integer()}, integer()) -> lane().
-lane({Node, Channel, Of}, Room, {Messages, Bytes}, Now) ->
+%% Since when this VM has run without a standstill, and until when that is known.
+-spec running(integer()) -> {Begin :: integer(), End :: integer()}.
+running(Now) ->
+    case ets:lookup(?TABLE, looked) of
+        [{_, Looked, Begin}] when Now - Looked > ?LATE -> {Begin, Looked};
+        [{_, _, Begin}] -> {Begin, Now};
+        %% Before the first look nothing is known.
+        [] -> {Now, Now}
+    end.
+
+-spec look(integer()) -> ok.
+look(Now) ->
+    {Begin, End} = running(Now),
+    true = ets:insert(?TABLE, {looked, Now, case End of Now -> Begin; _ -> Now end}),
+    ok.
+
+-spec lane(
+    {node(), topos_engine:channel(), topos_engine:lane() | {retiring, pid()}}, topos_lane:room(),
+    {non_neg_integer(), non_neg_integer()}, integer(), integer()
+) -> lane().
+lane({Node, Channel, Of}, Room, {Messages, Bytes}, Begin, End) ->
     Index = case Of of {retiring, _} -> retiring; _ -> Of end,
     {InFlight, Blocked} =
         case topos_lane_meter:in_flight(Room) of
-            {Batches, Flying, Since} when Messages > Flying -> {Batches, Now - Since};
+            {Batches, Flying, Since} when Messages > Flying -> {Batches, End - max(Since, Begin)};
             {Batches, _, _} -> {Batches, 0};
             none -> {0, 0}
         end,
@@ -115,7 +140,7 @@ lane({Node, Channel, Of}, Room, {Messages, Bytes}, Now) ->
 
 -spec sample(state()) -> state().
 sample(#state{samples = Samples} = State) ->
-    Now = erlang:monotonic_time(millisecond),
+    Now = now_ms(),
     Rows = topos_channel_stats:rows(),
     %% What a row counted before it was seen for the first time, it counted since the last look.
     New = [{Now - ?INTERVAL, topos_channel_stats:empty()}],
@@ -173,3 +198,6 @@ metadata({Node, Channel, Lane}) -> #{node => Node, channel => Channel, lane => L
 -spec tell(sample | blocked | unblocked | expired, map(), map(), state()) -> ok.
 tell(_, _, _, #state{telemetry = false}) -> ok;
 tell(Event, Measurements, Metadata, _) -> apply(telemetry, execute, [[topos, channel, Event], Measurements, Metadata]).
+
+-spec now_ms() -> integer().
+now_ms() -> erlang:monotonic_time(millisecond).

@@ -5,7 +5,7 @@
 %% Counting is not atomic over several counters: a reading may be a message ahead in one of them.
 -module(topos_channel_stats).
 
--export([row/2, add/3, bump/4, connected/1, forget/1, rows/0, read/1, counts/1, empty/0, names/0, connects/1]).
+-export([row/2, add/3, bump/4, sent/3, received/3, connected/1, forget/1, rows/0, read/1, counts/1, empty/0, names/0, connects/1]).
 -export_type([row/0, name/0, channel/0, counts/0]).
 
 -type row() :: {counters:counters_ref(), topos_histogram:t()}.
@@ -42,6 +42,14 @@ add(Name, N, {Counters, _}) -> counters:add(Counters, index(Name), N).
 %% @doc As {@link add/3}, for those who have no row at hand.
 -spec bump(node(), channel(), name(), non_neg_integer()) -> ok.
 bump(Node, Channel, Name, N) -> add(Name, N, row(Node, Channel)).
+
+%% @doc A message of so many bytes went out beside the lanes.
+-spec sent(node(), channel(), non_neg_integer()) -> ok.
+sent(Node, Channel, Bytes) -> both(messages_out, bytes_out, Bytes, row(Node, Channel)).
+
+%% @doc A message of so many bytes came in beside the lanes.
+-spec received(node(), channel(), non_neg_integer()) -> ok.
+received(Node, Channel, Bytes) -> both(messages_in, bytes_in, Bytes, row(Node, Channel)).
 
 %% @doc The link to a peer opened.
 -spec connected(node()) -> ok.
@@ -82,6 +90,11 @@ names() ->
      undeliverable, overloaded, bytes_saved].
 
 %% internal
+
+-spec both(name(), name(), non_neg_integer(), row()) -> ok.
+both(Messages, Bytes, N, Row) ->
+    ok = add(Messages, 1, Row),
+    add(Bytes, N, Row).
 
 -spec index(name()) -> 1..13.
 index(messages_out) -> 1;

@@ -9,8 +9,9 @@
 -export([encode/2, decode/1, kind_name/1]).
 -export([hello/1, decode_hello/1, addresses/1, hello_ack/1, decode_hello_ack/1, reject/2, decode_reject/1]).
 -export([batch/5, batch_body/1, decode_batch/1, decode_batch_body/1, pieces/1, ack/5, decode_ack/1, record/4, parts/2, destination/1, decode_record/1]).
+-export([request/4, decode_request/1, reply/3, decode_reply/1]).
 -export([no_token/0]).
--export_type([t/0, header/0, hello/0, hello_ack/0, nonce/0, token/0, proof/0, lane_id/0, stream/0, failure/0, piece/0]).
+-export_type([t/0, header/0, hello/0, hello_ack/0, nonce/0, token/0, proof/0, lane_id/0, stream/0, failure/0, piece/0, slot/0]).
 
 -type nonce() :: <<_:128>>.
 -type token() :: <<_:128>>.
@@ -39,6 +40,8 @@
 -type lane_id() :: {binary(), 0..65535}.
 %% The sender's stream, and the receiving half it is meant for (0: the sender has not heard of one).
 -type stream() :: {Stream :: non_neg_integer(), Receiver :: non_neg_integer()}.
+%% The slot of a request at the node that asks, and which of the requests in this slot it is, growing.
+-type slot() :: {Slot :: 0..16#ffffffff, Sequence :: pos_integer()}.
 %% A piece of a record with its head, as it goes into a batch.
 -type piece() :: nonempty_maybe_improper_list(binary(), iodata()).
 %% A record that was not delivered: sequence of its batch, index in it from 0, reason (`topos_frame.hrl').
@@ -55,7 +58,7 @@ encode(#{kind := Kind, source := Source, incarnation := From, destination := To,
 -spec decode(term()) -> {ok, t()} | {error, malformed | {version, byte(), Source :: binary()}}.
 decode(
     <<Version, Kind, N, Source:N/binary, From:64, To:64, Token:?TOPOS_FRAME_TOKEN_BYTES/binary, Payload/binary>>
-) when N > 0, Version =:= ?TOPOS_FRAME_VERSION, Kind >= ?TOPOS_FRAME_HELLO, Kind =< ?TOPOS_FRAME_OVERLAY;
+) when N > 0, Version =:= ?TOPOS_FRAME_VERSION, Kind >= ?TOPOS_FRAME_HELLO, Kind =< ?TOPOS_FRAME_REPLY;
        N > 0, Kind =:= ?TOPOS_FRAME_HELLO ->
     {ok, #{
         version => Version, kind => Kind, source => Source, incarnation => From, destination => To, token => Token,
@@ -84,6 +87,8 @@ kind_name(?TOPOS_FRAME_BATCH) -> batch;
 kind_name(?TOPOS_FRAME_ACK) -> ack;
 kind_name(?TOPOS_FRAME_RELAY) -> relay;
 kind_name(?TOPOS_FRAME_OVERLAY) -> overlay;
+kind_name(?TOPOS_FRAME_REQUEST) -> request;
+kind_name(?TOPOS_FRAME_REPLY) -> reply;
 kind_name(_) -> unknown.
 
 %% Handshake
@@ -216,6 +221,28 @@ decode_ack(<<N, Channel:N/binary, Lane:16, Stream:64, Receiver:64, Cumulative:64
     {ok, {{Channel, Lane}, {Stream, Receiver}, Cumulative, Flags, [{S, I, R} || <<S:64, I:16, R>> <= Rest]}};
 decode_ack(_) ->
     {error, malformed}.
+
+%% Requests
+
+%% @doc A request that is so many milliseconds in time, in external term format.
+-spec request(slot(), Timeout :: 1..16#ffffffff, Service :: binary(), iodata()) -> iolist().
+request({Slot, Sequence}, Timeout, Service, Request) when byte_size(Service) =< 255 ->
+    [<<Slot:32, Sequence:64, Timeout:32, (byte_size(Service)), Service/binary>> | Request].
+
+-spec decode_request(binary()) ->
+    {ok, {slot(), Timeout :: pos_integer(), Service :: binary(), Request :: binary()}} | {error, malformed}.
+decode_request(<<Slot:32, Sequence:64, Timeout:32, N, Service:N/binary, Request/binary>>) when Sequence > 0, Timeout > 0 ->
+    {ok, {{Slot, Sequence}, Timeout, Service, Request}};
+decode_request(_) ->
+    {error, malformed}.
+
+%% @doc A reply in external term format, or with the reason why there is none nothing.
+-spec reply(slot(), Reason :: byte(), iodata()) -> iolist().
+reply({Slot, Sequence}, Reason, Reply) -> [<<Slot:32, Sequence:64, Reason>> | Reply].
+
+-spec decode_reply(binary()) -> {ok, {slot(), Reason :: byte(), Reply :: binary()}} | {error, malformed}.
+decode_reply(<<Slot:32, Sequence:64, Reason, Reply/binary>>) when Sequence > 0 -> {ok, {{Slot, Sequence}, Reason, Reply}};
+decode_reply(_) -> {error, malformed}.
 
 %% internal
 

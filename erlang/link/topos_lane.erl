@@ -1,14 +1,18 @@
 %% @doc Sending a message to a peer: the path that every message takes, without a call to any process.
 %%
-%% The caller encodes the message, takes room in the lane's queue (two atomic counters) and hands it to the lane's sender.
+%% The caller encodes the message, takes room in the lane's queue (two atomic counters) and puts it in the lane's buffer, or hands it to
+%% the lane's process.
 -module(topos_lane).
 
 -include("topos_frame.hrl").
 -include("topos_lane.hrl").
 
--export([send/4, new_room/0, close_room/1, finish_room/1, release_room/3, has_room/2, left/2, queue/1, outcome/3]).
--export([failure/3]).
--export_type([destination/0, options/0]).
+-export([send/4, new_room/0, new_room/1, close_room/1, finish_room/1, release_room/3, has_room/2, left/2, queue/1, outcome/3]).
+-export([failure/3, encode/1, not_reached/2, too_large/2]).
+-export_type([destination/0, options/0, room/0]).
+
+%% The counters of a lane, and the buffer of those that have one.
+-type room() :: {atomics:atomics_ref(), topos_lane_buffer:t() | none}.
 
 %% A kind of destination (`topos_frame.hrl') and what it means to its kind.
 -type destination() :: {byte(), binary()}.
@@ -40,51 +44,59 @@ send(Node, Destination, Message, Options) ->
     end.
 
 %% @doc Closes a room: `closed' if it was, else how many messages were in it.
--spec close_room(atomics:atomics_ref()) -> closed | non_neg_integer().
-close_room(Room) ->
-    case atomics:exchange(Room, 1, ?CLOSED) of
+-spec close_room(room()) -> closed | non_neg_integer().
+close_room({Counters, _}) ->
+    case atomics:exchange(Counters, 1, ?CLOSED) of
         N when ?IS_CLOSED(N) -> closed;
         N -> max(N, 0)
     end.
 
 %% @doc A room: messages and bytes in the queue, what `topos_lane_meter' shows (slots 3 to 5), and how many messages were in
 %% it when its lane began to be finished.
--spec new_room() -> atomics:atomics_ref().
-new_room() -> atomics:new(6, []).
+-spec new_room() -> room().
+new_room() -> {atomics:new(6, []), none}.
+
+%% @doc The room of a lane of such a channel. Where messages expire or give way to newer ones, the lane's process has to see them while
+%% they wait; everywhere else they wait in a buffer.
+-spec new_room(topos_local:channel()) -> room().
+new_room(#{monotonic := false, expiry := 0}) ->
+    {atomics:new(6, []), topos_lane_buffer:new(?TOPOS_LANE_BATCH, ?TOPOS_LANE_BATCH_BYTES)};
+new_room(_) ->
+    new_room().
 
 %% @doc How many of the messages that were in a room when it was closed have not been released since. Never too few.
--spec left(atomics:atomics_ref(), non_neg_integer()) -> integer().
-left(Room, AtClosing) -> AtClosing + atomics:get(Room, 1) - ?CLOSED.
+-spec left(room(), non_neg_integer()) -> integer().
+left({Counters, _}, AtClosing) -> AtClosing + atomics:get(Counters, 1) - ?CLOSED.
 
 %% @doc Messages and bytes in a room; of one that is closed, those that are still to be finished.
--spec queue(atomics:atomics_ref()) -> {non_neg_integer(), non_neg_integer()}.
-queue(Room) ->
-    Messages = case atomics:get(Room, 1) of
-        N when ?IS_CLOSED(N) -> left(Room, atomics:get(Room, 6));
+-spec queue(room()) -> {non_neg_integer(), non_neg_integer()}.
+queue({Counters, _} = Room) ->
+    Messages = case atomics:get(Counters, 1) of
+        N when ?IS_CLOSED(N) -> left(Room, atomics:get(Counters, 6));
         N -> N
     end,
-    {max(0, Messages), max(0, atomics:get(Room, 2))}.
+    {max(0, Messages), max(0, atomics:get(Counters, 2))}.
 
 %% @doc Closes the room of a lane that finishes what it has: as {@link close_room/1}.
--spec finish_room(atomics:atomics_ref()) -> closed | non_neg_integer().
-finish_room(Room) ->
+-spec finish_room(room()) -> closed | non_neg_integer().
+finish_room({Counters, _} = Room) ->
     case close_room(Room) of
         closed -> closed;
-        Count -> ok = atomics:put(Room, 6, Count), Count
+        Count -> ok = atomics:put(Counters, 6, Count), Count
     end.
 
--spec release_room(atomics:atomics_ref(), non_neg_integer(), non_neg_integer()) -> ok.
-release_room(Room, Messages, Bytes) ->
-    ok = atomics:sub(Room, 1, Messages),
-    atomics:sub(Room, 2, Bytes).
+-spec release_room(room(), non_neg_integer(), non_neg_integer()) -> ok.
+release_room({Counters, _}, Messages, Bytes) ->
+    ok = atomics:sub(Counters, 1, Messages),
+    atomics:sub(Counters, 2, Bytes).
 
 %% @doc Whether those who wait for room are told that there is some: when a quarter of the queue is free. With less, a sender
 %% that is faster than its peer would wait before each message, and each would cost two switches between processes. A monotonic
 %% channel has one message a key and may stay almost full for good, so there any room is enough.
--spec has_room(atomics:atomics_ref(), topos_local:channel()) -> boolean().
-has_room(Room, #{max_queue_messages := MaxMessages, max_queue_bytes := MaxBytes, monotonic := true}) ->
+-spec has_room(room(), topos_local:channel()) -> boolean().
+has_room({Room, _}, #{max_queue_messages := MaxMessages, max_queue_bytes := MaxBytes, monotonic := true}) ->
     atomics:get(Room, 1) < MaxMessages andalso atomics:get(Room, 2) < MaxBytes;
-has_room(Room, #{max_queue_messages := MaxMessages, max_queue_bytes := MaxBytes, monotonic := false}) ->
+has_room({Room, _}, #{max_queue_messages := MaxMessages, max_queue_bytes := MaxBytes, monotonic := false}) ->
     atomics:get(Room, 1) =< MaxMessages * 3 div 4 andalso atomics:get(Room, 2) =< MaxBytes * 3 div 4.
 
 %% @doc The error for a record that the peer reported as not delivered.
@@ -133,6 +145,7 @@ send(#{max_message_bytes := Max} = Hot, Node, {Kind, Name} = Destination, Messag
             end
     end.
 
+%% @doc The error for a peer that is neither up nor suspect.
 -spec not_reached(node(), topos_peer_core:status()) -> topos_error:t().
 not_reached(Node, Status) ->
     case topos_local:config(topology) =:= full_mesh orelse topos_relay:route(Node) =/= error of
@@ -140,6 +153,7 @@ not_reached(Node, Status) ->
         false -> topos_error:new(no_route, #{node => Node, status => Status})
     end.
 
+%% @doc The error for a message above `limits.max_message_bytes'.
 -spec too_large(pos_integer(), pos_integer()) -> {error, topos_error:t()}.
 too_large(Size, Max) -> {error, topos_error:new(message_too_large, #{size => Size, limit => Max})}.
 
@@ -151,7 +165,7 @@ local({Kind, Name} = Destination, Message) ->
         {error, Reason} -> {error, failure(Reason, Node, Destination)}
     end.
 
-%% In external term format, and its size. A binary is not copied, here or on the way to the engine; nor are the large
+%% @doc In external term format, and its size. A binary is not copied, here or on the way to the engine; nor are the large
 %% binaries in another large term.
 -spec encode(term()) -> {pos_integer(), iodata()}.
 encode(Message) when is_binary(Message) ->
@@ -205,15 +219,15 @@ in_lane(#{generation := Generation} = Settings, {Node, Channel, _} = Key, #topos
         {Pid, Room} ->
             case take_room(Settings, Room, Bytes) of
                 ok ->
-                    case Options of
-                        #{ack := true} ->
-                            acknowledged(Pid, Node, Item, Options);
-                        #{failures := Ref} ->
-                            Pid ! Item#topos_item{notify = {failures, Ref}},
-                            ok;
-                        _ ->
-                            Pid ! Item,
-                            ok
+                    Handed = case Options of
+                        #{ack := true} -> acknowledged(Pid, Room, Node, Item, Options);
+                        #{failures := Ref} -> hand_over(Room, Pid, Item#topos_item{notify = {failures, Ref}});
+                        _ -> hand_over(Room, Pid, Item)
+                    end,
+                    case Handed of
+                        %% Since a moment ago.
+                        closed -> changed(Generation, Node, Channel, Item, Deadline, Options);
+                        Result -> Result
                     end;
                 closed ->
                     changed(Generation, Node, Channel, Item, Deadline, Options);
@@ -251,10 +265,20 @@ overloaded(Node, Channel) ->
     ok = topos_channel_stats:bump(Node, Channel, overloaded, 1),
     {error, topos_error:new(overloaded, #{node => Node, channel => Channel})}.
 
--spec take_room(topos_local:channel(), atomics:atomics_ref(), pos_integer()) -> ok | full | closed.
-take_room(#{max_queue_messages := MaxMessages, max_queue_bytes := MaxBytes}, Room, Bytes) ->
-    Messages = atomics:add_get(Room, 1, 1),
-    Held = atomics:add_get(Room, 2, Bytes),
+%% Into the buffer of the lane if it has one; else to its process.
+-spec hand_over(room(), pid(), #topos_item{}) -> ok | closed.
+hand_over({_, none}, Pid, Item) ->
+    Pid ! Item,
+    ok;
+hand_over({_, Buffer}, Pid, #topos_item{piece = Piece, bytes = Bytes, notify = undefined}) when Bytes =< ?TOPOS_LANE_COPIED_BYTES ->
+    topos_lane_buffer:push(Buffer, Pid, Piece);
+hand_over({_, Buffer}, Pid, #topos_item{bytes = Bytes} = Item) ->
+    topos_lane_buffer:push_item(Buffer, Pid, Item, Bytes).
+
+-spec take_room(topos_local:channel(), room(), pos_integer()) -> ok | full | closed.
+take_room(#{max_queue_messages := MaxMessages, max_queue_bytes := MaxBytes}, {Counters, _} = Room, Bytes) ->
+    Messages = atomics:add_get(Counters, 1, 1),
+    Held = atomics:add_get(Counters, 2, Bytes),
     %% One message always fits an empty queue, whatever the two limits are.
     case Messages =< MaxMessages andalso (Held =< MaxBytes orelse Messages =:= 1) of
         true ->
@@ -277,13 +301,22 @@ await_room(Pid, Deadline) ->
         receive {Ref, room} -> room after 0 -> timeout end
     end.
 
--spec acknowledged(pid(), node(), #topos_item{}, options()) -> ok | {error, topos_error:t()}.
-acknowledged(Pid, Node, #topos_item{piece = Piece} = Item, Options) ->
+-spec acknowledged(pid(), room(), node(), #topos_item{}, options()) -> ok | closed | {error, topos_error:t()}.
+acknowledged(Pid, Room, Node, #topos_item{piece = Piece} = Item, Options) ->
     Destination = topos_frame:destination(Piece),
     #{call := Default} = topos_local:config(timeouts),
     Timeout = maps:get(timeout, Options, Default),
     Ref = monitor(process, Pid, [{alias, reply_demonitor}]),
-    Pid ! Item#topos_item{notify = Ref},
+    case hand_over(Room, Pid, Item#topos_item{notify = Ref}) of
+        ok ->
+            told(Ref, {Node, Destination}, Timeout);
+        closed ->
+            _ = demonitor(Ref, [flush]),
+            closed
+    end.
+
+-spec told(reference(), {node(), destination()}, pos_integer()) -> ok | {error, topos_error:t()}.
+told(Ref, {Node, Destination}, Timeout) ->
     receive
         {Ref, Result} -> outcome(Result, Node, Destination);
         {'DOWN', Ref, process, _, _} -> outcome(in_doubt, Node, Destination)

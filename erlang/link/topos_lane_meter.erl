@@ -33,16 +33,16 @@ effects(Effects, Meter) -> lists:foldl(fun(Effect, Acc) -> effect(Effect, Acc) e
 acknowledged({Stream, _}, Cumulative, #meter{stream = Stream} = Meter) -> landed(Cumulative, now_us(), Meter);
 acknowledged(_, _, Meter) -> Meter.
 
--spec publish(atomics:atomics_ref(), t()) -> ok.
-publish(Room, #meter{flight = Flight, progress = Progress}) ->
+-spec publish(topos_lane:room(), t()) -> ok.
+publish({Room, _}, #meter{flight = Flight, progress = Progress}) ->
     ok = atomics:put(Room, 3, queue:len(Flight)),
     ok = atomics:put(Room, 5, queue:fold(fun({_, _, Count, _}, Sum) -> Sum + Count end, 0, Flight)),
     atomics:put(Room, 4, Progress).
 
 %% @doc Batches in flight, how many messages are in them, and since when (ms) nothing was acknowledged; `none' when nothing
 %% is in flight.
--spec in_flight(atomics:atomics_ref()) -> {pos_integer(), non_neg_integer(), integer()} | none.
-in_flight(Room) ->
+-spec in_flight(topos_lane:room()) -> {pos_integer(), non_neg_integer(), integer()} | none.
+in_flight({Room, _}) ->
     case atomics:get(Room, 3) of
         0 -> none;
         N -> {N, atomics:get(Room, 5), atomics:get(Room, 4)}

@@ -18,6 +18,10 @@
 %% the later one takes its place in the queue, so a key that changes all the time is still sent, and the queue holds one
 %% item a key.
 %%
+%% In a lane that promises no order (`overtaking') an item larger than a batch holds up none: it waits in a queue of its own, its
+%% pieces take at most half of the window, and batches that go out between them say that they stand aside of it
+%% (`?TOPOS_BATCH_ASIDE'). Such a lane is `reliable', since one that is not begins a new stream between any two batches.
+%%
 %% A lane that is not `reliable' (at most once) sends nothing twice: where another lane would send again, this one gives
 %% up what the transport took and nobody acknowledged, and begins a new stream with what the transport refused. With an `expiry', an item that waited longer in the queue is
 %% dropped; once in a batch it is not.
@@ -39,8 +43,11 @@
 -include("topos_lane.hrl").
 
 -export([new/2, enqueue/3, opened/2, closed/1, ack/5, refused/3, tick/2, give_up/1]).
--export([queued/1, unacknowledged/1, is_idle/1, next_timeout/1]).
+-export([of_records/2, messages/1, has_credit/1, queued/1, unacknowledged/1, is_idle/1, next_timeout/1]).
 -export_type([t/0, item/0, effect/0, options/0, result/0, drop/0]).
+
+%% Before each piece in a row of them.
+-define(PIECE_HEAD, 4).
 
 -type item() :: #topos_item{}.
 -type result() :: ok | superseded | expired | {failed, byte()} | in_doubt.
@@ -58,10 +65,8 @@
 -type options() :: #{
     window => pos_integer(), max_batch => pos_integer(), max_batch_bytes => pos_integer(), max_piece => pos_integer(),
     rto => pos_integer(), max_rto => pos_integer(), pause => pos_integer(), max_pause => pos_integer(),
-    reliable => boolean(), expiry => pos_integer() | infinity
+    reliable => boolean(), expiry => pos_integer() | infinity, overtaking => boolean()
 }.
-%% Larger items are not copied.
--define(PACKED_BYTES, 1024).
 -type newest() :: #{Key :: term() => item()}.
 -record(batch, {
     sequence :: pos_integer(),
@@ -84,6 +89,8 @@
     open = false :: boolean(),
     next = 1 :: pos_integer(),
     queue = queue:new() :: queue:queue(entry()),
+    %% Items larger than a batch, of a lane in which others overtake them.
+    large = queue:new() :: queue:queue(entry()),
     %% What is left of an item that is larger than a batch and was begun.
     rest = none :: none | {[topos_frame:piece(), ...], item()},
     %% The newest item of each key that waits.
@@ -105,14 +112,20 @@
 -spec new(Stream :: non_neg_integer(), options()) -> t().
 new(Stream, Options) ->
     Defaults = #{
-        window => 8, max_batch => 256, max_batch_bytes => 262144, max_piece => 262144,
+        window => 8, max_batch => ?TOPOS_LANE_BATCH, max_batch_bytes => ?TOPOS_LANE_BATCH_BYTES, max_piece => 262144,
         rto => 1000, max_rto => 8000, pause => 1, max_pause => 64, reliable => true,
-        expiry => infinity
+        expiry => infinity, overtaking => false
     },
     #{rto := Rto, pause := Pause} = All = maps:merge(Defaults, Options),
     #lane{stream = Stream, options = All, backoff = Rto, pause = Pause}.
 
 -spec enqueue([item()], integer(), t()) -> {t(), [effect()]}.
+enqueue(Items, Now, #lane{queue = Queue, large = Large, options = #{overtaking := true, max_batch_bytes := Max} = Options} = Lane) ->
+    #{expiry := Expiry} = Options,
+    {Larger, Others} = lists:partition(fun(#topos_item{bytes = Bytes}) -> Bytes > Max end, Items),
+    {Longer, _, []} = queue_items(packed(Others, Options), expires(Expiry, Now), Queue, #{}, []),
+    {LongerLarge, _, []} = queue_items(Larger, expires(Expiry, Now), Large, #{}, []),
+    pump(Now, Lane#lane{queue = Longer, large = LongerLarge}, []);
 enqueue(Items, Now, #lane{queue = Queue, newest = Newest, options = #{expiry := Expiry} = Options} = Lane) ->
     {Longer, Known, Replaced} = queue_items(packed(Items, Options), expires(Expiry, Now), Queue, Newest, []),
     pump(Now, Lane#lane{queue = Longer, newest = Known}, dropped(superseded, lists:reverse(Replaced))).
@@ -159,30 +172,47 @@ tick(Now, Lane) ->
 %% @doc The peer's life ended: nothing will ever be acknowledged.
 -spec give_up(t()) -> [effect()].
 give_up(Lane) ->
-    doubt(unacknowledged_items(Lane) ++ [waiting(Entry, Lane#lane.newest) || Entry <- queue:to_list(Lane#lane.queue)]).
+    #lane{queue = Queue, large = Large, newest = Newest} = Lane,
+    Waiting = queue:to_list(Queue) ++ queue:to_list(Large),
+    doubt(unacknowledged_items(Lane) ++ [waiting(Entry, Newest) || Entry <- Waiting]).
 
 %% @doc Items waiting for credit, one that is partly sent among them.
 -spec queued(t()) -> non_neg_integer().
-queued(#lane{queue = Queue, newest = Newest, rest = Rest}) ->
-    queue:fold(fun(Entry, Sum) -> weight(waiting(Entry, Newest)) + Sum end, length(begun(Rest)), Queue).
+queued(#lane{queue = Queue, large = Large, newest = Newest, rest = Rest}) ->
+    queue:fold(fun(Entry, Sum) -> weight(waiting(Entry, Newest)) + Sum end, length(begun(Rest)) + queue:len(Large), Queue).
 
 %% @doc Batches sent and not acknowledged.
 -spec unacknowledged(t()) -> non_neg_integer().
 unacknowledged(#lane{unacknowledged = N}) -> N.
 
+%% @doc Whether what is enqueued now is sent now: nothing waits, there is credit, and the transport takes frames.
+-spec has_credit(t()) -> boolean().
+has_credit(#lane{open = true, refused = none, queue = Queue, options = #{overtaking := true}} = Lane) ->
+    queue:is_empty(Queue) andalso turn(Lane#lane{queue = queue:from_list([any])}) =:= other;
+has_credit(#lane{open = true, refused = none, rest = none, unacknowledged = Sent, queue = Queue, options = #{window := Window}}) ->
+    Sent < Window andalso queue:is_empty(Queue);
+has_credit(_) ->
+    false.
+
+%% @doc So many records in a row, as an item to {@link enqueue/3}.
+-spec of_records(pos_integer(), binary()) -> item().
+of_records(Count, Records) -> #topos_item{piece = [Records], bytes = byte_size(Records) - ?PIECE_HEAD * Count, notify = {packed, Count}}.
+
+%% @doc How many messages the items are.
+-spec messages([item()]) -> non_neg_integer().
+messages(Items) -> lists:foldl(fun(Item, Sum) -> weight(Item) + Sum end, 0, Items).
+
 -spec is_idle(t()) -> boolean().
-is_idle(#lane{queue = Queue, rest = Rest} = Lane) -> queue:is_empty(Queue) andalso Rest =:= none andalso unacknowledged(Lane) =:= 0.
+is_idle(#lane{queue = Queue, large = Large, rest = Rest} = Lane) ->
+    queue:is_empty(Queue) andalso queue:is_empty(Large) andalso Rest =:= none andalso unacknowledged(Lane) =:= 0.
 
 %% @doc The time at which `tick/2' has something to do.
 -spec next_timeout(t()) -> integer() | infinity.
 next_timeout(#lane{options = #{expiry := infinity}} = Lane) ->
     next_sending(Lane);
-next_timeout(#lane{queue = Queue} = Lane) ->
+next_timeout(#lane{queue = Queue, large = Large} = Lane) ->
     %% The first to come is the first to expire. An atom is greater than any integer.
-    case queue:peek(Queue) of
-        {value, Entry} -> min(next_sending(Lane), expiry(Entry));
-        empty -> next_sending(Lane)
-    end.
+    lists:min([next_sending(Lane) | [expiry(Entry) || {value, Entry} <- [queue:peek(Queue), queue:peek(Large)]]]).
 
 %% internal
 
@@ -212,7 +242,7 @@ packed(Items, _) -> Items.
 
 -spec pack([item()], pos_integer(), pos_integer()) -> [item()].
 pack([#topos_item{key = undefined, notify = undefined, bytes = Bytes} = Item | Rest], Max, MaxBytes) when
-    Bytes =< ?PACKED_BYTES, Bytes =< MaxBytes
+    Bytes =< ?TOPOS_LANE_COPIED_BYTES, Bytes =< MaxBytes
 ->
     case run(Rest, 1, Max, MaxBytes - Bytes, [Item#topos_item.piece]) of
         {1, _, _, Others} -> [Item | pack(Others, Max, MaxBytes)];
@@ -230,7 +260,7 @@ pack([], _, _) ->
 -spec run([item()], pos_integer(), pos_integer(), integer(), [topos_frame:piece()]) ->
     {pos_integer(), integer(), [topos_frame:piece()], [item()]}.
 run([#topos_item{key = undefined, notify = undefined, bytes = Bytes, piece = Piece} | Rest], Count, Max, Left, Pieces) when
-    Count < Max, Bytes =< ?PACKED_BYTES, Bytes =< Left
+    Count < Max, Bytes =< ?TOPOS_LANE_COPIED_BYTES, Bytes =< Left
 ->
     run(Rest, Count + 1, Max, Left - Bytes, [Piece | Pieces]);
 run(Rest, Count, _, Left, Pieces) ->
@@ -247,8 +277,6 @@ unpacked(Item) ->
 weight(#topos_item{notify = {packed, Count}}) -> Count;
 weight(_) -> 1.
 
--spec weights([item()]) -> non_neg_integer().
-weights(Items) -> lists:foldl(fun(Item, Sum) -> weight(Item) + Sum end, 0, Items).
 
 -spec waiting(entry(), newest()) -> item().
 waiting({key, _, Key}, Newest) -> map_get(Key, Newest);
@@ -272,18 +300,21 @@ expires(Expiry, Now) -> Now + Expiry.
 -spec expire(integer(), t(), [item()]) -> {t(), [item()]}.
 expire(_Now, #lane{options = #{expiry := infinity}} = Lane, Expired) ->
     {Lane, Expired};
-expire(Now, #lane{queue = Queue, newest = Newest} = Lane, Expired) ->
+expire(Now, #lane{queue = Queue, large = Large, newest = Newest} = Lane, Expired) ->
+    {Left, Known, Dropped} = expire(Now, Queue, Newest, Expired),
+    {LeftLarge, _, All} = expire(Now, Large, #{}, Dropped),
+    {Lane#lane{queue = Left, large = LeftLarge, newest = Known}, lists:reverse(All)}.
+
+-spec expire(integer(), queue:queue(entry()), newest(), [item()]) -> {queue:queue(entry()), newest(), [item()]}.
+expire(Now, Queue, Newest, Expired) ->
     case queue:peek(Queue) of
         {value, Entry} ->
             case expiry(Entry) =< Now of
-                true ->
-                    Left = Lane#lane{queue = queue:drop(Queue), newest = taken(Entry, Newest)},
-                    expire(Now, Left, [waiting(Entry, Newest) | Expired]);
-                false ->
-                    {Lane, lists:reverse(Expired)}
+                true -> expire(Now, queue:drop(Queue), taken(Entry, Newest), [waiting(Entry, Newest) | Expired]);
+                false -> {Queue, Newest, Expired}
             end;
         empty ->
-            {Lane, lists:reverse(Expired)}
+            {Queue, Newest, Expired}
     end.
 
 -spec retransmit(integer(), t()) -> {t(), [effect()]}.
@@ -307,22 +338,28 @@ recover(#lane{sent = Sent, refused = Refused} = Lane) ->
     From = case Refused of none -> infinity; {Sequence, _} -> Sequence end,
     %% An atom is greater than any integer.
     {Offered, Never} = lists:partition(fun(#batch{sequence = S}) -> S < From end, queue:to_list(Sent)),
-    case Offered =/= [] andalso is_begun(lists:last(Offered)) of
-        %% What was refused is more of a record that is lost.
-        true -> lost(unacknowledged_items(Lane), fresh_stream(Lane));
-        false when Never =:= [] -> lost(unacknowledged_items(Lane), fresh_stream(Lane));
-        false ->
-            Renumbered = [B#batch{sequence = N} || {N, B} <- lists:zip(lists:seq(1, length(Never)), Never)],
-            Fresh = (fresh_stream(Lane))#lane{
-                rest = Lane#lane.rest, sent = queue:from_list(Renumbered), unacknowledged = length(Never), next = length(Never) + 1
-            },
-            {Left, Effects} = lost(items(Offered), Fresh),
-            {Left, Effects ++ resend(Left)}
+    case Offered of
+        %% Nothing is lost, and the first may go on with a record of which the receiver has the beginning.
+        [] -> {Lane, resend(Lane)};
+        _ when Never =:= [] -> lost(unacknowledged_items(Lane), fresh_stream(Lane));
+        _ -> recover(is_begun(lists:last(Offered)), Offered, Never, Lane)
     end.
+
+%% What was refused begins a new stream, unless it is more of a record that is lost.
+-spec recover(boolean(), Offered :: [#batch{}], Never :: [#batch{}], t()) -> {t(), [effect()]}.
+recover(true, _, _, Lane) ->
+    lost(unacknowledged_items(Lane), fresh_stream(Lane));
+recover(false, Offered, Never, Lane) ->
+    Renumbered = [B#batch{sequence = N} || {N, B} <- lists:zip(lists:seq(1, length(Never)), Never)],
+    Fresh = (fresh_stream(Lane))#lane{
+        rest = Lane#lane.rest, sent = queue:from_list(Renumbered), unacknowledged = length(Never), next = length(Never) + 1
+    },
+    {Left, Effects} = lost(items(Offered), Fresh),
+    {Left, Effects ++ resend(Left)}.
 
 -spec lost([item()], t()) -> {t(), [effect()]}.
 lost([], Lane) -> {Lane, []};
-lost(Items, Lane) -> {Lane, told(in_doubt, Items) ++ [{dropped, lost, weights(Items)} | release(Items)]}.
+lost(Items, Lane) -> {Lane, told(in_doubt, Items) ++ [{dropped, lost, messages(Items)} | release(Items)]}.
 
 %% Whether a batch is a piece of a record, and not its last.
 -spec is_begun(#batch{}) -> boolean().
@@ -335,7 +372,7 @@ pump(Now, #lane{open = true, refused = none, unacknowledged = Sent, options = #{
     Sent < Window
 ->
     {Current, Expired} = expire(Now, Lane, []),
-    {Cut, Taken} = cut(Current),
+    {Cut, Taken} = next_batch(Current),
     All = Effects ++ dropped(expired, Expired),
     case Cut of
         #batch{pieces = {0, []}} ->
@@ -355,6 +392,42 @@ pump(_Now, Lane, Effects) ->
 urgency(Sent, Window) when Sent =:= Window; Sent rem ((Window + 1) div 2) =:= 0 -> ?TOPOS_BATCH_URGENT;
 urgency(_, _) -> 0.
 
+-spec next_batch(t()) -> {#batch{}, t()}.
+next_batch(#lane{options = #{overtaking := true}} = Lane) ->
+    case {turn(Lane), Lane} of
+        {none, _} -> {batch(Lane, {0, [], [], 0, true}), Lane};
+        {piece, #lane{rest = none, large = Large}} -> cut(begin_large(waiting(queue:get(Large), #{}), Lane#lane{large = queue:drop(Large)}));
+        {piece, _} -> cut(Lane);
+        {other, #lane{rest = none}} -> cut(Lane);
+        {other, #lane{rest = Rest}} ->
+            {Batch, Left} = cut(Lane#lane{rest = none}),
+            {Batch#batch{flags = Batch#batch.flags bor ?TOPOS_BATCH_ASIDE}, Left#lane{rest = Rest}}
+    end;
+next_batch(Lane) ->
+    cut(Lane).
+
+%% What goes out next where items overtake large ones: a piece of one, others, or nothing. While there is a large one, pieces take
+%% at most one half of the window, others the other half.
+-spec turn(t()) -> piece | other | none.
+turn(#lane{unacknowledged = Sent, options = #{window := Window}}) when Sent >= Window ->
+    none;
+turn(#lane{queue = Queue, rest = Rest, large = Large} = Lane) ->
+    case {queue:is_empty(Queue), Rest =:= none andalso queue:is_empty(Large)} of
+        {true, true} -> none;
+        {false, true} -> other;
+        {NoOthers, false} -> share(NoOthers, Lane)
+    end.
+
+-spec share(boolean(), t()) -> piece | other | none.
+share(NoOthers, #lane{sent = Batches, unacknowledged = Sent, options = #{window := Window}}) ->
+    Half = max(1, Window div 2),
+    Pieces = length([piece || #batch{} = Batch <- queue:to_list(Batches), is_begun(Batch)]),
+    if
+        not NoOthers, Sent - Pieces < Window - Half -> other;
+        Pieces < Half -> piece;
+        true -> none
+    end.
+
 %% A batch under construction is kept in arguments: index of the next piece, bytes left, pieces and items in reverse, bytes of
 %% its items, quiet. This is done for every message.
 -spec cut(t()) -> {#batch{}, t()}.
@@ -370,16 +443,17 @@ cut(#lane{rest = none, options = #{max_batch_bytes := Max}, queue = Queue, newes
     case queue:peek(Queue) of
         {value, Entry} ->
             case waiting(Entry, Newest) of
-                #topos_item{bytes = Size} = Item when Size > Max -> cut(begin_large(Item, Entry, Lane));
+                #topos_item{bytes = Size} = Item when Size > Max ->
+                    cut(begin_large(Item, Lane#lane{queue = queue:drop(Queue), newest = taken(Entry, Newest)}));
                 _ -> take(Lane, 0, Max, {[], [], 0, true})
             end;
         empty ->
             {batch(Lane, {0, [], [], 0, true}), Lane}
     end.
 
--spec begin_large(item(), entry(), t()) -> t().
-begin_large(#topos_item{piece = Piece} = Item, Entry, #lane{queue = Queue, newest = Newest, options = #{max_piece := Max}} = Lane) ->
-    Lane#lane{queue = queue:drop(Queue), newest = taken(Entry, Newest), rest = {topos_frame:parts(Piece, Max), Item}}.
+-spec begin_large(item(), t()) -> t().
+begin_large(#topos_item{piece = Piece} = Item, #lane{options = #{max_piece := Max}} = Lane) ->
+    Lane#lane{rest = {topos_frame:parts(Piece, Max), Item}}.
 
 -spec take(t(), non_neg_integer(), integer(), {[topos_frame:piece()], [item()], non_neg_integer(), boolean()}) ->
     {#batch{}, t()}.
@@ -414,7 +488,7 @@ take(Queue, Newest, Index, Max, Room, Pieces, Items, Bytes, Quiet) ->
 batch(#lane{next = Next}, {Count, Pieces, Items, Bytes, Quiet}) ->
     #batch{
         sequence = Next, flags = case Quiet of true -> 0; false -> ?TOPOS_BATCH_URGENT end, wire = Bytes,
-        pieces = {Count, lists:reverse(Pieces)}, items = Items, count = weights(Items), bytes = Bytes, quiet = Quiet
+        pieces = {Count, lists:reverse(Pieces)}, items = Items, count = messages(Items), bytes = Bytes, quiet = Quiet
     }.
 
 -spec is_waiting(term()) -> boolean().
@@ -425,7 +499,7 @@ is_waiting(_) -> true.
 
 -spec dropped(superseded | expired, [item()]) -> [effect()].
 dropped(_Why, []) -> [];
-dropped(Why, Items) -> told(Why, Items) ++ [{dropped, Why, weights(Items)} | release(Items)].
+dropped(Why, Items) -> told(Why, Items) ++ [{dropped, Why, messages(Items)} | release(Items)].
 
 %% Whoever asked for it is told an outcome other than `ok'.
 -spec told(superseded | expired | in_doubt, [item()]) -> [effect()].
@@ -475,7 +549,7 @@ release_batch(#batch{count = Count, bytes = Bytes}) -> [{release, Count, Bytes}]
 
 -spec release([item()]) -> [effect()].
 release([]) -> [];
-release(Items) -> [{release, weights(Items), lists:sum([B || #topos_item{bytes = B} <- Items])}].
+release(Items) -> [{release, messages(Items), lists:sum([B || #topos_item{bytes = B} <- Items])}].
 
 %% A gap is repaired once an acknowledged position: every batch behind the gap reports it again. A report about a position
 %% that is acknowledged already is late and means nothing.
@@ -502,7 +576,7 @@ fresh_stream(#lane{stream = Stream} = Lane) ->
 
 -spec doubt([item()]) -> [effect()].
 doubt(Items) ->
-    told(in_doubt, Items) ++ [{in_doubt, weights(Items)} || Items =/= []]
+    told(in_doubt, Items) ++ [{in_doubt, messages(Items)} || Items =/= []]
         ++ release(Items).
 
 -spec resend(t()) -> [effect()].

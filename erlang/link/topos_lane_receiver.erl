@@ -4,6 +4,7 @@
 -behaviour(gen_server).
 
 -include("topos_frame.hrl").
+-include("topos_lane.hrl").
 -include_lib("kernel/include/logger.hrl").
 
 -export([start_link/1]).
@@ -37,11 +38,13 @@
 start_link(Key) -> gen_server:start_link(?MODULE, Key, []).
 
 -spec init({node(), topos_incarnation:t(), topos_frame:lane_id()}) -> {ok, state()}.
-init({Node, Incarnation, {Name, _} = Lane}) ->
+init({Node, Incarnation, {Name, _} = Lane} = Key) ->
     Channel = known_channel(Name),
     ok = topos_lane_sender:prioritise(Channel),
     #{max_message_bytes := Max} = topos_local:config(limits),
-    Core = topos_lane_in:new(erlang:unique_integer([monotonic, positive]), Max + ?RECORD_OVERHEAD),
+    %% A half has two numbers.
+    Number = 2 * erlang:unique_integer([monotonic, positive]),
+    Core = topos_lane_in:new(Number, Max + ?RECORD_OVERHEAD, topos_lane_streams:last(Key)),
     {ok, #state{
         node = Node, incarnation = Incarnation, lane_id = Lane, row = topos_channel_stats:row(Node, Channel), core = Core
     }}.
@@ -77,7 +80,8 @@ batches(Left, Urgent, {Stream, Sequence, Flags, Pieces}, #state{core = Core} = S
         {deliver, Ready} ->
             case plain(Flags, Pieces, State) of
                 {{ok, Plain}, Next} ->
-                    {Failed, Taken} = deliver(Plain, Ready, Next),
+                    ok = remember(topos_lane_in:stream(Core), topos_lane_in:stream(Ready), Next),
+                    {Failed, Taken} = deliver(Flags, Plain, Ready, Next),
                     {Ack, Delivered} = topos_lane_in:delivered(Sequence, Failed, Taken),
                     Soon = Urgent orelse Flags band ?TOPOS_BATCH_URGENT =/= 0 orelse Failed =/= [],
                     more(Left - 1, Soon, Next#state{core = Delivered, pending = Ack});
@@ -89,6 +93,13 @@ batches(Left, Urgent, {Stream, Sequence, Flags, Pieces}, #state{core = Core} = S
         {ignore, Same} ->
             more(Left - 1, Urgent, State#state{core = Same})
     end.
+
+%% A half after this one must not deliver anything of a stream again.
+-spec remember(non_neg_integer(), pos_integer(), state()) -> ok.
+remember(Same, Same, _State) ->
+    ok;
+remember(_, Begun, #state{node = Node, incarnation = Incarnation, lane_id = Lane}) ->
+    topos_lane_streams:taken({Node, Incarnation, Lane}, Begun).
 
 %% The pieces of a batch, inflated if they came compressed.
 -spec plain(byte(), binary(), state()) -> {{ok, binary()} | {error, malformed | {too_large, pos_integer()}}, state()}.
@@ -124,6 +135,13 @@ later(#state{timer = undefined, pending = Ack} = State) when Ack =/= none ->
     State#state{timer = erlang:start_timer(?ACK_DELAY, self(), acknowledge)};
 later(State) ->
     State.
+
+-spec deliver(byte(), binary(), topos_lane_in:t(), state()) -> {[{non_neg_integer(), byte()}], topos_lane_in:t()}.
+deliver(Flags, Pieces, Core, State) when Flags band ?TOPOS_BATCH_ASIDE =/= 0 ->
+    {Failed, _} = deliver(Pieces, topos_lane_in:aside(Core), State),
+    {Failed, Core};
+deliver(_, Pieces, Core, State) ->
+    deliver(Pieces, Core, State).
 
 -spec deliver(binary(), topos_lane_in:t(), state()) -> {[{non_neg_integer(), byte()}], topos_lane_in:t()}.
 deliver(Pieces, Core, #state{node = Node, incarnation = Incarnation, row = Row}) ->

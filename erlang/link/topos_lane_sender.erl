@@ -1,4 +1,6 @@
-%% @doc The process of a sending lane: it drains its mailbox into a `topos_lane_out' and carries out what that says.
+%% @doc The process of a sending lane: it drains its mailbox and its buffer into a `topos_lane_out' and carries out what that says.
+%%
+%% What waits in the buffer (`topos_lane_buffer') is taken when there is credit for it and not before.
 -module(topos_lane_sender).
 -behaviour(gen_server).
 
@@ -11,7 +13,7 @@
 -record(state, {
     key :: topos_lanes:key(),
     lane_id :: topos_frame:lane_id(),
-    room :: atomics:atomics_ref(),
+    room :: topos_lane:room(),
     settings :: topos_local:channel(),
     core :: topos_lane_out:t(),
     meter :: topos_lane_meter:t(),
@@ -32,10 +34,12 @@
 
 -define(MAX_PIECE, 1_250_000).
 -define(MAX_SHARED_PIECE, 262_144).
+%% What is in flight gives way to nothing any more.
+-define(MAX_MONOTONIC_BATCH, 256).
 %% Items taken from the mailbox before anything is sent: a few batches.
--define(DRAIN, 1024).
+-define(DRAIN, 4096).
 
--spec start_link(topos_lanes:key(), atomics:atomics_ref(), topos_local:channel()) -> {ok, pid()} | {error, term()}.
+-spec start_link(topos_lanes:key(), topos_lane:room(), topos_local:channel()) -> {ok, pid()} | {error, term()}.
 start_link(Key, Room, Settings) -> gen_server:start_link(?MODULE, {Key, Room, Settings}, []).
 
 %% @doc Gives the calling process the priority of a channel; of one that this node does not have: normal.
@@ -55,7 +59,7 @@ window(#{priority := high}) -> 16;
 window(#{priority := normal}) -> 8;
 window(#{priority := low}) -> 2.
 
--spec init({topos_lanes:key(), atomics:atomics_ref(), topos_local:channel()}) -> {ok, state()}.
+-spec init({topos_lanes:key(), topos_lane:room(), topos_local:channel()}) -> {ok, state()}.
 init({{Node, Channel, Index} = Key, Room, #{priority := Priority, compression := Compression} = Settings}) ->
     _ = process_flag(message_queue_data, off_heap),
     _ = process_flag(priority, Priority),
@@ -85,16 +89,18 @@ handle_info(#topos_item{} = Item, #state{core = Core} = State) ->
     Items = drain(?DRAIN, [Item]),
     ok = topos_local:count(sent, length(Items)),
     next(carry_out(topos_lane_out:enqueue(Items, now_ms(), Core), State));
+handle_info({topos_lane, waiting}, State) ->
+    next(refill(State));
 handle_info({topos_ack, Stream, Cumulative, Flags, Failures}, #state{core = Core, meter = Meter} = State) ->
     Answer = topos_lane_out:ack(Stream, Cumulative, Flags band ?TOPOS_ACK_GAP =/= 0, {Failures, now_ms()}, Core),
-    next(carry_out(Answer, State#state{meter = topos_lane_meter:acknowledged(Stream, Cumulative, Meter)}));
+    next(refill(carry_out(Answer, State#state{meter = topos_lane_meter:acknowledged(Stream, Cumulative, Meter)})));
 handle_info({topos_lane, registered}, #state{held = false} = State) ->
     {noreply, State};
 handle_info({topos_lane, registered}, #state{key = {Node, _, _}, core = Core} = State) ->
     Free = State#state{held = false},
     case topos_link:status(Node) of
         {Status, _} when Status =:= up; Status =:= suspect ->
-            {noreply, carry_out(topos_lane_out:opened(now_ms(), Core), Free)};
+            {noreply, refill(carry_out(topos_lane_out:opened(now_ms(), Core), Free))};
         _ ->
             {noreply, Free}
     end;
@@ -110,7 +116,7 @@ handle_info({topos_lane, opened}, #state{held = true} = State) ->
 handle_info(retired, State) ->
     next(State);
 handle_info({topos_lane, opened}, #state{core = Core} = State) ->
-    {noreply, carry_out(topos_lane_out:opened(now_ms(), Core), State)};
+    {noreply, refill(carry_out(topos_lane_out:opened(now_ms(), Core), State))};
 handle_info({topos_lane, closed}, #state{core = Core} = State) ->
     {noreply, State#state{core = topos_lane_out:closed(Core)}};
 handle_info({topos_lane, gone}, State) ->
@@ -123,7 +129,7 @@ handle_info({topos_room, Ref}, #state{room = Room, settings = Settings, waiting 
 handle_info({timeout, Timer, tick}, #state{timer = {Timer, _}, core = Core} = State) ->
     {Next, Effects} = topos_lane_out:tick(now_ms(), Core),
     ok = topos_local:count(resent, length([sent || {send, _, _, _, _, _} <- Effects])),
-    next(carry_out({Next, Effects}, State#state{timer = undefined}));
+    next(refill(carry_out({Next, Effects}, State#state{timer = undefined})));
 handle_info(_, State) ->
     {noreply, State}.
 
@@ -140,10 +146,14 @@ max_piece() ->
     end.
 
 -spec options(topos_local:channel()) -> topos_lane_out:options().
-options(#{delivery := Delivery, expiry := Expiry} = Settings) ->
+options(#{delivery := Delivery, order := Order, expiry := Expiry, monotonic := Monotonic} = Settings) ->
+    Overtaking = Order =:= none andalso Delivery =:= at_least_once,
     #{
+        overtaking => Overtaking,
         window => window(Settings),
-        max_piece => max_piece(),
+        max_batch => case Monotonic of true -> ?MAX_MONOTONIC_BATCH; false -> ?TOPOS_LANE_BATCH end,
+        %% What overtakes a piece waits for those before it.
+        max_piece => case Overtaking of true -> ?MAX_SHARED_PIECE; false -> max_piece() end,
         reliable => Delivery =:= at_least_once,
         expiry => case Expiry of 0 -> infinity; _ -> Expiry end
     }.
@@ -173,6 +183,37 @@ drain(N, Items) ->
     after 0 ->
         lists:reverse(Items)
     end.
+
+%% Takes from the buffer while what is taken goes out at once.
+-spec refill(state()) -> state().
+refill(#state{core = Core, room = Room} = State) ->
+    case topos_lane_out:has_credit(Core) andalso taken(Room, ?TOPOS_LANE_BATCH_BYTES) of
+        false ->
+            State;
+        [] ->
+            State;
+        Items ->
+            ok = topos_local:count(sent, topos_lane_out:messages(Items)),
+            refill(carry_out(topos_lane_out:enqueue(Items, now_ms(), Core), State))
+    end.
+
+%% About so many bytes, or all there are.
+-spec taken(topos_lane:room(), integer() | infinity) -> [topos_lane_out:item()].
+taken({_, none}, _) ->
+    [];
+taken(_, Bytes) when Bytes =< 0 ->
+    [];
+taken({_, Buffer} = Room, Bytes) ->
+    case topos_lane_buffer:take(Buffer) of
+        {records, Count, Records} -> [topos_lane_out:of_records(Count, Records) | taken(Room, less(Bytes, byte_size(Records)))];
+        {items, Items} -> Items ++ taken(Room, less(Bytes, lists:sum([Size || #topos_item{bytes = Size} <- Items])));
+        empty -> []
+    end.
+
+%% An atom is greater than any integer.
+-spec less(integer() | infinity, non_neg_integer()) -> integer() | infinity.
+less(infinity, _) -> infinity;
+less(Bytes, Less) -> Bytes - Less.
 
 -spec fewer(pos_integer() | all) -> non_neg_integer() | all.
 fewer(all) -> all;
@@ -260,11 +301,12 @@ effect({in_doubt, Count}, #state{key = {Node, _, _}}) ->
     ok = topos_local:count(in_doubt, Count),
     topos_events:in_doubt(Node, Count).
 
-%% The room is closed first: who comes after that is refused, who came before is in the mailbox or the core.
+%% The room is closed first, and the buffer: who comes after that is refused, who came before is in the buffer, the mailbox or the core.
 -spec give_up(state()) -> state().
 give_up(#state{room = Room, core = Core, meter = Meter} = State) ->
     _ = topos_lane:close_room(Room),
-    {Filled, _} = topos_lane_out:enqueue(drain(all, []), now_ms(), topos_lane_out:closed(Core)),
+    ok = case Room of {_, none} -> ok; {_, Buffer} -> topos_lane_buffer:close(Buffer) end,
+    {Filled, _} = topos_lane_out:enqueue(taken(Room, infinity) ++ drain(all, []), now_ms(), topos_lane_out:closed(Core)),
     Effects = topos_lane_out:give_up(Filled),
     ok = lists:foreach(fun(Effect) -> given_up(Effect, State) end, Effects),
     _ = [Ref ! {Ref, room} || Ref <- State#state.waiting],

@@ -11,7 +11,7 @@
 -spec start_link() -> {ok, pid()} | {error, term()}.
 start_link() -> supervisor:start_link({local, ?MODULE}, ?MODULE, []).
 
--spec start_sender(topos_lanes:key(), atomics:atomics_ref(), topos_local:channel()) -> {ok, pid()}.
+-spec start_sender(topos_lanes:key(), topos_lane:room(), topos_local:channel()) -> {ok, pid()}.
 start_sender(Key, Room, Settings) ->
     {ok, _} = supervisor:start_child(?MODULE, [topos_lane_sender, [Key, Room, Settings]]).
 

@@ -22,7 +22,7 @@
 -type key() :: {node(), topos_engine:channel(), topos_engine:lane()}.
 -type receiver_key() :: {node(), topos_incarnation:t(), topos_frame:lane_id()}.
 -record(state, {
-    senders = #{} :: #{reference() => {key(), atomics:atomics_ref()}},
+    senders = #{} :: #{reference() => {key(), topos_lane:room()}},
     %% Senders of earlier generations, by the monitor that tells their end, and how much was in their room.
     retiring = #{} :: #{reference() => {node(), topos_engine:channel(), Generation :: integer()}},
     %% Who waits until a channel has no sender of an earlier generation.
@@ -41,7 +41,7 @@ start_link() -> gen_server:start_link({local, ?TOPOS_DEST_PROCESS_LANES}, ?MODUL
 
 %% @doc The sender of a lane, started if there is none. `stale': the channel has another generation by now. `busy': this node
 %% has too much to do to start one now; who asks must not pay for that with its life.
--spec sender(key(), Generation :: integer()) -> {pid(), atomics:atomics_ref()} | stale | busy.
+-spec sender(key(), Generation :: integer()) -> {pid(), topos_lane:room()} | stale | busy.
 sender(Key, Generation) ->
     case ets:lookup(topos_lane_senders, Key) of
         [{_, Pid, Room, Generation}] ->
@@ -74,6 +74,7 @@ abandon(Channel) ->
 -spec peer(node(), opened | closed | gone) -> ok.
 peer(Node, gone) ->
     ok = topos_channel_stats:forget(Node),
+    ok = topos_request_server:forget(Node),
     gen_server:cast(?MODULE, {gone, Node});
 peer(Node, opened) -> topos_channel_stats:connected(Node);
 peer(_, closed) -> ok.
@@ -141,7 +142,7 @@ init([]) ->
 terminate(_Reason, _State) -> topos_engine:unset_handler(?TOPOS_DEST_PROCESS_LANES).
 
 -spec handle_call(term(), gen_server:from(), state()) ->
-    {reply, {pid(), atomics:atomics_ref()} | stale | ok, state()} | {noreply, state()}.
+    {reply, {pid(), topos_lane:room()} | stale | ok, state()} | {noreply, state()}.
 handle_call({sender, {_, Channel, _} = Key, Generation}, _From, State) ->
     case topos_local:channel(Channel) of
         {ok, #{generation := Generation} = Settings} -> current_sender(Key, Settings, retired(Channel, State));
@@ -227,13 +228,13 @@ to_process(Message) ->
         Pid -> Pid ! Message, ok
     end.
 
--spec current_sender(key(), topos_local:channel(), state()) -> {reply, {pid(), atomics:atomics_ref()}, state()}.
+-spec current_sender(key(), topos_local:channel(), state()) -> {reply, {pid(), topos_lane:room()}, state()}.
 current_sender({Node, Channel, _} = Key, #{generation := Generation} = Settings, #state{senders = Senders} = State) ->
     case ets:lookup(topos_lane_senders, Key) of
         [{_, Pid, Room, Generation}] ->
             {reply, {Pid, Room}, State};
         [] ->
-            Room = topos_lane:new_room(),
+            Room = topos_lane:new_room(Settings),
             {ok, Pid} = topos_lane_sup:start_sender(Key, Room, Settings),
             true = ets:insert(topos_lane_senders, {Key, Pid, Room, Generation}),
             %% The row is there before the sender looks at the peer's status, so it misses no change.
@@ -347,7 +348,7 @@ to_receiver({Node, Incarnation, _} = Key, Batch, #state{receivers = Receivers} =
 
 %% A sender that ended by itself had closed its room and told what became of its items. One that crashed did not: what was
 %% in the room is in doubt.
--spec sender_ended(key(), pid(), atomics:atomics_ref(), term()) -> ok.
+-spec sender_ended(key(), pid(), topos_lane:room(), term()) -> ok.
 sender_ended({Node, _, _} = Key, Pid, Room, Reason) ->
     true = ets:match_delete(topos_lane_senders, {Key, Pid, '_', '_'}),
     case topos_lane:close_room(Room) of

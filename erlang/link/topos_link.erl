@@ -19,7 +19,7 @@
 -include("topos_frame.hrl").
 -include_lib("kernel/include/logger.hrl").
 
--export([start_link/0, own/0, expect/2, admit/1, refuse/2, known/2, forget/1, send/3, new_life/0, engine_started/1, peers/0, status/1]).
+-export([start_link/0, own/0, expect/2, admit/1, refuse/2, known/2, forget/1, verdict/2, send/3, new_life/0, engine_started/1, peers/0, status/1]).
 -export([routes_changed/1, topology_changed/0, transports/0]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 -export_type([frame_kind/0]).
@@ -71,6 +71,10 @@ known(Node, Incarnation) -> gen_server:cast(?MODULE, {known, Node, Incarnation})
 %% @doc Drops all that is known about the peer. What lanes hold for it is given up.
 -spec forget(node()) -> ok.
 forget(Node) -> gen_server:call(?MODULE, {forget, Node}).
+
+%% @doc What the failure detector of the cluster (`topos_swim') says of a peer.
+-spec verdict(node(), topos_peer_core:verdict()) -> ok.
+verdict(Node, Verdict) -> gen_server:cast(?MODULE, {verdict, Node, Verdict}).
 
 %% @doc Sends a frame to a peer that has a session; a frame to another goes nowhere.
 -spec send(node(), frame_kind(), iodata()) -> ok.
@@ -146,6 +150,8 @@ handle_cast({admit, Node}, State) ->
     {noreply, with_peer(Node, fun(P) -> topos_peer_core:admit(now_ms(), P) end, State)};
 handle_cast({refuse, Node, Why}, State) ->
     {noreply, with_peer(Node, fun(P) -> topos_peer_core:reject(Why, P) end, State)};
+handle_cast({verdict, Node, Verdict}, State) ->
+    {noreply, with_peer(Node, fun(P) -> topos_peer_core:verdict(Verdict, now_ms(), P) end, State)};
 handle_cast({known, Node, Incarnation}, State) ->
     {noreply, with_peer(Node, fun(P) -> {topos_peer_core:known(Incarnation, P), []} end, State)};
 handle_cast(topology_changed, #state{peers = Peers} = State) ->

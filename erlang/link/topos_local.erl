@@ -8,13 +8,15 @@
 %% <ul>
 %% <li>`topos_peers' (writer: `topos_link'): `{Node, Status, Incarnation, TokenOut | undefined}'</li>
 %% <li>`topos_sessions' (writer: `topos_link'): `{SourceName, Node, Incarnation, TokenIn, Heard :: atomics:ref()}'</li>
-%% <li>`topos_lane_senders' (writer: `topos_lanes'): `{{Node, Channel, Index | {retiring, Pid}}, Pid, Room :: atomics:ref(),
+%% <li>`topos_lane_senders' (writer: `topos_lanes'): `{{Node, Channel, Index | {retiring, Pid}}, Pid, Room :: topos_lane:room(),
 %%     Generation}'</li>
 %% <li>`topos_channel_counts' (writers: lanes): see `topos_channel_stats'</li>
 %% <li>`topos_channel_rates' (writer: `topos_channel_monitor'): `{{Node, Channel}, topos_channel_monitor:rates()}'</li>
 %% <li>`topos_channel_pools' (writer: `topos_channel_pool'): `{Channel, Max, topos_channel_pool_core:t()}'</li>
 %% <li>`topos_lane_receivers' (writer: `topos_lanes'): `{{Node, Incarnation, LaneId}, Pid}'</li>
-%% <li>`topos_requests' (writer: each caller its row): `{Id, Node, Alias}'</li>
+%% <li>`topos_lane_streams' (writers: receiving lanes): see `topos_lane_streams'</li>
+%% <li>`topos_requests' (writer: each caller its row): `{Slot, Sequence, Node, Alias, Caller :: pid()}'</li>
+%% <li>`topos_served', `topos_serving', `topos_replies': see `topos_request_server'</li>
 %% <li>`topos_members' (writer: `topos_cluster'): `{Node, Status, topos_membership:entry(), Since}'</li>
 %% <li>`topos_routes' (writer: `topos_overlay'): see `topos_relay'</li>
 %% <li>`topos_services' (writer: whoever serves): `{Name, Module}'</li>
@@ -37,8 +39,8 @@
 -define(TABLE, topos_local).
 %% Read with every message or batch and seldom written: locks for writers would only cost their readers.
 -define(READ_TABLES, [topos_peers, topos_sessions, topos_lane_senders, topos_lane_receivers]).
--define(TABLES, [topos_requests, topos_services, topos_destinations, topos_members, topos_channel_counts,
-                 topos_channel_rates, topos_channel_pools, topos_routes]).
+-define(TABLES, [topos_requests, topos_served, topos_serving, topos_replies, topos_services, topos_destinations, topos_members,
+                 topos_channel_counts, topos_channel_rates, topos_channel_pools, topos_routes, topos_lane_streams]).
 
 %% The configuration and the engine's module, in a function because a configuration holds the cookie.
 -type given() :: fun(() -> {topos_config:t(), module()}).

@@ -8,7 +8,8 @@
 %% up, suspect --handshake with a higher incarnation--> down --echo reply--> up
 %% down --echo reply, of the same or a later life--> up
 %% '''
-%% The handshake begins when the transport comes up and repeats its HELLO until an echo is answered:
+%% The handshake begins when the transport comes up and repeats its HELLO until an echo is answered, each time after twice as long: nodes that are slow because
+%% many greet each other at once must not be greeted more for it. The side whose transport comes up later greets at once, so nobody waits for the other's next time.
 %% ```
 %% A                              B
 %% HELLO(na)            ------->          says who A is and challenges B, which dials back if it did not ask for A
@@ -21,15 +22,20 @@
 %% cannot disturb a session. A session is replaced when a proof over other nonces is verified. A HELLO_ACK to a lower
 %% incarnation than the one its sender knows tells the receiver so (`refute').
 %%
+%% == Who watches it ==
+%% With the method `echo' this node asks the peer for echoes all the time. With `swim' the detector of the cluster watches a peer that is up, and says
+%% by {@link verdict/3} when it does not answer: then, and whenever the peer is not up, this node asks by itself, as with `echo'. So a peer that this node
+%% hears is not down, whatever others say; and one that is down was heard neither by the others nor, since then, by this node.
+%%
 %% Until the peer is admitted (the cluster decides that when a session opens) its echoes are not answered, so neither side
 %% takes the other for up.
 -module(topos_peer_core).
 
 -include("topos_frame.hrl").
 
--export([new/3, settings/2, transport_up/3, transport_down/3, frame/3, heard/2, tick/2, paused/2, pace/3, admit/2, reject/2, self_changed/3, known/2]).
+-export([new/3, settings/2, transport_up/3, transport_down/3, frame/3, heard/2, tick/2, paused/2, pace/3, admit/2, reject/2, self_changed/3, known/2, verdict/3]).
 -export([send/3, status/1, incarnation/1, is_admitted/1, has_session/1, has_transport/1]).
--export_type([t/0, self/0, settings/0, effect/0, status/0, session/0]).
+-export_type([t/0, self/0, settings/0, effect/0, status/0, session/0, verdict/0]).
 
 -type ms() :: integer().
 %% `addresses' are those the engine listens on, to be dialled back.
@@ -39,9 +45,11 @@
 }.
 -type settings() :: #{
     echo_interval := pos_integer(), suspect_after := pos_integer(), down_after := pos_integer(),
-    hello_interval => pos_integer(), flap_grace => pos_integer()
+    hello_interval => pos_integer(), flap_grace => pos_integer(), method => echo | swim, atom() => term()
 }.
 -type status() :: connecting | up | suspect | down.
+%% What the detector of the cluster says of a peer.
+-type verdict() :: alive | suspect | dead.
 -type session() :: #{
     incarnation := topos_incarnation:t(),
     nonce := topos_frame:nonce(),
@@ -78,15 +86,21 @@
     heard = 0 :: ms(),
     lost = 0 :: ms(),
     next_hello = 0 :: ms(),
+    %% How often it was greeted, and asked for its first echo, since the transport came up or the session was opened.
+    greeted = 0 :: non_neg_integer(),
+    asked = 0 :: non_neg_integer(),
     next_echo = 0 :: ms(),
     echo = 0 :: non_neg_integer(),
     %% Times of echoes and of silence are so many times those of the settings.
-    pace = 1 :: pos_integer()
+    pace = 1 :: pos_integer(),
+    verdict = alive :: verdict()
 }).
 -opaque t() :: #peer{}.
 
 -define(REJECT_TOO_MANY, 1).
--define(DEFAULTS, #{hello_interval => 100, flap_grace => 300}).
+%% The interval of greetings is doubled so often.
+-define(MAX_DOUBLED, 4).
+-define(DEFAULTS, #{hello_interval => 100, flap_grace => 300, method => echo}).
 
 %% @doc A peer that was never heard.
 -spec new(Name :: binary(), self(), settings()) -> t().
@@ -100,12 +114,13 @@ settings(Settings, Peer) -> Peer#peer{settings = maps:merge(?DEFAULTS, Settings)
 %% @doc The cluster knows of this incarnation of the peer: a session with an earlier one is no use.
 -spec known(non_neg_integer(), t()) -> t().
 known(Known, #peer{known = Before} = Peer) when Known =< Before -> Peer;
-known(Known, Peer) -> Peer#peer{known = Known, session = undefined, theirs = undefined, admitted = false, confirmed = false}.
+known(Known, Peer) ->
+    Peer#peer{known = Known, session = undefined, theirs = undefined, admitted = false, confirmed = false, greeted = 0}.
 
 %% @doc The engine says that frames pass now.
 -spec transport_up(topos_frame:nonce(), ms(), t()) -> {t(), [effect()]}.
 transport_up(Nonce, Now, Peer) ->
-    hello(Now, Peer#peer{transport = up, nonce = Nonce, confirmed = false}).
+    hello(Now, Peer#peer{transport = up, nonce = Nonce, confirmed = false, greeted = 0, asked = 0}).
 
 %% @doc The engine says that they do not any more. The peer gets `flap_grace' to come back.
 -spec transport_down(term(), ms(), t()) -> {t(), [effect()]}.
@@ -149,7 +164,8 @@ heard(Now, #peer{heard = Before} = Peer) -> {Peer#peer{heard = max(Now, Before)}
 
 %% @doc To be called some times an `echo_interval'.
 -spec tick(ms(), t()) -> {t(), [effect()]}.
-tick(Now, Peer) ->
+tick(Now, Given) ->
+    Peer = case is_watched(Given) of true -> Given; false -> Given#peer{heard = Now} end,
     {Judged, Effects} = judge(Now, Peer),
     {Asked, More} = ask(Now, Judged),
     {Asked, Effects ++ More}.
@@ -165,6 +181,25 @@ pace(Pace, _Now, #peer{pace = Pace} = Peer) -> Peer;
 %% What was not asked for meanwhile is no silence.
 pace(Pace, Now, #peer{heard = Heard, next_echo = Next, settings = #{echo_interval := Echo}} = Peer) ->
     Peer#peer{pace = Pace, heard = max(Heard, Now), next_echo = min(Next, Now + Pace * Echo)}.
+
+%% @doc What the detector of the cluster says, where that is the method. `suspect': the peer is suspect here too until it is heard; silence counts from now on. `dead': it is down,
+%% unless it was heard since it was suspect; then this node goes on to ask by itself. `alive': it need not.
+-spec verdict(verdict(), ms(), t()) -> {t(), [effect()]}.
+verdict(_, _, #peer{settings = #{method := echo}} = Peer) ->
+    {Peer, []};
+verdict(suspect, Now, #peer{status = up, verdict = alive} = Peer) ->
+    change(suspect, suspected, Peer#peer{verdict = suspect, heard = Now, next_echo = Now});
+verdict(dead, Now, #peer{status = up, verdict = alive} = Peer) ->
+    change(suspect, suspected, Peer#peer{verdict = dead, heard = Now, next_echo = Now});
+verdict(dead, _, #peer{status = suspect} = Peer) ->
+    change(down, silent, Peer#peer{verdict = dead});
+verdict(Verdict, _, Peer) ->
+    {Peer#peer{verdict = Verdict}, []}.
+
+%% Whether this node asks the peer for echoes itself and judges its silence.
+-spec is_watched(t()) -> boolean().
+is_watched(#peer{settings = #{method := swim}, status = up, verdict = alive, confirmed = true}) -> false;
+is_watched(_) -> true.
 
 %% @doc The cluster takes the peer of this session.
 -spec admit(ms(), t()) -> {t(), [effect()]}.
@@ -183,7 +218,7 @@ reject(_, Peer) ->
 self_changed(Self, {Nonce, Now}, Peer) ->
     Fresh = Peer#peer{self = Self, session = undefined, theirs = undefined, admitted = false, confirmed = false},
     case Peer#peer.transport of
-        up -> hello(Now, Fresh#peer{nonce = Nonce});
+        up -> hello(Now, Fresh#peer{nonce = Nonce, greeted = 0, asked = 0});
         down -> {Fresh, []}
     end.
 
@@ -216,8 +251,14 @@ has_transport(#peer{transport = Transport}) -> Transport =:= up.
 on_hello(_, _, #peer{transport = down} = Peer) ->
     %% It cannot be answered; it comes again.
     {Peer, []};
-on_hello(#{incarnation := Incarnation}, #{nonce := Nonce}, #peer{confirmed = Confirmed, theirs = Theirs} = Peer) ->
-    {Peer, [hello_ack(Incarnation, Nonce, not Confirmed orelse Nonce =/= Theirs, Peer)]}.
+on_hello(#{incarnation := Incarnation}, #{nonce := Nonce}, Peer) ->
+    {Peer, [hello_ack(Incarnation, Nonce, not is_settled(Nonce, Peer), Peer)]}.
+
+%% Whether the session is the one that the peer opens when it gets our answer to this challenge. It is not if the transport came up again since: an
+%% echo that was under way then confirms a session over a nonce that is no longer ours, and the peer leaves that session with our answer.
+-spec is_settled(topos_frame:nonce(), t()) -> boolean().
+is_settled(Theirs, #peer{confirmed = true, theirs = Theirs, nonce = Nonce, session = #{nonce := Nonce}}) -> true;
+is_settled(_, _) -> false.
 
 -spec on_hello_ack(topos_frame:t(), topos_frame:hello_ack(), ms(), t()) -> {t(), [effect()]}.
 on_hello_ack(Frame, #{yours := Nonce} = Ack, _Now, #peer{nonce = Nonce, self = Self} = Peer) ->
@@ -259,7 +300,7 @@ open({_, Incarnation, Theirs} = Them, {_, _, Nonce} = Us, #peer{self = #{cluster
         token_out => topos_auth:token(Key, Cluster, Us, Them)
     },
     {Lived, Effects} = end_of_life(Incarnation, Peer),
-    Opened = Lived#peer{session = Session, theirs = Theirs, known = Incarnation, admitted = false, confirmed = false},
+    Opened = Lived#peer{session = Session, theirs = Theirs, known = Incarnation, admitted = false, confirmed = false, asked = 0},
     {Opened, Effects ++ [{session, Session}]}.
 
 %% A session with a later life ends the earlier one.
@@ -313,11 +354,16 @@ ask(Now, Peer) ->
     ask_echo(Now, Peer).
 
 -spec ask_echo(ms(), t()) -> {t(), [effect()]}.
-ask_echo(Now, #peer{admitted = true, next_echo = At} = Peer) when Now >= At -> echo(Now, Peer);
-ask_echo(_Now, Peer) -> {Peer, []}.
+ask_echo(Now, #peer{admitted = true, next_echo = At} = Peer) when Now >= At ->
+    case is_watched(Peer) of
+        true -> echo(Now, Peer);
+        false -> {Peer, []}
+    end;
+ask_echo(_Now, Peer) ->
+    {Peer, []}.
 
 -spec hello(ms(), t()) -> {t(), [effect()]}.
-hello(Now, #peer{nonce = Nonce, self = Self, known = Known, settings = #{hello_interval := Interval}} = Peer) ->
+hello(Now, #peer{nonce = Nonce, self = Self, known = Known, greeted = Greeted, settings = #{hello_interval := Interval}} = Peer) ->
     #{name := Name, incarnation := Incarnation, cluster := Cluster, key := Key} = Self,
     Addresses = maps:get(addresses, Self, []),
     Hello = topos_frame:hello(#{
@@ -326,13 +372,16 @@ hello(Now, #peer{nonce = Nonce, self = Self, known = Known, settings = #{hello_i
         cluster => Cluster,
         addresses => Addresses
     }),
-    {Peer#peer{next_hello = Now + Interval}, [handshake_effect(?TOPOS_FRAME_HELLO, Hello, Peer)]}.
+    {Peer#peer{next_hello = Now + doubled(Interval, Greeted), greeted = Greeted + 1}, [handshake_effect(?TOPOS_FRAME_HELLO, Hello, Peer)]}.
 
-%% Until the first reply of a session the echo repeats as fast as the hello.
+-spec doubled(ms(), non_neg_integer()) -> ms().
+doubled(Interval, Times) -> Interval bsl min(Times, ?MAX_DOUBLED).
+
+%% Until the first reply of a session the echo repeats as the hello does.
 -spec echo(ms(), t()) -> {t(), [effect()]}.
-echo(Now, #peer{echo = Id, confirmed = Confirmed, pace = Pace, settings = #{echo_interval := Slow, hello_interval := Fast}} = Peer) ->
-    Wait = case Confirmed of true -> Pace * Slow; false -> min(Slow, Fast) end,
-    Asked = Peer#peer{echo = Id + 1, next_echo = Now + Wait},
+echo(Now, #peer{echo = Id, confirmed = Confirmed, pace = Pace, asked = Already, settings = #{echo_interval := Slow, hello_interval := Fast}} = Peer) ->
+    Wait = case Confirmed of true -> Pace * Slow; false -> doubled(min(Slow, Fast), Already) end,
+    Asked = Peer#peer{echo = Id + 1, next_echo = Now + Wait, asked = Already + 1},
     {Asked, [send_effect(?TOPOS_FRAME_ECHO, <<(Id + 1):64>>, Asked)]}.
 
 %% The answer to a challenge. It is meant for the incarnation that sent it, or tells it of a higher one.

@@ -17,13 +17,14 @@
 
 -include("topos_frame.hrl").
 
--export([start_link/0, send/6, send_control/4, set_routes/2, clear/0, route/1, is_routed/1, frame/1]).
+-export([start_link/0, send/6, send_control/4, ask/5, set_routes/2, clear/0, route/1, is_routed/1, frame/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -define(MAX_HOPS, 32).
 -define(TO_LINK, 1).
 -define(TO_LANES, 2).
 -define(TO_OVERLAY, 3).
+-define(TO_REQUEST, 4).
 
 -spec start_link() -> {ok, pid()} | {error, term()}.
 start_link() -> gen_server:start_link({local, ?TOPOS_DEST_PROCESS_RELAY}, ?MODULE, [], []).
@@ -31,16 +32,19 @@ start_link() -> gen_server:start_link({local, ?TOPOS_DEST_PROCESS_RELAY}, ?MODUL
 %% @doc As {@link topos_engine} sends, over the engine's own transport to the node or, without one, along a route.
 -spec send(module(), node(), topos_engine:channel(), topos_engine:lane(), Dest :: atom(), iodata()) ->
     ok | {error, not_connected | no_such_channel | overloaded}.
-send(Engine, Node, Channel, Lane, Dest, Frame) ->
-    case Engine:send(Node, Channel, Lane, Dest, Frame) of
-        {error, not_connected} ->
-            Target = atom_to_binary(Node),
-            case via(Target) of
-                {ok, Via} -> pass(Engine, Via, Channel, Lane, payload(?MAX_HOPS, Dest, Target, Channel, Lane, Frame));
-                error -> {error, not_connected}
-            end;
-        Answer ->
-            Answer
+send(Engine, Node, Channel, Lane, Dest, Frame) -> send(Engine, send, {Node, Channel, Lane}, Dest, Frame).
+
+%% @doc Sends a frame to a process of a certain life of a peer, on the control channel, and leaves nothing in the mailbox of the
+%% caller. `gone': there is no open session with that life.
+-spec ask(node(), topos_incarnation:t(), Dest :: atom(), Kind :: byte(), iodata()) ->
+    ok | {error, gone | not_connected | no_such_channel | overloaded}.
+ask(Node, Incarnation, Dest, Kind, Payload) ->
+    case ets:lookup(topos_peers, Node) of
+        [{_, _, Incarnation, Token}] when is_binary(Token) ->
+            {Engine, Frame} = frame(Incarnation, Token, Kind, Payload),
+            send(Engine, send_clean, {Node, control, 0}, Dest, Frame);
+        _ ->
+            {error, gone}
     end.
 
 %% @doc Sends a frame of the open session with a peer to one of its processes, on the control channel.
@@ -131,11 +135,26 @@ payload(Hops, Dest, Target, Channel, Lane, Frame) ->
     Kind = kind(Dest),
     [<<Hops, Kind, Lane:16, (byte_size(Target)), Target/binary, (byte_size(Name)), Name/binary>> | Frame].
 
--spec pass(module(), node(), topos_engine:channel(), topos_engine:lane(), iodata()) ->
+-spec send(
+    module(), send | send_clean, {node(), topos_engine:channel(), topos_engine:lane()}, Dest :: atom(), iodata()
+) -> ok | {error, not_connected | no_such_channel | overloaded}.
+send(Engine, Send, {Node, Channel, Lane}, Dest, Frame) ->
+    case Engine:Send(Node, Channel, Lane, Dest, Frame) of
+        {error, not_connected} ->
+            Target = atom_to_binary(Node),
+            case via(Target) of
+                {ok, Via} -> pass(Engine, Send, {Via, Channel, Lane}, payload(?MAX_HOPS, Dest, Target, Channel, Lane, Frame));
+                error -> {error, not_connected}
+            end;
+        Answer ->
+            Answer
+    end.
+
+-spec pass(module(), send | send_clean, {node(), topos_engine:channel(), topos_engine:lane()}, iodata()) ->
     ok | {error, not_connected | no_such_channel | overloaded}.
-pass(Engine, Via, Channel, Lane, Payload) ->
+pass(Engine, Send, {Via, Channel, Lane}, Payload) ->
     case frame(Via, ?TOPOS_FRAME_RELAY, Payload) of
-        {ok, _, Frame} -> Engine:send(Via, Channel, Lane, ?TOPOS_DEST_PROCESS_RELAY, Frame);
+        {ok, _, Frame} -> Engine:Send(Via, Channel, Lane, ?TOPOS_DEST_PROCESS_RELAY, Frame);
         error -> {error, not_connected}
     end.
 
@@ -144,20 +163,25 @@ pass(Engine, Via, Channel, Lane, Payload) ->
 frame(Node, Kind, Payload) ->
     case ets:lookup(topos_peers, Node) of
         [{_, _, Incarnation, Token}] when is_binary(Token) ->
-            #{name := Name, engine := Engine} = topos_local:hot(),
-            Header = #{
-                kind => Kind, source => Name, incarnation => topos_local:incarnation(),
-                destination => Incarnation, token => Token
-            },
-            {ok, Engine, topos_frame:encode(Header, Payload)};
+            {Engine, Frame} = frame(Incarnation, Token, Kind, Payload),
+            {ok, Engine, Frame};
         _ ->
             error
     end.
 
--spec kind(atom()) -> ?TO_LINK | ?TO_LANES | ?TO_OVERLAY.
+-spec frame(topos_incarnation:t(), topos_frame:token(), byte(), iodata()) -> {module(), iolist()}.
+frame(Incarnation, Token, Kind, Payload) ->
+    #{name := Name, engine := Engine} = topos_local:hot(),
+    Header = #{
+        kind => Kind, source => Name, incarnation => topos_local:incarnation(), destination => Incarnation, token => Token
+    },
+    {Engine, topos_frame:encode(Header, Payload)}.
+
+-spec kind(atom()) -> ?TO_LINK | ?TO_LANES | ?TO_OVERLAY | ?TO_REQUEST.
 kind(?TOPOS_DEST_PROCESS_LINK) -> ?TO_LINK;
 kind(?TOPOS_DEST_PROCESS_LANES) -> ?TO_LANES;
-kind(?TOPOS_DEST_PROCESS_OVERLAY) -> ?TO_OVERLAY.
+kind(?TOPOS_DEST_PROCESS_OVERLAY) -> ?TO_OVERLAY;
+kind(?TOPOS_DEST_PROCESS_REQUEST) -> ?TO_REQUEST.
 
 -spec relayed(binary(), {byte(), non_neg_integer()}) -> ok.
 relayed(<<Hops, Kind, Lane:16, N, Target:N/binary, C, Name:C/binary, Frame/binary>>, Message) ->
@@ -165,6 +189,7 @@ relayed(<<Hops, Kind, Lane:16, N, Target:N/binary, C, Name:C/binary, Frame/binar
         {Target, ?TO_LINK} -> deliver(?TOPOS_DEST_PROCESS_LINK, Message, Frame);
         {Target, ?TO_LANES} -> deliver(?TOPOS_DEST_PROCESS_LANES, Message, Frame);
         {Target, ?TO_OVERLAY} -> deliver(?TOPOS_DEST_PROCESS_OVERLAY, Message, Frame);
+        {Target, ?TO_REQUEST} -> deliver(?TOPOS_DEST_PROCESS_REQUEST, Message, Frame);
         {Target, _} -> topos_local:count(malformed_frames);
         _ when Hops > 1 -> forward(Hops - 1, Kind, Target, Name, Lane, Frame);
         _ -> topos_local:count(unroutable)
@@ -181,7 +206,7 @@ forward(Hops, Kind, Target, Name, Lane, Frame) ->
     #{engine := Engine} = topos_local:hot(),
     case ets:lookup(topos_routes, Target) of
         [{_, Via, _}] ->
-            case pass(Engine, Via, channel(Name), Lane, Payload) of
+            case pass(Engine, send, {Via, channel(Name), Lane}, Payload) of
                 ok -> topos_local:count(relayed);
                 {error, _} -> topos_local:count(unroutable)
             end;

@@ -1,23 +1,38 @@
 %% @doc Where replies of `topos_request' arrive: at the caller that waits for this one, or nowhere.
+%%
+%% A reply without a caller (its time was up, or it was answered before) is counted and dropped; so is one from a node that was not asked.
 -module(topos_reply).
 -behaviour(topos_delivery).
 
 -include("topos_frame.hrl").
 
--export([deliver/3]).
+-export([arrived/4, deliver/3]).
 
-%% @doc A reply without a caller (its time was up) is counted and dropped; so is one from a node that was not asked.
+-define(CHANNEL, control).
+
+%% @doc A reply in a frame: with `Reason' 0 a term of so many bytes, which the caller decodes.
+-spec arrived(topos_delivery:from(), topos_frame:slot(), Reason :: byte(), Reply :: binary()) -> ok.
+arrived({Node, _}, Slot, Reason, Reply) ->
+    ok = topos_channel_stats:received(Node, ?CHANNEL, byte_size(Reply)),
+    case Reason of
+        0 -> hand_over(Node, Slot, {reply, {bytes, Reply}});
+        _ -> hand_over(Node, Slot, {undelivered, Reason})
+    end.
+
+%% topos_delivery: a large reply, in the process of its lane
+
 -spec deliver(topos_delivery:from(), binary(), {bytes, binary()} | {term, term()}) -> ok | {error, byte()}.
-deliver({Node, _}, <<Id:64>>, Message) ->
-    case {ets:lookup(topos_requests, Id), topos_delivery:message(Message)} of
-        {[{_, Node, Alias}], {ok, Reply}} ->
-            Alias ! {Alias, {reply, Reply}},
+deliver({Node, _}, <<Number:32, Sequence:64>>, Message) -> hand_over(Node, {Number, Sequence}, {reply, Message});
+deliver(_, _, _) -> {error, ?TOPOS_UNDELIVERED_BAD_TERM}.
+
+%% internal
+
+-spec hand_over(node(), topos_frame:slot(), {reply, {bytes, binary()} | {term, term()}} | {undelivered, byte()}) -> ok.
+hand_over(Node, {Number, Sequence}, Answer) ->
+    case ets:lookup(topos_requests, Number) of
+        [{_, Sequence, Node, Alias, _}] ->
+            Alias ! {Alias, Answer},
             ok;
-        {[{_, Node, Alias}], {error, Reason}} ->
-            Alias ! {Alias, {undecodable, Reason}},
-            {error, Reason};
         _ ->
             topos_local:count(late_replies)
-    end;
-deliver(_, _, _) ->
-    {error, ?TOPOS_UNDELIVERED_BAD_TERM}.
+    end.

@@ -1,5 +1,5 @@
 %% @doc The stub of the native library: every NIF, and how the library is loaded. Nothing else calls the NIFs but the
-%% families `topos_term' and `topos_overlay_nif', which are ordinary modules: a module with NIFs cannot be upgraded while it
+%% families `topos_term', `topos_overlay_nif' and `topos_lane_buffer', which are ordinary modules: a module with NIFs cannot be upgraded while it
 %% runs, so this one has no logic that might need it.
 %%
 %% Loading never fails: where the library is missing, or another version than this module needs, the module loads without
@@ -14,21 +14,25 @@
 -export([status/0, version/0]).
 -export([library_version/0, panic_on_purpose/0]).
 -export([overlay_new/3, overlay_handle/3, overlay_handle_dirty/3, overlay_view/1, overlay_reserve/1, overlay_path/2, overlay_graph/1]).
+-export([swim_new/2, swim_handle/3]).
+-export([lane_new/2, lane_push/4, lane_push_item/4, lane_close/1, lane_take/1]).
 -export([term_descriptor/1, term_check/3, term_encode/3, term_decode/4, term_new_atoms/2]).
 -export([term_check_dirty/3, term_encode_dirty/3, term_decode_dirty/4, term_new_atoms_dirty/2]).
--export_type([overlay/0, descriptor/0, fault/0]).
+-export_type([overlay/0, swim/0, lane/0, descriptor/0, fault/0]).
 
 -on_load(load/0).
 
 %% The version of the library that this module needs: the release, and a number that grows with every change of the NIFs.
 %% `native/topos-nif/src/load.rs' has the same.
 -ifndef(TOPOS_NIF_VERSION).
--define(TOPOS_NIF_VERSION, "0.1.0-nif3").
+-define(TOPOS_NIF_VERSION, "0.1.0-nif5").
 -endif.
 
 -define(LOAD_ERROR, {?MODULE, load_error}).
 
 -opaque overlay() :: reference().
+-opaque swim() :: reference().
+-opaque lane() :: reference().
 -opaque descriptor() :: reference().
 
 -type fault() ::
@@ -57,6 +61,14 @@ library_version() -> erlang:nif_error(unloaded()).
 -spec panic_on_purpose() -> no_return().
 panic_on_purpose() -> erlang:nif_error(unloaded()).
 
+%% @private See {@link topos_swim_nif:new/2}.
+-spec swim_new(map(), non_neg_integer()) -> {ok, swim()} | {error, tuple()}.
+swim_new(_Params, _Seed) -> erlang:nif_error(unloaded()).
+
+%% @private See {@link topos_swim_nif:handle/3}.
+-spec swim_handle(swim(), non_neg_integer(), term()) -> {ok, [term()]} | {error, tuple()}.
+swim_handle(_Swim, _Now, _Event) -> erlang:nif_error(unloaded()).
+
 %% @private See {@link topos_overlay_nif:new/3}.
 -spec overlay_new(atom(), map(), non_neg_integer()) -> {ok, overlay()} | {error, tuple()}.
 overlay_new(_Kind, _Params, _Seed) -> erlang:nif_error(unloaded()).
@@ -84,6 +96,26 @@ overlay_path(_Overlay, _Target) -> erlang:nif_error(unloaded()).
 %% @private See {@link topos_overlay_nif:graph/1}.
 -spec overlay_graph(overlay()) -> [{binary(), [binary()]}].
 overlay_graph(_Overlay) -> erlang:nif_error(unloaded()).
+
+%% @private See {@link topos_lane_buffer:new/2}.
+-spec lane_new(pos_integer(), pos_integer()) -> lane().
+lane_new(_Count, _Bytes) -> erlang:nif_error(unloaded()).
+
+%% @private See {@link topos_lane_buffer:push/3}.
+-spec lane_push(lane(), pid(), binary(), binary()) -> ok | closed.
+lane_push(_Lane, _Process, _Head, _Tail) -> erlang:nif_error(unloaded()).
+
+%% @private See {@link topos_lane_buffer:push_item/4}.
+-spec lane_push_item(lane(), pid(), term(), non_neg_integer()) -> ok | closed.
+lane_push_item(_Lane, _Process, _Item, _Bytes) -> erlang:nif_error(unloaded()).
+
+%% @private See {@link topos_lane_buffer:close/1}.
+-spec lane_close(lane()) -> ok.
+lane_close(_Lane) -> erlang:nif_error(unloaded()).
+
+%% @private See {@link topos_lane_buffer:take/1}.
+-spec lane_take(lane()) -> {records, pos_integer(), binary()} | {items, [term()]} | empty.
+lane_take(_Lane) -> erlang:nif_error(unloaded()).
 
 %% @private See {@link topos_term:descriptor/1}.
 -spec term_descriptor(term()) -> {ok, descriptor()} | {error, {invalid_descriptor, binary()}}.

@@ -26,6 +26,7 @@
 %% <li>`{routes, [{Node, Via, Hops}]}' are routes that are new or changed; to the nodes of `{lost, Nodes}' none
 %%     leads.</li>
 %% <li>`{met, Node}': a link to a member is up, and no route leads to it; the overlay joins the two parts.</li>
+%% <li>`{wanted, Nodes}': what decides a `custom' topology wants links to these.</li>
 %% <li>`{broadcast, Bytes}' sends to all nodes along the tree; there it is `{broadcast, {Origin, Epoch, Number}, Hops,
 %%     Bytes}'.</li>
 %% <li>`{live_again, Epoch}': the node has a new, greater incarnation.</li>
@@ -40,7 +41,7 @@
 -export_type([overlay/0, kind/0, params/0, event/0, action/0, name/0]).
 
 -type overlay() :: topos_nif:overlay().
--type kind() :: full_mesh | hyparview | client_server.
+-type kind() :: full_mesh | hyparview | client_server | custom.
 
 -type name() :: binary().
 %% A node: opaque at this layer, 1 to 1020 bytes.
@@ -54,10 +55,11 @@
 %% Of the others: `epoch' (the incarnation of the node, required) and `request_timeout' (5,000). Of `hyparview':
 %% `active_view' (5), `passive_view' (30), `active_walk' (6), `passive_walk' (3), `shuffle_active' (3),
 %% `shuffle_passive' (4), `shuffle_period' (10,000), `mix_period' (60,000; 0 for never). Of `client_server': `role' and
-%% `hubs' (required), `hubs_of_a_client' (1), `max_clients' (4,096).
+%% `hubs' (required), `hubs_of_a_client' (1), `max_clients' (4,096). Of `custom': `max_links' (64) and `period' (2,000).
 
 -type event() ::
-    {joined, name()} | {left, name()} | {link_up, name()} | {link_down, name()} | {met, name()} | {confirmed, name()}
+    {joined, name()} | {left, name()} | {link_up, name()} | {link_down, name()} | {met, name()} | {wanted, [name()]}
+    | {confirmed, name()}
     | {unconfirmed, name()} | {received, name(), binary()} | {broadcast, binary()} | {live_again, non_neg_integer()}
     | tick.
 -type action() ::
@@ -123,7 +125,7 @@ create(Kind, Params, Seed) ->
     end.
 
 -spec kinds() -> [kind(), ...].
-kinds() -> [full_mesh, hyparview, client_server].
+kinds() -> [full_mesh, hyparview, client_server, custom].
 
 -type type() :: name | names | role | time | byte | count | epoch.
 
@@ -140,7 +142,9 @@ fields(client_server) ->
     [
         {epoch, epoch, required}, {request_timeout, time, 5_000}, {role, role, required}, {hubs, names, required},
         {hubs_of_a_client, count, 1}, {max_clients, count, 4_096} | common()
-    ].
+    ];
+fields(custom) ->
+    [{epoch, epoch, required}, {request_timeout, time, 5_000}, {period, time, 2_000}, {max_links, count, 64} | common()].
 
 -spec common() -> [{atom(), type(), required | pos_integer()}].
 common() ->

@@ -56,7 +56,7 @@
 -define(GOSSIP_INTERVAL, 1_000).
 -define(FANOUT, 4).
 %% A candidate that dialled us has this long to complete the handshake.
--define(CANDIDATE_TIME, 10_000).
+-define(CANDIDATE_TIME, 30_000).
 %% So long a node that left stays connected, to get its confirmation.
 -define(FAREWELL, 100).
 -define(ENTRIES, 0).
@@ -207,6 +207,9 @@ greeted(Node, Incarnation, Known, Addresses, #state{left_at = Left, candidates =
         #state{peers = #{Node := #peer{status = Status}}} when Status =/= left ->
             ok = case Incarnation >= Highest of true -> topos_overlay:answer(Node, Addresses); false -> ok end,
             State;
+        #state{peers = #{Node := _}} when Incarnation + 1 =:= Highest ->
+            %% The life that left, on its way out: an answer would call it back.
+            State;
         _ ->
             stranger(Node, Addresses, paused(State), State)
     end.
@@ -241,11 +244,19 @@ on_link({greeted, Name, Incarnation, Known, Addresses}, State) ->
 on_link({opened, Node, #{incarnation := Incarnation}}, State) ->
     opened(Node, Incarnation, State);
 on_link({status, Node, _From, To, Reason}, State) ->
-    status(Node, To, Reason, State);
+    Known = status(Node, To, Reason, State),
+    %% Members that know of the leave close their links, and with them the ways that confirmations of others would come by.
+    case To of
+        up -> Known;
+        _ -> told(Node, Known)
+    end;
 on_link({frame, Node, Kind, Payload}, State) ->
     frame(Kind, Node, Payload, State);
 on_link({refused, Node, Error}, State) ->
     drop_candidate(Node, Error, State);
+on_link({refute, _}, #state{leaving = Leaving} = State) when Leaving =/= none ->
+    %% It begins a new life when it has left.
+    State;
 on_link({refute, Incarnation}, State) ->
     new_life(Incarnation, State);
 on_link({transport, Node, up}, State) ->
@@ -295,17 +306,19 @@ status(Node, To, Reason, #state{peers = Peers} = State) ->
 
 -spec is_up(node(), state()) -> state().
 is_up(Node, #state{candidates = Candidates, peers = Peers, members = Members} = State) ->
-    {_, Incarnation} = topos_link:status(Node),
     Name = atom_to_binary(Node),
     {Addresses, Waiting} =
         case maps:get(Node, Candidates, none) of
             #candidate{addresses = Dialled, waiting = Froms} -> {Dialled, Froms};
             none -> {[], []}
         end,
-    case is_map_key(Node, Peers) orelse is_map_key(Node, Candidates) of
+    %% The link may have been told to forget it since.
+    case (is_map_key(Node, Peers) orelse is_map_key(Node, Candidates)) andalso topos_link:status(Node) of
         false ->
             State;
-        true ->
+        unknown ->
+            State;
+        {_, Incarnation} ->
             %% Its own gossip brings the rest of its entry.
             {Changed, Merged} =
                 case topos_membership:find(Name, Members) of
@@ -335,11 +348,8 @@ frame(gossip, Node, Payload, State) ->
 frame(leave, Node, <<Incarnation:64>>, State) ->
     ok = topos_link:send(Node, leave_ack, <<Incarnation:64>>),
     learn([topos_membership:left(atom_to_binary(Node), Incarnation)], Node, State);
-frame(leave_ack, Node, _, #state{leaving = {From, Told, Timer}} = State) ->
-    case lists:delete(Node, Told) of
-        [] -> _ = erlang:cancel_timer(Timer), has_left(State#state{leaving = {From, [], Timer}});
-        Rest -> State#state{leaving = {From, Rest, Timer}}
-    end;
+frame(leave_ack, Node, _, State) ->
+    told(Node, State);
 frame(_, _, _, State) ->
     State.
 
@@ -441,6 +451,7 @@ farewell(Node, #state{peers = Peers, candidates = Candidates} = State) ->
 -spec disconnect(node()) -> ok.
 disconnect(Node) ->
     ok = topos_link:forget(Node),
+    ok = topos_swim:status(Node, forgotten),
     topos_overlay:left(Node).
 
 %% Somebody has another idea of this node: it left, or it has a life that this one does not know.
@@ -474,6 +485,16 @@ peers_up(#state{peers = Peers}) -> [Node || {Node, #peer{status = up}} <- maps:t
 
 %% internal: getting out
 
+%% The member confirmed the leave, or cannot any more.
+-spec told(node(), state()) -> state().
+told(Node, #state{leaving = {From, Told, Timer}} = State) ->
+    case lists:delete(Node, Told) of
+        [] -> _ = erlang:cancel_timer(Timer), has_left(State#state{leaving = {From, [], Timer}});
+        Rest -> State#state{leaving = {From, Rest, Timer}}
+    end;
+told(_, State) ->
+    State.
+
 -spec has_left(state()) -> state().
 has_left(#state{leaving = {From, _, _}, peers = Peers, candidates = Candidates, own = Own, node = Node} = State) ->
     ok = maps:foreach(
@@ -505,7 +526,11 @@ drop_candidate(Node, Error, #state{candidates = Candidates} = State) ->
     case maps:take(Node, Candidates) of
         {#candidate{waiting = Waiting}, Rest} ->
             _ = [gen_server:reply(From, {error, Error(Who)}) || {From, _, _} = Who <- Waiting],
-            ok = disconnect(Node),
+            ok = case State#state.peers of
+                %% It became a member meanwhile: who asked for it gets no answer, but it is waited for as any other.
+                #{Node := #peer{status = Status}} when Status =/= left -> ok;
+                _ -> disconnect(Node)
+            end,
             State#state{candidates = Rest};
         error ->
             State
@@ -601,6 +626,7 @@ set_status(Node, Status, #state{peers = Peers, members = Members} = State) ->
     Now = now_ms(),
     true = ets:insert(topos_members, {Node, Status, Entry, Now}),
     ok = topos_overlay:status(Node, Status),
+    ok = topos_swim:status(Node, Status),
     State#state{peers = Peers#{Node => #peer{status = Status, since = Now}}}.
 
 -spec store(node(), topos_membership:entry(), state()) -> state().

@@ -26,7 +26,7 @@
 -include_lib("kernel/include/logger.hrl").
 
 -export([start_link/0, joined/2, dial/3, answer/2, left/1, link/2, status/2, live_again/1]).
--export([broadcast/1, view/0, reserve/0, path/1, graph/0]).
+-export([broadcast/1, view/0, reserve/0, path/1, graph/0, handler_error/0]).
 %% For `topos_switch'.
 -export([start_machine/2, activate/2, drop/1, release/1, redial/0, missing/0]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
@@ -69,6 +69,8 @@
 -define(HEAL_INTERVAL, 2_000).
 %% So long the machine beside the active one has to reach all by itself; then it is shown one more node, again and again.
 -define(MEND_INTERVAL, 500).
+%% What messages of `topos_swim' begin with.
+-define(SWIM, <<255, "swim", 0, 0, 0>>).
 -define(MAX_EARLY, 512).
 -define(MAX_EARLY_BYTES, 16_384).
 
@@ -123,6 +125,10 @@ path(Node) -> gen_server:call(?MODULE, {path, Node}).
 %% @doc The nodes in reach and their neighbours; in a full mesh: of this node alone.
 -spec graph() -> [{node(), [node()]}].
 graph() -> gen_server:call(?MODULE, graph).
+
+%% @doc Why the handler of a custom topology failed when it was asked last.
+-spec handler_error() -> none | topos_error:t().
+handler_error() -> gen_server:call(?MODULE, handler_error).
 
 %% @doc Starts a machine beside the active one. The caller receives `{topos_overlay, Epoch, ready | {waiting, [node()]}}' when what it reaches
 %% of the members that are up has changed.
@@ -204,7 +210,7 @@ handle_call(graph, _From, State) ->
     Graph = topos_overlay_machine:graph(active(State)),
     {reply, [{Node, atoms(Neighbours)} || {Name, Neighbours} <- Graph, Node <- atoms([Name])], State};
 handle_call({start_machine, Epoch, Topology}, {Owner, _}, State) ->
-    case start_machine(Epoch, Topology, Owner, State) of
+    case start_machine(Epoch, Topology, ready, Owner, State) of
         {ok, Started} -> {reply, ok, Started};
         {error, _} = Error -> {reply, Error, State}
     end;
@@ -213,8 +219,9 @@ handle_call({activate, Epoch, Topology}, {Owner, _}, #state{machines = Machines}
         true ->
             {reply, ok, activate(Epoch, Topology, State)};
         false ->
-            %% What all others do this node can do: it has the same library, and they checked the topology.
-            {ok, Started} = start_machine(Epoch, Topology, Owner, State),
+            %% What all others do this node can do: it has the same library, and they checked the topology. A handler that does not work here
+            %% leaves it to the others to link to this node.
+            {ok, Started} = start_machine(Epoch, Topology, later, Owner, State),
             {reply, ok, activate(Epoch, Topology, Started)}
     end;
 handle_call({drop, Epoch}, _From, #state{active = Active} = State) ->
@@ -224,6 +231,8 @@ handle_call({drop, Epoch}, _From, #state{active = Active} = State) ->
 handle_call({release, Epoch}, _From, #state{active = Active, machines = Machines} = State) ->
     Active = topos_overlay_machine:tag(Epoch),
     {reply, ok, lists:foldl(fun stop_machine/2, State, maps:keys(Machines) -- [Active])};
+handle_call(handler_error, _From, State) ->
+    {reply, topos_overlay_machine:handler_error(active(State)), State};
 handle_call(missing, _From, State) ->
     {reply, missing(State), State};
 handle_call(redial, _From, State) ->
@@ -253,13 +262,41 @@ handle_info({timeout, Tick, {tick, Tag}}, #state{machines = Machines} = State) -
         _ ->
             {noreply, State}
     end;
-handle_info({timeout, Look, look}, #state{look = Look} = State) ->
+handle_info({timeout, Look, look}, #state{look = Look} = Before) ->
+    State = ask_handlers(Before),
     Sent = maps:fold(fun(Node, _, Acc) -> flush(Node, Acc) end, State, State#state.queues),
     Looked = heal(books(fun(Now, Links) -> topos_overlay_links:tick(Now, questions(Sent), Links) end, all, Sent)),
     Waits = lists:any(fun(Node) -> is_up(Node) end, maps:keys(Looked#state.queues)),
     {noreply, looking(case Waits of true -> ?RETRY; false -> ?LOOK end, report(Looked))};
+handle_info({'DOWN', Ref, process, _, Reason}, #state{machines = Machines} = State) ->
+    {noreply, lists:foldl(fun(Tag, Acc) -> handler_answered({Ref, Reason}, Tag, Acc) end, State, maps:keys(Machines))};
 handle_info(_, State) ->
     {noreply, State}.
+
+%% internal: handlers of custom topologies
+
+-spec ask_handlers(state()) -> state().
+ask_handlers(#state{machines = Machines, statuses = Statuses} = State) ->
+    Up = [Node || {Node, Status} <- maps:to_list(Statuses), Status =:= up orelse Status =:= suspect],
+    Members = lists:usort([topos_local:config(node) | Up]),
+    State#state{machines = maps:map(fun(_, Machine) -> topos_overlay_machine:ask_handler(now_ms(), Members, Machine) end, Machines)}.
+
+-spec handler_answered({reference(), term()}, topos_overlay_machine:tag(), state()) -> state().
+handler_answered(Down, Tag, #state{machines = Machines} = State) ->
+    Machine = maps:get(Tag, Machines),
+    case topos_overlay_machine:handler_answered(Down, now_ms(), Machine) of
+        {wanted, Nodes, Next} ->
+            event({wanted, [atom_to_binary(Node) || Node <- Nodes]}, Tag, put_machine(Tag, Next, State));
+        {failed, Error, Next} ->
+            %% Told once, however often it is tried again.
+            ok = case topos_overlay_machine:handler_error(Machine) of
+                Error -> ok;
+                _ -> ?LOG_WARNING("topos_partisan: ~ts", [topos_error:format(Error)])
+            end,
+            put_machine(Tag, Next, State);
+        none ->
+            State
+    end.
 
 %% internal: machines
 
@@ -353,10 +390,11 @@ publish(Names, #state{before = Before, machines = Machines} = State) ->
 
 %% internal: two machines
 
--spec start_machine(topos_switch_core:epoch(), topos_config_topology:t(), pid(), state()) -> {ok, state()} | {error, topos_error:t()}.
-start_machine(Epoch, Topology, Owner, #state{next = none, addresses = All} = State) ->
+-spec start_machine(topos_switch_core:epoch(), topos_config_topology:t(), ready | later, pid(), state()) ->
+    {ok, state()} | {error, topos_error:t()}.
+start_machine(Epoch, Topology, How, Owner, #state{next = none, addresses = All} = State) ->
     Tag = topos_overlay_machine:tag(Epoch),
-    case topos_overlay_machine:new(Epoch, (topos_local:config())#{topology := Topology}, now_ms()) of
+    case topos_overlay_machine:new(Epoch, (topos_local:config())#{topology := Topology}, now_ms(), How) of
         {ok, Machine} ->
             Next = #next{tag = Tag, owner = Owner, mend_at = now_ms() + ?MEND_INTERVAL},
             Booked = put_machine(Tag, Machine, with_books(State#state{next = Next})),
@@ -697,7 +735,13 @@ flush(Node, [Bytes | Rest] = Waiting, #state{queues = Queues} = State) ->
 frame({ok, #{kind := ?TOPOS_FRAME_OVERLAY, payload := Payload} = Frame}, State) ->
     case topos_lanes:is_genuine(Frame) of
         {true, {Node, _}} when is_map_key(Node, State#state.addresses) ->
-            received(Node, topos_overlay_machine:untag(Payload), State);
+            case topos_overlay_machine:untag(Payload) of
+                {?SWIM, Bytes} ->
+                    ok = topos_swim:received(Node, Bytes),
+                    State;
+                Message ->
+                    received(Node, Message, State)
+            end;
         _ ->
             ok = topos_local:count(refused_frames),
             State

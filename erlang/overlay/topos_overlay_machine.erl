@@ -6,7 +6,8 @@
 
 -include("topos_frame.hrl").
 
--export([new/3, tag/1, untag/1, kind/1, epoch/1, topology/1, handle/3, want/2, unwant/2, is_wanted/2, wanted/1]).
+-export([new/3, new/4, tag/1, untag/1, kind/1, epoch/1, topology/1, handle/3, want/2, unwant/2, is_wanted/2, wanted/1]).
+-export([ask_handler/3, handler_answered/3, handler_error/1]).
 -export([routed/3, route/2, routes/1, ticking/2, is_tick/2, view/1, reserve/1, path/2, graph/1, age/2]).
 -export_type([t/0, tag/0]).
 
@@ -15,6 +16,8 @@
     topology :: topos_config_topology:t(),
     kind :: topos_overlay_nif:kind(),
     overlay :: topos_overlay_nif:overlay(),
+    %% Who decides on a custom topology.
+    handler = none :: none | topos_topology_handler:t(),
     start :: integer(),
     tick = undefined :: reference() | undefined,
     %% The nodes it wants links to.
@@ -26,12 +29,20 @@
 
 %% @doc A machine for this epoch, without members.
 -spec new(topos_switch_core:epoch(), topos_config:t(), Now :: integer()) -> {ok, t()} | {error, topos_error:t()}.
-new(Epoch, #{topology := Topology} = Config, Now) ->
+new(Epoch, Config, Now) -> new(Epoch, Config, Now, ready).
+
+%% @doc `later': the handler of a custom topology need not work yet.
+-spec new(topos_switch_core:epoch(), topos_config:t(), Now :: integer(), ready | later) -> {ok, t()} | {error, topos_error:t()}.
+new(Epoch, #{topology := Topology} = Config, Now, How) ->
     <<Seed:64>> = crypto:strong_rand_bytes(8),
     {Kind, Params} = parameters(Config),
-    case topos_overlay_nif:new(Kind, Params, Seed) of
-        {ok, Overlay} -> {ok, #machine{epoch = Epoch, topology = Topology, kind = Kind, overlay = Overlay, start = Now}};
-        {error, _} = Error -> Error
+    case {handler(Config, How), topos_overlay_nif:new(Kind, Params, Seed)} of
+        {{ok, Handler}, {ok, Overlay}} ->
+            {ok, #machine{epoch = Epoch, topology = Topology, kind = Kind, overlay = Overlay, handler = Handler, start = Now}};
+        {{error, _} = Error, _} ->
+            Error;
+        {_, {error, _} = Error} ->
+            Error
     end.
 
 %% @doc What messages of this epoch's machines begin with.
@@ -61,6 +72,25 @@ age(Now, #machine{start = Start}) -> Now - Start.
 
 -spec handle(topos_overlay_nif:event(), Now :: integer(), t()) -> {ok, [topos_overlay_nif:action()]} | {error, topos_error:t()}.
 handle(Event, Now, #machine{overlay = Overlay, start = Start}) -> topos_overlay_nif:handle(Overlay, Now - Start, Event).
+
+%% @doc Asks the handler of a custom topology, where the members that are up have changed. See {@link topos_topology_handler:look/3}.
+-spec ask_handler(Now :: integer(), [node()], t()) -> t().
+ask_handler(_, _, #machine{handler = none} = Machine) -> Machine;
+ask_handler(Now, Members, #machine{handler = Handler} = Machine) ->
+    Machine#machine{handler = topos_topology_handler:look(Now, Members, Handler)}.
+
+%% @doc What the `DOWN' of a handler's process says, if it is of this machine's.
+-spec handler_answered({reference(), term()}, Now :: integer(), t()) -> {wanted, [node()], t()} | {failed, topos_error:t(), t()} | none.
+handler_answered(_, _, #machine{handler = none}) -> none;
+handler_answered(Down, Now, #machine{handler = Handler} = Machine) ->
+    case topos_topology_handler:result(Down, Now, Handler) of
+        none -> none;
+        {What, Answer, Next} -> {What, Answer, Machine#machine{handler = Next}}
+    end.
+
+-spec handler_error(t()) -> none | topos_error:t().
+handler_error(#machine{handler = none}) -> none;
+handler_error(#machine{handler = Handler}) -> topos_topology_handler:error(Handler).
 
 -spec want(node(), t()) -> t().
 want(Node, #machine{wants = Wants} = Machine) -> Machine#machine{wants = Wants#{Node => true}}.
@@ -127,5 +157,12 @@ parameters(#{node := Node, topology := Topology, limits := #{max_members := Max}
             {hyparview, Known#{epoch => topos_local:incarnation()}};
         #{type := client_server, hubs := Hubs} ->
             Known = maps:merge(Common, maps:remove(type, Topology)),
-            {client_server, Known#{epoch => topos_local:incarnation(), hubs := [atom_to_binary(Hub) || Hub <- Hubs]}}
+            {client_server, Known#{epoch => topos_local:incarnation(), hubs := [atom_to_binary(Hub) || Hub <- Hubs]}};
+        #{type := custom, max_links := MaxLinks, request_timeout := Timeout} ->
+            {custom, Common#{epoch => topos_local:incarnation(), max_links => MaxLinks, request_timeout => Timeout}}
     end.
+
+-spec handler(topos_config:t(), ready | later) -> {ok, none | topos_topology_handler:t()} | {error, topos_error:t()}.
+handler(#{topology := #{type := custom} = Topology, node := Node}, ready) -> topos_topology_handler:new(Topology, Node);
+handler(#{topology := #{type := custom} = Topology, node := Node}, later) -> {ok, topos_topology_handler:later(Topology, Node)};
+handler(_, _) -> {ok, none}.

@@ -161,8 +161,12 @@ action({send, Node, Message}, State) ->
     State;
 action({start, Epoch, Topology}, #state{node = Node} = State) ->
     case topos_overlay:start_machine(Epoch, topos_switch_message:of_node(Topology, Node)) of
-        ok -> State;
-        {error, Error} -> event({machine, Epoch, {failed, Error}}, State)
+        ok ->
+            State;
+        {error, Error} ->
+            %% After the actions beside this one: what gives the switch up must not overtake what announces it.
+            self() ! {topos_overlay, Epoch, {failed, Error}},
+            State
     end;
 action({activate, Epoch, Topology}, #state{node = Node} = State) ->
     ok = topos_overlay:activate(Epoch, topos_switch_message:of_node(Topology, Node)),

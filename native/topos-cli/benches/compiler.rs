@@ -34,9 +34,15 @@ fn main() {
         say(&format!("  {:<16}{front:>9.3} s{:>12.0} lines/s", "front end", rate(lines, front)));
         front
     };
-    let fronts: Vec<f64> = (1..=3).map(|n| run(&format!("check, run {n}"), &["check", "--timings", "src"])).collect();
+    let least = |runs: Vec<f64>| runs.into_iter().fold(f64::INFINITY, f64::min);
+    let check = least((1..=3).map(|n| run(&format!("check, run {n}"), &["check", "--timings", "src"])).collect());
     let build = ["build", "--timings", "src"];
-    let cold = run("build, cold", &build);
+    let cold = |n| {
+        let clean = Command::new(env!("CARGO_BIN_EXE_topos")).arg("clean").current_dir(place.path()).status();
+        assert!(clean.is_ok_and(|status| status.success()), "the last build can be removed");
+        run(&format!("build, cold, run {n}"), &build)
+    };
+    let cold = least((1..=3).map(cold).collect());
     run("build, nothing changed", &build);
     let changed = source.join("Gen/M0100.topos");
     let changed = if changed.is_file() { changed } else { source.join("Gen/M0000.topos") };
@@ -44,10 +50,11 @@ fn main() {
     run("build, one line of a body changed", &build);
     edit(&changed, "flow first_of", "flow the_first_of");
     run("build, one interface changed", &build);
-    let best = fronts.into_iter().chain([cold]).fold(f64::INFINITY, f64::min);
-    let reached = rate(lines, best);
-    let verdict = if reached >= GOAL { "reached" } else { "MISSED" };
-    say(&format!("\nfront end {reached:.0} lines a CPU second, goal {GOAL:.0}: {verdict}"));
+    for (title, seconds) in [("check", check), ("build, cold", cold)] {
+        let reached = rate(lines, seconds);
+        let verdict = if reached >= GOAL { "reached" } else { "MISSED" };
+        say(&format!("\n{title}: front end {reached:.0} lines a CPU second, goal {GOAL:.0}: {verdict}"));
+    }
 }
 
 #[allow(clippy::print_stdout)] // What a benchmark is for.

@@ -135,9 +135,14 @@ fn a_damaged_cache_means_a_new_build() {
         fs::write(&index, damaged).unwrap();
         assert_eq!(project.build(), all);
     }
-    let interface = index.with_file_name("Shop.Cart.interface");
-    fs::write(&interface, b"damaged").unwrap();
-    assert_eq!(project.build(), set(&["Shop.Cart"]));
+    let interfaces = index.with_file_name("interfaces");
+    fs::write(&interfaces, b"damaged").unwrap();
+    assert_eq!(project.build(), all);
+    // The interface of one module: those of the others are whole.
+    let mut bytes = fs::read(&interfaces).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&interfaces, bytes).unwrap();
+    assert_eq!(project.build().len(), 1);
 }
 
 #[test]

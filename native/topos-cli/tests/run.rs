@@ -136,6 +136,42 @@ fn channels_keep_their_promises_on_every_engine() {
 }
 
 #[test]
+fn a_flow_decides_on_the_topology_on_every_engine() {
+    let Some(_turn) = turn() else { return };
+    let program = root().join("examples/ring.topos").display().to_string();
+    for engine in engines() {
+        let outcome = run(&["run", "--nodes", "4", "--engine", engine, &program]);
+        assert_eq!(outcome.status, 0, "{}", outcome.show());
+        let mut seed = lines_of(&outcome, "seed");
+        seed.sort_unstable();
+        // By name the seed is the last: node2 and node4 are beside it.
+        let told = [
+            "node2@127.0.0.1 has 2 neighbours and reaches me over 1 connection(s)",
+            "node3@127.0.0.1 has 2 neighbours and reaches me over 2 connection(s)",
+            "node4@127.0.0.1 has 2 neighbours and reaches me over 1 connection(s)",
+        ];
+        assert_eq!(seed, told, "{}", outcome.show());
+    }
+}
+
+#[test]
+fn a_scope_chooses_the_channel_of_what_is_sent_in_it() {
+    let Some(_turn) = turn() else { return };
+    for engine in engines() {
+        let outcome = run(&["run", "--nodes", "2", "--engine", engine, "default_channel.topos"]);
+        assert_eq!(outcome.status, 0, "{}", outcome.show());
+        let seed = [
+            "a child sends in orders",
+            "TP1015",
+            "outside: data",
+            "orders: 3, prices: 2",
+            "from there: bulk, 1 in bulk",
+        ];
+        assert_eq!(lines_of(&outcome, "seed"), seed, "{}", outcome.show());
+    }
+}
+
+#[test]
 fn top_shows_a_running_node() {
     let Some(_turn) = turn() else { return };
     let ebin = root().join("_build/default/lib/topos_partisan/ebin");

@@ -102,6 +102,14 @@ pub enum FlowBody {
         /// What it returns.
         returns: Descriptor,
     },
+    /// The dictionary of an instance, a record; the parameters are the dictionaries of the instance's context. Without
+    /// parameters it is a constant of its module.
+    Dictionary {
+        /// For each superclass a field and its dictionary. [`ExprKind::Superclass`] reads it.
+        supers: Vec<(String, Expr)>,
+        /// For each member a field and its value, which is a function value. [`ExprKind::Field`] reads it.
+        members: Vec<(String, Expr)>,
+    },
 }
 
 /// An expression with its place in the source.
@@ -200,6 +208,13 @@ pub enum ExprKind {
         /// The field.
         field: String,
     },
+    /// The dictionary of a superclass, from that of an instance.
+    Superclass {
+        /// The instance's.
+        dictionary: Box<Expr>,
+        /// The field.
+        field: String,
+    },
     /// A saturated constructor; no arguments means a constant.
     Construct {
         /// The constructor.
@@ -228,6 +243,8 @@ pub enum ExprKind {
         returns: Option<Descriptor>,
         /// The operation's place in the effect, from 0.
         index: usize,
+        /// How many operations the effect has.
+        operations: usize,
         /// For each argument whether it may be a function that performs: it is then tied to the performer's evidence.
         captures: Vec<bool>,
     },

@@ -5,7 +5,7 @@ use rustler::{Binary, Encoder, Env, LocalPid, Term};
 
 /// What the stub must ask for. The number after `nif` grows whenever a NIF is added, removed, or changes its arguments, its
 /// results or their meaning, so that a library that was not rebuilt is noticed within a release too.
-const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "-nif3");
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "-nif5");
 
 rustler::atoms! {
     topos_nif_version,

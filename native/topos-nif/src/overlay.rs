@@ -6,8 +6,9 @@ use rustler::{
 };
 use std::sync::{Mutex, MutexGuard};
 use topos_overlay::{
-    client_server::Role, Action, ClientServer, ClientServerParams, Event, FullMesh, FullMeshParams, HyParView,
-    HyParViewParams, Message, NodeId, Overlay, OverlayError, Routed, RoutedAction, RoutedEvent, RoutedParams,
+    client_server::Role, Action, ClientServer, ClientServerParams, Custom, CustomParams, Event, FullMesh,
+    FullMeshParams, HyParView, HyParViewParams, Message, NodeId, Overlay, OverlayError, Routed, RoutedAction,
+    RoutedEvent, RoutedParams,
 };
 
 struct OverlayResource(Mutex<Routed>);
@@ -21,6 +22,7 @@ enum Kind {
     FullMesh,
     Hyparview,
     ClientServer,
+    Custom,
 }
 
 #[derive(NifMap)]
@@ -71,6 +73,18 @@ struct ClientServerTerm<'a> {
     max_members: u32,
 }
 
+#[derive(NifMap)]
+struct CustomTerm<'a> {
+    own: Binary<'a>,
+    epoch: u64,
+    period: u64,
+    max_links: u32,
+    request_timeout: u64,
+    backoff_min: u64,
+    backoff_max: u64,
+    max_members: u32,
+}
+
 #[derive(NifTaggedEnum)]
 enum EventTerm<'a> {
     Joined(Binary<'a>),
@@ -78,6 +92,7 @@ enum EventTerm<'a> {
     LinkUp(Binary<'a>),
     LinkDown(Binary<'a>),
     Met(Binary<'a>),
+    Wanted(Vec<Binary<'a>>),
     Confirmed(Binary<'a>),
     Unconfirmed(Binary<'a>),
     Received(Binary<'a>, Binary<'a>),
@@ -118,6 +133,7 @@ fn overlay_new<'a>(env: Env<'a>, kind: Kind, params: Term<'a>, seed: u64) -> Nif
         Kind::FullMesh => new_mesh(&params.decode().map_err(|_| Error::BadArg)?, seed),
         Kind::Hyparview => new_hyparview(&params.decode().map_err(|_| Error::BadArg)?, seed),
         Kind::ClientServer => new_client_server(&params.decode().map_err(|_| Error::BadArg)?, seed),
+        Kind::Custom => new_custom(&params.decode().map_err(|_| Error::BadArg)?, seed),
     };
     Ok(match created {
         Ok(overlay) => (ok(), ResourceArc::new(OverlayResource(Mutex::new(overlay)))).encode(env),
@@ -172,6 +188,20 @@ fn new_client_server(params: &ClientServerTerm, seed: u64) -> Result<Routed, Ove
         ..ClientServerParams::new(own.clone(), role, hubs)
     };
     routed(&own, params.epoch, params.max_members, ClientServer::new(overlay, seed)?, seed)
+}
+
+fn new_custom(params: &CustomTerm, seed: u64) -> Result<Routed, OverlayError> {
+    let own = NodeId::new(&params.own)?;
+    let overlay = CustomParams {
+        period: params.period,
+        max_links: params.max_links,
+        connect_timeout: params.request_timeout,
+        backoff_min: params.backoff_min,
+        backoff_max: params.backoff_max,
+        max_members: params.max_members,
+        ..CustomParams::new(own.clone())
+    };
+    routed(&own, params.epoch, params.max_members, Custom::new(overlay, seed)?, seed)
 }
 
 fn routed(
@@ -299,6 +329,9 @@ fn event_of(event: &EventTerm) -> Result<RoutedEvent, Unusable> {
         EventTerm::LinkUp(node) => Event::LinkUp(NodeId::new(node)?),
         EventTerm::LinkDown(node) => Event::LinkDown(NodeId::new(node)?),
         EventTerm::Met(node) => Event::Met(NodeId::new(node)?),
+        EventTerm::Wanted(nodes) => {
+            Event::Wanted(nodes.iter().map(|node| NodeId::new(node)).collect::<Result<_, _>>()?)
+        }
         EventTerm::Received(from, bytes) => {
             let message = Message::decode(bytes).map_err(|why| Unusable::Message(why.to_string()))?;
             Event::Received { from: NodeId::new(from)?, message }

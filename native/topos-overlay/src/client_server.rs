@@ -216,7 +216,7 @@ impl ClientServer {
             Event::Received { from, message: crate::Message::ClientServer(message) } => {
                 self.client_received(&from, &message);
             }
-            Event::LinkUp(_) | Event::Received { .. } | Event::Met(_) | Event::Tick => {}
+            Event::LinkUp(_) | Event::Received { .. } | Event::Met(_) | Event::Wanted(_) | Event::Tick => {}
         }
         let late = |hub: &Hub| matches!(hub.link, Link::Asked { deadline } if deadline <= self.now);
         let late: Vec<NodeId> = self.hubs.iter().filter(|(_, hub)| late(hub)).map(|(node, _)| node.clone()).collect();

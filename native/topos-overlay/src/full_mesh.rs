@@ -223,7 +223,7 @@ impl Overlay for FullMesh {
             Event::LinkDown(node) => self.link_down(&node),
             Event::Tick => self.tick_at = None,
             // A mesh has nothing to say: who is a member, and whose link is up, is all it needs.
-            Event::Received { .. } | Event::Met(_) => {}
+            Event::Received { .. } | Event::Met(_) | Event::Wanted(_) => {}
         }
         self.advance(&mut actions);
         Ok(actions)

@@ -26,6 +26,7 @@
 mod backoff;
 pub mod client_server;
 mod codec;
+pub mod custom;
 mod full_mesh;
 pub mod hyparview;
 pub mod link_state;
@@ -42,6 +43,7 @@ pub mod swim;
 pub use backoff::Backoff;
 pub use client_server::{ClientServer, ClientServerParams};
 pub use codec::DecodeError;
+pub use custom::{Custom, CustomParams};
 pub use full_mesh::{FullMesh, FullMeshParams};
 pub use hyparview::{HyParView, HyParViewParams};
 pub use link_state::{LinkState, LinkStateParams};
@@ -79,6 +81,8 @@ pub enum Event {
     /// There is a link to this member, and no way to it over the overlay: it belongs to another part of the cluster. The
     /// overlay is to join the two; [`Event::Joined`] came before.
     Met(NodeId),
+    /// Link to these nodes, and to no others of your own accord: what decides the topology says so. For [`Custom`] alone.
+    Wanted(Vec<NodeId>),
     /// The time of a scheduled tick has come.
     Tick,
 }

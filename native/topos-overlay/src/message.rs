@@ -3,7 +3,7 @@
 use crate::{
     client_server,
     codec::{DecodeError, Reader, Wire, Writer},
-    hyparview, link_state, plumtree, router, swim,
+    custom, hyparview, link_state, plumtree, router, swim,
 };
 use std::sync::Arc;
 
@@ -34,6 +34,8 @@ pub enum Message {
     Swim(swim::Message),
     /// Between two [`crate::LinkState`].
     LinkState(link_state::Message),
+    /// Between two [`crate::Custom`].
+    Custom(custom::Message),
 }
 
 impl Message {
@@ -48,6 +50,7 @@ impl Message {
             Self::Router(message) => tagged(&mut to, 4, message),
             Self::Swim(message) => tagged(&mut to, 5, message),
             Self::LinkState(message) => tagged(&mut to, 6, message),
+            Self::Custom(message) => tagged(&mut to, 7, message),
         }
         to.finish()
     }
@@ -67,6 +70,7 @@ impl Message {
             4 => Self::Router(Wire::read(&mut from)?),
             5 => Self::Swim(Wire::read(&mut from)?),
             6 => Self::LinkState(Wire::read(&mut from)?),
+            7 => Self::Custom(Wire::read(&mut from)?),
             kind => return Err(DecodeError::Kind(kind)),
         };
         from.end()?;

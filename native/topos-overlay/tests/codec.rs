@@ -2,7 +2,7 @@
 
 use proptest::{collection::vec, prelude::*};
 use topos_overlay::{
-    client_server, hyparview, plumtree, router, swim, DecodeError, Message, NodeId, MAX_IDS, MAX_NODE_BYTES,
+    client_server, custom, hyparview, plumtree, router, swim, DecodeError, Message, NodeId, MAX_IDS, MAX_NODE_BYTES,
 };
 
 fn node() -> impl Strategy<Value = NodeId> {
@@ -90,6 +90,7 @@ fn message() -> impl Strategy<Value = Message> {
         tree().prop_map(Message::Plumtree),
         route().prop_map(Message::Router),
         probe().prop_map(Message::Swim),
+        prop_oneof![Just(custom::Message::Want), Just(custom::Message::Release)].prop_map(Message::Custom),
         prop_oneof![Just(Hub::Attach), Just(Hub::Attached), Just(Hub::Refused), Just(Hub::Detach)]
             .prop_map(Message::ClientServer),
     ]

@@ -62,7 +62,7 @@ impl Driver {
             Event::LinkUp(n) => drop(self.up.insert(n.clone())),
             Event::LinkDown(n) => drop(self.up.remove(n)),
             Event::Tick => self.tick_at = None,
-            Event::Joined(_) | Event::Received { .. } | Event::Met(_) => {}
+            Event::Joined(_) | Event::Received { .. } | Event::Met(_) | Event::Wanted(_) => {}
         }
         let before = self.mesh.view();
         let actions = self.mesh.handle(self.now, event).expect("within the limits");

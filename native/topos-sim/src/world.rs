@@ -409,7 +409,9 @@ impl World {
 
     fn carry(&mut self, from: u32, to: u32, message: Message) {
         match &message {
-            Message::HyParView(_) | Message::ClientServer(_) | Message::Swim(_) => self.counts.overlay += 1,
+            Message::HyParView(_) | Message::ClientServer(_) | Message::Swim(_) | Message::Custom(_) => {
+                self.counts.overlay += 1;
+            }
             Message::Plumtree(topos_overlay::plumtree::Message::Gossip { .. }) => self.counts.gossip += 1,
             Message::Plumtree(_) => self.counts.tree_control += 1,
             Message::Router(_) | Message::LinkState(_) => self.counts.router += 1,

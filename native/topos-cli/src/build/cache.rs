@@ -1,4 +1,5 @@
-//! What a build remembers of the last one: an index of hashes, and one interface file a module.
+//! What a build remembers of the last one: an index of hashes, and the interfaces of all modules in one file, since a file
+//! a module took a fifth of a cold build.
 //!
 //! The files are of this program alone: they carry the identity of the compiler that wrote them, and anything else in
 //! them, or none at all, means that everything is built again.
@@ -15,7 +16,10 @@ use sha2::{Digest, Sha256};
 use topos_lang::check::Interface;
 
 /// Counted up whenever the shape of the files changes.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+
+/// The file of the interfaces.
+const INTERFACES: &str = "interfaces";
 
 /// SHA-256.
 pub(super) type Hash = [u8; 32];
@@ -61,6 +65,8 @@ pub(super) struct Entry {
     pub(super) key: Hash,
     /// Of its interface.
     pub(super) interface: Hash,
+    /// Where that begins among the interfaces, and its length: [`Cache::finish`] says so.
+    pub(super) place: (usize, usize),
     /// The modules whose types stand in its interface.
     pub(super) mentions: BTreeSet<String>,
     /// Its beam; `None` if it was only checked.
@@ -84,6 +90,10 @@ pub(super) struct Cache {
     compiler: Hash,
     old: BTreeMap<String, (String, Entry)>,
     new: BTreeMap<String, (String, Entry)>,
+    /// The interfaces of the last build, one behind the other.
+    interfaces: Vec<u8>,
+    /// Those that this one made, by the paths of the sources.
+    made: BTreeMap<String, Vec<u8>>,
 }
 
 impl Cache {
@@ -92,7 +102,10 @@ impl Cache {
         let directory = place(directory, output);
         let compiler = compiler(erl);
         let old = index(&directory).filter(|index| index.compiler == compiler);
-        Self { directory, compiler, old: old.map(|index| index.entries).unwrap_or_default(), new: BTreeMap::new() }
+        let old = old.map(|index| index.entries).unwrap_or_default();
+        // Their hashes tell whether they are those of the index.
+        let interfaces = fs::read(directory.join(INTERFACES)).unwrap_or_default();
+        Self { directory, compiler, old, interfaces, ..Self::none() }
     }
 
     /// Removes the cache of that output, whichever compiler wrote it. Answers the modules whose beams were written.
@@ -107,7 +120,14 @@ impl Cache {
 
     /// One that knows nothing; for who writes nothing.
     pub(super) fn none() -> Self {
-        Self { directory: PathBuf::new(), compiler: Hash::default(), old: BTreeMap::new(), new: BTreeMap::new() }
+        Self {
+            directory: PathBuf::new(),
+            compiler: Hash::default(),
+            old: BTreeMap::new(),
+            new: BTreeMap::new(),
+            interfaces: Vec::new(),
+            made: BTreeMap::new(),
+        }
     }
 
     /// The identity of this compiler: a part of each key.
@@ -120,47 +140,48 @@ impl Cache {
         self.old.get(path).map(|(_, entry)| entry).filter(|entry| entry.source == *source)
     }
 
-    /// The interface of that hash, if it is there and whole.
-    pub(super) fn interface(&self, module: &str, expected: &Hash) -> Option<Vec<u8>> {
-        let bytes = fs::read(self.file(module)).ok()?;
-        (hash([bytes.as_slice()]) == *expected).then_some(bytes)
+    /// The interface of a module of the last build, if it is there and whole.
+    pub(super) fn interface(&self, entry: &Entry) -> Option<&[u8]> {
+        let (start, length) = entry.place;
+        let bytes = self.interfaces.get(start..start.checked_add(length)?)?;
+        (hash([bytes]) == entry.interface).then_some(bytes)
     }
 
-    /// Keeps an interface.
-    pub(super) fn store(&self, module: &str, interface: &[u8]) -> std::io::Result<()> {
-        fs::create_dir_all(&self.directory)?;
-        replace(&self.file(module), interface)
-    }
-
-    /// Says what became of a module.
-    pub(super) fn keep(&mut self, path: &str, module: &str, entry: Entry) {
+    /// Says what became of a module: its interface, if this build made it.
+    pub(super) fn keep(&mut self, path: &str, module: &str, entry: Entry, interface: Option<Vec<u8>>) {
+        if let Some(interface) = interface {
+            self.made.insert(path.to_owned(), interface);
+        }
         self.new.insert(path.to_owned(), (module.to_owned(), entry));
     }
 
-    /// Writes the index. Answers the modules whose beams the last build wrote and this one does not have.
-    pub(super) fn finish(self) -> std::io::Result<Vec<String>> {
+    /// Writes the interfaces and the index. Answers the modules whose beams the last build wrote and this one does not have.
+    pub(super) fn finish(mut self) -> std::io::Result<Vec<String>> {
         let now: BTreeSet<&str> =
             self.new.values().filter(|(_, entry)| entry.beam.is_some()).map(|(name, _)| name.as_str()).collect();
         let before = self.old.values().filter(|(_, entry)| entry.beam.is_some()).map(|(name, _)| name);
         let gone: Vec<String> = before.filter(|name| !now.contains(name.as_str())).cloned().collect();
-        for (name, _) in self.old.values() {
-            if !self.new.values().any(|(kept, _)| kept == name) && self.file(name).is_file() {
-                fs::remove_file(self.file(name))?;
-            }
+        fs::create_dir_all(&self.directory)?;
+        let mut interfaces = Vec::with_capacity(self.interfaces.len());
+        for (path, (_, entry)) in &mut self.new {
+            let (start, length) = entry.place;
+            // One of the last build was looked at: what is not there was made again.
+            let old = start.checked_add(length).and_then(|end| self.interfaces.get(start..end));
+            let bytes = self.made.get(path).map(Vec::as_slice).or(old).unwrap_or_default();
+            entry.place = (interfaces.len(), bytes.len());
+            interfaces.extend_from_slice(bytes);
+        }
+        if interfaces != self.interfaces {
+            replace(&self.directory.join(INTERFACES), &interfaces)?;
         }
         let index = Index { version: VERSION, compiler: self.compiler, entries: self.new };
         let body = postcard::to_stdvec(&index).map_err(std::io::Error::other)?;
         let mut bytes = hash([body.as_slice()]).to_vec();
         bytes.extend_from_slice(&body);
-        fs::create_dir_all(&self.directory)?;
         if fs::read(self.directory.join("index")).ok().as_deref() != Some(bytes.as_slice()) {
             replace(&self.directory.join("index"), &bytes)?;
         }
         Ok(gone)
-    }
-
-    fn file(&self, module: &str) -> PathBuf {
-        self.directory.join(format!("{module}.interface"))
     }
 }
 
@@ -232,21 +253,35 @@ mod tests {
             main: false,
             key: [2; 32],
             interface: hash([b"shape".as_slice()]),
+            place: (0, 0),
             mentions: BTreeSet::new(),
             beam: None,
             tests: Vec::new(),
         };
         let mut cache = open();
-        cache.store("M", b"shape").unwrap();
-        cache.keep("m.topos", "M", entry.clone());
+        cache.keep("m.topos", "M", entry.clone(), Some(b"shape".to_vec()));
+        cache.keep("a.topos", "A", Entry { interface: hash([b"a".as_slice()]), ..entry }, Some(b"a".to_vec()));
         assert!(cache.finish().unwrap().is_empty());
 
         let again = open();
         assert_eq!(again.entry("m.topos", &[1; 32]).unwrap().key, [2; 32]);
         assert!(again.entry("m.topos", &[9; 32]).is_none());
-        assert_eq!(again.interface("M", &entry.interface).unwrap(), b"shape");
-        fs::write(again.file("M"), b"shapf").unwrap();
-        assert!(again.interface("M", &entry.interface).is_none());
+        let interface = |cache: &Cache, path| {
+            let (_, entry) = &cache.old[path];
+            cache.interface(entry).map(<[u8]>::to_vec)
+        };
+        assert_eq!(interface(&again, "m.topos").unwrap(), b"shape");
+        // What the next build does not make again it keeps, wherever that stands then.
+        let mut next = open();
+        let (name, entry) = next.old["m.topos"].clone();
+        next.keep("m.topos", &name, entry, None);
+        assert_eq!(next.finish().unwrap(), [""; 0]);
+        let again = open();
+        assert_eq!((interface(&again, "m.topos").unwrap(), again.old.len()), (b"shape".to_vec(), 1));
+        fs::write(again.directory.join(INTERFACES), b"shapf").unwrap();
+        assert!(interface(&open(), "m.topos").is_none());
+        fs::write(again.directory.join(INTERFACES), b"shap").unwrap();
+        assert!(interface(&open(), "m.topos").is_none());
 
         let index = again.directory.join("index");
         let mut bytes = fs::read(&index).unwrap();

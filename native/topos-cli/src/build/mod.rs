@@ -88,6 +88,8 @@ struct Pending {
     forms: Vec<u8>,
     key: Hash,
     interface: Hash,
+    /// The interface as bytes.
+    encoded: Vec<u8>,
     mentions: BTreeSet<String>,
     tests: Vec<(usize, String)>,
 }
@@ -107,13 +109,13 @@ pub(crate) fn build(job: &Job<'_>, home: &Home) -> Result<Done, Failure> {
     for (index, entry) in fresh {
         let unit = &units[index];
         done.tests.extend(tests_of(unit, &entry));
-        cache.keep(&unit.source.path, &unit.name, entry);
+        cache.keep(&unit.source.path, &unit.name, entry, None);
     }
     timings.restart();
     let beams = compile(home, &pending)?;
     timings.phase("OTP compiler");
     fs::create_dir_all(job.output).map_err(|why| unwritable(job.output, &why))?;
-    for (Pending { unit, key, interface, mentions, tests, .. }, beam) in pending.into_iter().zip(beams) {
+    for (Pending { unit, key, interface, encoded, mentions, tests, .. }, beam) in pending.into_iter().zip(beams) {
         let unit = &units[unit];
         let mut stamp = None;
         if let Some(beam) = beam {
@@ -131,12 +133,13 @@ pub(crate) fn build(job: &Job<'_>, home: &Home) -> Result<Done, Failure> {
             main: unit.main,
             key,
             interface,
+            place: (0, 0),
             mentions,
             beam: stamp,
             tests,
         };
         done.tests.extend(tests_of(unit, &entry));
-        cache.keep(&unit.source.path, &unit.name, entry);
+        cache.keep(&unit.source.path, &unit.name, entry, Some(encoded));
     }
     done.tests.sort_by(|a, b| (&a.path, a.line).cmp(&(&b.path, b.line)));
     for name in cache.finish().map_err(|why| unwritable(job.cache, &why))? {
@@ -202,6 +205,8 @@ struct Front<'a> {
     pending: Vec<Pending>,
     fresh: Vec<(usize, Entry)>,
     emits: bool,
+    /// Forms as they are written.
+    buffer: Vec<u8>,
     timings: Timings,
 }
 
@@ -238,6 +243,7 @@ impl<'a> Front<'a> {
             pending: Vec::new(),
             fresh: Vec::new(),
             emits: true,
+            buffer: Vec::new(),
             timings: Timings::start(),
         })
     }
@@ -294,7 +300,7 @@ impl<'a> Front<'a> {
         if wanted && (entry.beam.is_none() || entry.beam != Stamp::of(&beam_path(self.job.output, &unit.name))) {
             return false;
         }
-        let Some(bytes) = self.cache.interface(&unit.name, &entry.interface) else { return false };
+        let Some(bytes) = self.cache.interface(&entry).map(<[u8]>::to_vec) else { return false };
         self.interfaces.insert(unit.name.clone(), (entry.interface, Shown::Bytes(bytes)));
         self.visible.shows(&unit.name, entry.mentions.clone());
         self.fresh.push((index, entry));
@@ -319,7 +325,8 @@ impl<'a> Front<'a> {
         self.timings.restart();
         let module = unit.module();
         self.timings.phase("read and parse");
-        let checked = check::check_module(module, &imports, &options);
+        let checked = check::check_module(&module, &imports, &options);
+        drop(module);
         self.timings.phase("check");
         match checked {
             Ok((core, interface)) => self.checked(index, key, core, interface),
@@ -348,17 +355,20 @@ impl<'a> Front<'a> {
         } else {
             core.flows.retain(|flow| !check::is_test(&flow.name));
         }
-        let cannot = |why: &io::Error| unwritable(self.job.cache, why);
+        let mentions = interface.mentions();
         let mut hash = Hash::default();
         if self.emits {
-            let bytes = cache::encode(&interface).map_err(|why| cannot(&why))?;
-            hash = cache::hash([bytes.as_slice()]);
-            self.cache.store(&unit.name, &bytes).map_err(|why| cannot(&why))?;
+            let encoded = cache::encode(&interface).map_err(|why| unwritable(self.job.cache, &why))?;
+            hash = cache::hash([encoded.as_slice()]);
             self.timings.phase("interfaces");
             let mut forms = Vec::new();
             if unit.own || self.job.with_stdlib {
                 match emit::emit(&core, &unit.source.text) {
-                    Ok(emitted) => forms = emitted.to_etf(),
+                    Ok(emitted) => {
+                        self.buffer.clear();
+                        emitted.write_etf(&mut self.buffer);
+                        forms.extend_from_slice(&self.buffer);
+                    }
                     Err(diagnostics) => {
                         self.wrong.insert(unit.name.clone());
                         self.mistakes.push(Findings { source: unit.source.clone(), diagnostics });
@@ -366,17 +376,12 @@ impl<'a> Front<'a> {
                     }
                 }
             }
+            drop(core);
             self.timings.phase("emit");
-            self.pending.push(Pending {
-                unit: index,
-                forms,
-                key,
-                interface: hash,
-                mentions: interface.mentions(),
-                tests,
-            });
+            let mentions = mentions.clone();
+            self.pending.push(Pending { unit: index, forms, key, interface: hash, encoded, mentions, tests });
         }
-        self.visible.shows(&unit.name, interface.mentions());
+        self.visible.shows(&unit.name, mentions);
         self.interfaces.insert(unit.name.clone(), (hash, Shown::Whole(Arc::new(interface))));
         Ok(())
     }

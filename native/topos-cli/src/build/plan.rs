@@ -145,15 +145,15 @@ fn unit(
 }
 
 impl Unit {
-    /// What it says.
-    pub(super) fn module(&mut self) -> &ast::Module {
+    /// What it says. It is given away: who has checked it drops it, and the next module has its memory.
+    pub(super) fn module(&mut self) -> ast::Module {
         // A text that was built before has no syntax errors.
-        self.module.get_or_insert_with(|| syntax::parse_bytes(&self.bytes).module)
+        self.module.take().unwrap_or_else(|| syntax::parse_bytes(&self.bytes).module)
     }
 
     /// As the checker of whole programs takes it.
     pub(super) fn loaded(&mut self) -> Loaded {
-        Loaded { name: self.name.clone(), source: self.source.clone(), module: self.module().clone() }
+        Loaded { name: self.name.clone(), source: self.source.clone(), module: self.module() }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Types as written become types of the store.
 
-use super::env::{Lookup, TypeInfo};
+use super::env::Lookup;
 use super::interface::TypeBody;
 use super::traits::Constraint;
 use super::{unsupported, Checker, VarMode};
@@ -167,15 +167,15 @@ impl<'a> Checker<'a> {
             return self.store.error();
         }
         self.define_alias(&name);
-        let Some(TypeInfo { params, body, .. }) = self.env.types.get(&name).cloned() else {
+        let Some(info) = self.env.types.get(&name).cloned() else {
             return self.store.error();
         };
-        if params.len() != args.len() {
-            self.type_arguments("type", &last.name, params.len(), args.len(), span);
+        if info.params.len() != args.len() {
+            self.type_arguments("type", &last.name, info.params.len(), args.len(), span);
             return self.store.error();
         }
-        match body {
-            TypeBody::Alias(ty) => self.apply(&params, &args, ty),
+        match &info.body {
+            TypeBody::Alias(ty) => self.apply(&info.params, &args, *ty),
             _ => self.store.con(name, args),
         }
     }

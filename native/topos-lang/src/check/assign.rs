@@ -128,7 +128,7 @@ impl Checker<'_> {
                 &updated
             }
         };
-        let mut names = std::collections::HashSet::new();
+        let mut names = foldhash::HashSet::default();
         graph::expr(source, &mut names);
         let atomic = name.is_some_and(|n| names.contains(n.name.as_str()));
         let value = self.expr(source, &Want::new(ty, Why::Demand("a state variable keeps its type")));

@@ -1,6 +1,6 @@
 //! Calls: of flows and function values, constructors, companion functions, operations, and `with`.
 
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt};
 
 use super::actor::{ACTOR, SUPERVISOR};
 use super::env::{CtorRef, HandledBy, Lookup};
@@ -368,8 +368,8 @@ impl Checker<'_> {
     /// A constructor's fields and type, instantiated.
     pub(super) fn constructor_type(&mut self, ctor: &CtorRef) -> Option<(Name, Vec<Ty>, Ty)> {
         let info = self.env.types.get(&ctor.ty)?.clone();
-        let TypeBody::Shape(ctors) = info.body else { return None };
-        let (name, fields) = ctors.into_iter().nth(ctor.index)?;
+        let TypeBody::Shape(ctors) = &info.body else { return None };
+        let (name, fields) = ctors.get(ctor.index)?.clone();
         let args: Vec<Ty> = info.params.iter().map(|_| self.fresh()).collect();
         let fields = fields.into_iter().map(|ty| self.apply(&info.params, &args, ty)).collect();
         let ty = self.store.con(ctor.ty.clone(), args);

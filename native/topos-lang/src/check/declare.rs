@@ -1,6 +1,8 @@
 //! Imports, types, effects and extern handlers.
 
-use std::collections::HashSet;
+use std::rc::Rc;
+
+use foldhash::HashSet;
 
 use super::env::{CtorRef, EffectInfo, HandledBy, HandlerInfo, Lookup, OperationInfo, TypeInfo};
 use super::interface::{RecordFieldInfo, TypeBody};
@@ -184,7 +186,7 @@ impl<'a> Checker<'a> {
                     if variant.name.name.is_empty() {
                         continue;
                     }
-                    if self.env.own.ctors.insert(variant.name.name.clone(), ctor).is_some() {
+                    if self.env.own.ctors.insert(variant.name.name.as_str().into(), ctor).is_some() {
                         self.defined_twice("constructor", &variant.name, None);
                     }
                 }
@@ -196,8 +198,9 @@ impl<'a> Checker<'a> {
             }
             _ => TypeBody::Opaque,
         };
-        self.env.own.types.insert(ty.name.name.clone(), full.clone());
-        self.env.types.insert(full, TypeInfo { params, body, constraints: Vec::new(), span: Some(ty.name.span) });
+        self.env.own.types.insert(ty.name.name.as_str().into(), full.clone());
+        let info = TypeInfo { params, body, constraints: Vec::new(), span: Some(ty.name.span) };
+        self.env.types.insert(full, info.into());
         true
     }
 
@@ -243,7 +246,7 @@ impl<'a> Checker<'a> {
             }),
         };
         if let Some(info) = self.env.types.get_mut(&full) {
-            info.body = body;
+            Rc::make_mut(info).body = body;
         }
     }
 
@@ -257,7 +260,7 @@ impl<'a> Checker<'a> {
         let body = self.with_vars(VarMode::Declared, vars, |c| c.ty(definition));
         self.aliases_open.pop();
         if let Some(info) = self.env.types.get_mut(full) {
-            info.body = TypeBody::Alias(body);
+            Rc::make_mut(info).body = TypeBody::Alias(body);
         }
     }
 
@@ -272,7 +275,7 @@ impl<'a> Checker<'a> {
             self.private.insert(effect.name.name.clone());
         }
         let arity = effect.params.len() + shared_binders(effect).len();
-        self.env.own.effects.insert(effect.name.name.clone(), full.clone());
+        self.env.own.effects.insert(effect.name.name.as_str().into(), full.clone());
         let info = EffectInfo {
             arity,
             params: Vec::new(),
@@ -347,7 +350,7 @@ impl<'a> Checker<'a> {
     }
 
     fn declare_handler(&mut self, decl: &ast::Decl, handler: &'a ast::ExternHandlerDecl) {
-        if self.env.own.handlers.contains_key(&handler.name.name) {
+        if self.env.own.handlers.contains_key(handler.name.name.as_str()) {
             self.defined_twice("handler", &handler.name, None);
             return;
         }
@@ -379,7 +382,7 @@ impl<'a> Checker<'a> {
             constraints: Vec::new(),
             by: HandledBy::Extern(handler.target.value.as_str().into()),
         };
-        self.env.own.handlers.insert(handler.name.name.clone(), self.env.handlers.len());
+        self.env.own.handlers.insert(handler.name.name.as_str().into(), self.env.handlers.len());
         self.env.handlers.push(info);
     }
 }

@@ -3,7 +3,7 @@
 use super::interface::TypeBody;
 use super::Checker;
 use crate::core::Descriptor;
-use crate::types::{builtin, Name, Node, Ty};
+use crate::types::{builtin, Name, Node, Tree, Ty};
 
 /// A descriptor with more nodes than this says `Any` for the rest: values are checked less deeply, not wrongly.
 const MAX_NODES: usize = 2_000;
@@ -13,7 +13,7 @@ const MAX_NESTED: usize = 4;
 
 struct Open {
     name: Name,
-    key: String,
+    key: Tree,
     reference: String,
     used: bool,
 }
@@ -85,7 +85,7 @@ impl Checker<'_> {
             return Descriptor::Any;
         }
         let Some(scheme) = self.store.export(ty) else { return Descriptor::Any };
-        let key = format!("{:?}", scheme.body);
+        let key = scheme.body;
         if let Some(enclosing) = open.iter_mut().find(|o| o.key == key) {
             enclosing.used = true;
             return Descriptor::Reference(enclosing.reference.clone());

@@ -286,6 +286,7 @@ impl Checker<'_> {
                         .chain(args.iter().map(|arg| self.may_perform(arg.ty)))
                         .collect(),
                     index: operations.iter().position(|op| op.name == operation).unwrap_or(0),
+                    operations: operations.len(),
                     effect: effect.to_string(),
                     operation: operation.to_string(),
                     args: self.with_dictionaries(&dicts, args, span, check),

@@ -1,6 +1,8 @@
 //! What names mean: scopes, imports and what other modules declare.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{collections::BTreeMap, rc::Rc, sync::Arc};
+
+use foldhash::{HashMap, HashMapExt, HashSet};
 
 use super::impls;
 use super::interface::{ConstraintExport, HandledByExport, Imports, Interface, RecordFieldInfo, TypeBody, TypeExport};
@@ -60,6 +62,7 @@ pub(super) struct FlowInfo {
     pub(super) module: Option<Name>,
     pub(super) name: Name,
     pub(super) arity: usize,
+    /// Of a flow of another module, like its constraints, from [`Env::flow`] only.
     pub(super) ty: Ty,
     pub(super) config: bool,
     /// Its dictionaries, which it takes before its parameters.
@@ -93,12 +96,12 @@ pub(super) enum HandledBy {
 /// The names a module gives, by namespace.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Names {
-    pub(super) values: HashMap<String, FlowId>,
-    pub(super) types: HashMap<String, Name>,
-    pub(super) ctors: HashMap<String, CtorRef>,
-    pub(super) effects: HashMap<String, Name>,
-    pub(super) handlers: HashMap<String, usize>,
-    pub(super) traits: HashMap<String, Name>,
+    pub(super) values: HashMap<Name, FlowId>,
+    pub(super) types: HashMap<Name, Name>,
+    pub(super) ctors: HashMap<Name, CtorRef>,
+    pub(super) effects: HashMap<Name, Name>,
+    pub(super) handlers: HashMap<Name, usize>,
+    pub(super) traits: HashMap<Name, Name>,
 }
 
 /// A variable in scope.
@@ -133,16 +136,18 @@ pub(super) enum Lookup<T> {
 
 pub(super) struct Env {
     pub(super) module: Name,
-    pub(super) types: HashMap<Name, TypeInfo>,
+    pub(super) types: HashMap<Name, Rc<TypeInfo>>,
     pub(super) effects: HashMap<Name, EffectInfo>,
     pub(super) flows: Vec<FlowInfo>,
-    pub(super) traits: HashMap<Name, TraitInfo>,
-    pub(super) instances: HashMap<InstanceKey, InstanceInfo>,
+    pub(super) traits: HashMap<Name, Rc<TraitInfo>>,
+    pub(super) instances: HashMap<InstanceKey, Rc<InstanceInfo>>,
     pub(super) handlers: Vec<HandlerInfo>,
     pub(super) own: Names,
     modules: BTreeMap<Name, Names>,
     opened: Vec<Opened>,
     qualifiers: HashMap<String, Vec<Name>>,
+    /// Flows of other modules whose types are not in the store yet: most are never used.
+    waiting: Vec<Option<(Arc<Interface>, usize)>>,
     /// Evidence of flows of other modules.
     pub(super) imported_evidence: HashMap<FlowId, bool>,
     pub(super) locals: Vec<(String, LocalInfo)>,
@@ -162,6 +167,7 @@ impl Env {
             modules: BTreeMap::new(),
             opened: Vec::new(),
             qualifiers: HashMap::new(),
+            waiting: Vec::new(),
             imported_evidence: HashMap::new(),
             locals: Vec::new(),
         };
@@ -215,12 +221,12 @@ impl Env {
                 .chain(n.effects.keys())
                 .chain(n.handlers.keys())
                 .chain(n.traits.keys())
-                .map(String::as_str)
+                .map(|name| &**name)
                 .collect()
         })
     }
 
-    fn load(&mut self, module: &Name, interface: &Interface, store: &mut Store) -> Names {
+    fn load(&mut self, module: &Name, interface: &Arc<Interface>, store: &mut Store) -> Names {
         let mut names = Names::default();
         for export in &interface.types {
             self.load_type(module, export, store, &mut names);
@@ -244,28 +250,29 @@ impl Env {
             let info = EffectInfo { arity: export.params, params, operations, bounds, span: None };
             self.effects.insert(full.clone(), info);
             if export.visible {
-                names.effects.insert(export.name.to_string(), full);
+                names.effects.insert(export.name.clone(), full);
             }
         }
-        let mut by_name: HashMap<&str, FlowId> = HashMap::new();
-        for export in &interface.flows {
+        let mut by_name: HashMap<&str, FlowId> = HashMap::with_capacity(interface.flows.len());
+        names.values.reserve(interface.flows.len());
+        self.flows.reserve(interface.flows.len());
+        for (index, export) in interface.flows.iter().enumerate() {
             let id = self.flows.len();
             by_name.insert(&export.name, id);
-            let vars = store.import_vars(&export.scheme.vars);
-            let constraints = import_constraints(store, &vars, &export.constraints);
+            self.waiting.push(Some((Arc::clone(interface), index)));
             self.flows.push(FlowInfo {
                 module: Some(module.clone()),
                 name: export.name.clone(),
                 arity: export.arity,
-                ty: store.import_tree(&export.scheme.body, &vars),
+                ty: Ty::NONE,
                 config: export.config,
-                constraints,
+                constraints: Vec::new(),
                 method: None,
                 span: None,
             });
             self.imported_evidence.insert(id, export.evidence);
             if export.visible {
-                names.values.insert(export.name.to_string(), id);
+                names.values.insert(export.name.clone(), id);
             }
         }
         self.load_traits(module, interface, &by_name, store, &mut names);
@@ -288,11 +295,22 @@ impl Env {
                 },
             };
             if export.visible {
-                names.handlers.insert(export.name.to_string(), self.handlers.len());
+                names.handlers.insert(export.name.clone(), self.handlers.len());
             }
             self.handlers.push(info);
         }
         names
+    }
+
+    /// A flow with its type and its constraints, whichever module it is from.
+    pub(super) fn flow(&mut self, id: FlowId, store: &mut Store) -> &FlowInfo {
+        if let Some((interface, index)) = self.waiting.get_mut(id).and_then(Option::take) {
+            let export = &interface.flows[index];
+            let vars = store.import_vars(&export.scheme.vars);
+            self.flows[id].constraints = import_constraints(store, &vars, &export.constraints);
+            self.flows[id].ty = store.import_tree(&export.scheme.body, &vars);
+        }
+        &self.flows[id]
     }
 
     fn load_traits(
@@ -315,9 +333,10 @@ impl Env {
             }
             let supers = import_constraints(store, &vars, &export.supers);
             let kinds = export.vars.iter().map(|(kind, _)| *kind).collect();
-            self.traits.insert(full.clone(), TraitInfo { params: vars, kinds, supers, members, span: None });
+            let info = TraitInfo { params: vars, kinds, supers, members, span: None };
+            self.traits.insert(full.clone(), info.into());
             if export.visible {
-                names.traits.insert(export.name.to_string(), full);
+                names.traits.insert(export.name.clone(), full);
             }
         }
         for export in &interface.instances {
@@ -337,7 +356,7 @@ impl Env {
                 span: None,
             };
             traits::overload(store, &key);
-            self.instances.insert(key, info);
+            self.instances.insert(key, info.into());
         }
     }
 
@@ -365,22 +384,22 @@ impl Env {
             ),
         };
         if export.visible {
-            names.types.insert(export.name.to_string(), full.clone());
+            names.types.insert(export.name.clone(), full.clone());
             if let TypeBody::Shape(ctors) = &body {
                 for (index, (name, _)) in ctors.iter().enumerate() {
-                    names.ctors.insert(name.to_string(), CtorRef { ty: full.clone(), index });
+                    names.ctors.insert(name.clone(), CtorRef { ty: full.clone(), index });
                 }
             }
         }
         let constraints = import_constraints(store, &vars, &export.constraints);
         let params = vars.into_iter().take(export.params).collect();
-        self.types.insert(full, TypeInfo { params, body, constraints, span: None });
+        self.types.insert(full, TypeInfo { params, body, constraints, span: None }.into());
     }
 
     /// What a name means in a namespace. The module's own names hide imported ones, and these hide the prelude's.
     pub(super) fn lookup<T: Clone + PartialEq>(
         &self,
-        pick: fn(&Names) -> &HashMap<String, T>,
+        pick: fn(&Names) -> &HashMap<Name, T>,
         qualifier: &[Ident],
         name: &str,
     ) -> Lookup<T> {
@@ -390,7 +409,7 @@ impl Env {
     /// As [`Env::lookup`]; `type_of` gives the full name of the type that an item belongs to.
     fn lookup_typed<T: Clone + PartialEq>(
         &self,
-        pick: fn(&Names) -> &HashMap<String, T>,
+        pick: fn(&Names) -> &HashMap<Name, T>,
         type_of: fn(&T) -> Option<&str>,
         qualifier: &[Ident],
         name: &str,
@@ -426,7 +445,7 @@ impl Env {
 
     fn lookup_qualified<T: Clone + PartialEq>(
         &self,
-        pick: fn(&Names) -> &HashMap<String, T>,
+        pick: fn(&Names) -> &HashMap<Name, T>,
         qualifier: &[Ident],
         name: &str,
     ) -> Lookup<T> {
@@ -478,7 +497,7 @@ impl Env {
         }
         if let Some((last, rest)) = qualifier.split_last() {
             if let Lookup::Found(ty) = self.lookup_type(rest, &last.name) {
-                if let Some(TypeInfo { body: TypeBody::Shape(ctors), .. }) = self.types.get(&ty) {
+                if let Some(TypeBody::Shape(ctors)) = self.types.get(&ty).map(|info| &info.body) {
                     return match ctors.iter().position(|(ctor, _)| &**ctor == name) {
                         Some(index) => Lookup::Found(CtorRef { ty, index }),
                         None => Lookup::NotExported(ty),
@@ -532,7 +551,7 @@ impl Env {
             self.own.effects.values().for_each(&mut add);
             for opened in &self.opened {
                 if let Some(names) = self.modules.get(&opened.module) {
-                    let listed = |name: &String| opened.only.as_ref().is_none_or(|only| only.contains(name));
+                    let listed = |name: &Name| opened.only.as_ref().is_none_or(|only| only.contains(&**name));
                     names.effects.iter().filter(|(name, _)| listed(name)).for_each(|(_, effect)| add(effect));
                 }
             }
@@ -558,13 +577,13 @@ impl Env {
     }
 
     /// Every name without a qualifier in a namespace, for suggestions.
-    pub(super) fn in_scope<T: 'static>(&self, pick: fn(&Names) -> &HashMap<String, T>) -> Vec<&str> {
+    pub(super) fn in_scope<T: 'static>(&self, pick: fn(&Names) -> &HashMap<Name, T>) -> Vec<&str> {
         let opened = self.opened.iter().filter_map(|o| self.modules.get(&o.module).map(|names| (o, names)));
         let opened = opened.flat_map(|(o, names)| {
-            pick(names).keys().filter(|name| o.only.as_ref().is_none_or(|only| only.contains(*name)))
+            pick(names).keys().filter(|name| o.only.as_ref().is_none_or(|only| only.contains(&***name)))
         });
         let prelude = self.modules.get(PRELUDE).into_iter().flat_map(|names| pick(names).keys());
-        pick(&self.own).keys().chain(opened).chain(prelude).map(String::as_str).collect()
+        pick(&self.own).keys().chain(opened).chain(prelude).map(|name| &**name).collect()
     }
 
     pub(super) fn qualifiers(&self) -> impl Iterator<Item = &str> {

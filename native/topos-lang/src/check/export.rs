@@ -1,6 +1,6 @@
 //! The interface of a module that has been checked.
 
-use std::collections::HashSet;
+use foldhash::{HashSet, HashSetExt};
 
 use super::actor::{ACTOR, SUPERVISOR};
 use super::env::HandledBy;
@@ -33,18 +33,18 @@ impl Checker<'_> {
         let mut list = HashSet::new();
         for name in module.exports.iter().flat_map(|e| &e.names) {
             let own = &self.env.own;
-            let known = own.values.contains_key(&name.name)
-                || own.values.contains_key(&format!("{ACTOR}{}", name.name))
-                || own.values.contains_key(&format!("{SUPERVISOR}{}", name.name))
-                || own.types.contains_key(&name.name)
-                || own.effects.contains_key(&name.name)
-                || own.handlers.contains_key(&name.name)
-                || own.traits.contains_key(&name.name)
+            let known = own.values.contains_key(name.name.as_str())
+                || own.values.contains_key(format!("{ACTOR}{}", name.name).as_str())
+                || own.values.contains_key(format!("{SUPERVISOR}{}", name.name).as_str())
+                || own.types.contains_key(name.name.as_str())
+                || own.effects.contains_key(name.name.as_str())
+                || own.handlers.contains_key(name.name.as_str())
+                || own.traits.contains_key(name.name.as_str())
                 || self.unsupported_names.contains(&name.name);
             if !known && !name.name.is_empty() {
                 let all =
                     own.values.keys().chain(own.types.keys()).chain(own.effects.keys()).chain(own.handlers.keys());
-                let near = suggest::nearest(&name.name, all.map(String::as_str)).map(str::to_owned);
+                let near = suggest::nearest(&name.name, all.map(|name| &**name)).map(str::to_owned);
                 let diagnostic = Diagnostic::new(
                     codes::UNKNOWN_EXPORT,
                     format!("this module declares no `{}`", name.name),

@@ -3,7 +3,7 @@
 //!
 //! Scopes are ignored: a local variable with the name of a flow gives an edge too many, which at worst makes a group larger.
 
-use std::collections::HashSet;
+use foldhash::HashSet;
 
 use crate::syntax::ast::{self, ExprKind, StmtKind};
 

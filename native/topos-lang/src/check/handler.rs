@@ -5,7 +5,7 @@
 //! variable counts: what it stands for can be done through a function that the performer gave, and such a function
 //! carries the performer's evidence; the evidence of the clause itself is that around the `with`.
 
-use std::collections::{HashMap, HashSet};
+use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 
 use super::call::Arg;
 use super::env::{FlowInfo, HandledBy, HandlerInfo, LocalInfo};
@@ -68,7 +68,7 @@ impl<'a> Checker<'a> {
     /// Declares a handler by what its head says.
     pub(super) fn declare_topos_handler(&mut self, decl: &ast::Decl, handler: &'a ast::HandlerDecl) {
         let name = &handler.name;
-        if self.env.own.handlers.contains_key(&name.name) {
+        if self.env.own.handlers.contains_key(name.name.as_str()) {
             self.defined_twice("handler", name, None);
             return;
         }
@@ -93,15 +93,15 @@ impl<'a> Checker<'a> {
         let by = HandledBy::Topos { module: None, name: name.name.as_str().into(), body: error, answer: error };
         let info = HandlerInfo { effect, effect_args, params, row, constraints: Vec::new(), by };
         self.handler_vars.insert(name.name.clone(), vars);
-        self.env.own.handlers.insert(name.name.clone(), self.env.handlers.len());
+        self.env.own.handlers.insert(name.name.as_str().into(), self.env.handlers.len());
         self.env.handlers.push(info);
     }
 
     /// The place of a declared handler in the call graph: its flow and its index.
     pub(super) fn handler_flow(&mut self, handler: &ast::HandlerDecl) -> Option<(FlowId, usize)> {
-        let index = *self.env.own.handlers.get(&handler.name.name)?;
+        let index = *self.env.own.handlers.get(handler.name.name.as_str())?;
         let name = format!("{PREFIX}{}", handler.name.name);
-        if self.env.own.values.contains_key(&name) {
+        if self.env.own.values.contains_key(name.as_str()) {
             return None;
         }
         let id = self.env.flows.len();
@@ -118,7 +118,7 @@ impl<'a> Checker<'a> {
             span,
         };
         self.env.flows.push(info);
-        self.env.own.values.insert(name, id);
+        self.env.own.values.insert(name.into(), id);
         Some((id, index))
     }
 

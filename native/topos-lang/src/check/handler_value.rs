@@ -4,7 +4,7 @@
 //! what its body answers, whatever that is, can be a value. Its arguments are evaluated when it is made; its state, `init` and
 //! the rest begin with each `with`.
 
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt};
 
 use super::call::Arg;
 use super::env::HandledBy;

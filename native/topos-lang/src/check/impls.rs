@@ -4,7 +4,7 @@
 //! body mentions are bound before it, `let f = this.f`, unless a parameter has the name. `e.m(x)` and `T.m(x, e)` find the flow
 //! before other flows of the module that are called `m` ([`super::env::Env::companion`]). No program can write its name.
 
-use std::collections::{HashMap, HashSet};
+use foldhash::{HashMap, HashSet, HashSetExt};
 
 use super::{graph, Checker};
 use crate::codes;
@@ -24,7 +24,7 @@ impl Checker<'_> {
     pub(super) fn members_of(&self, type_name: &str) -> Vec<String> {
         let module = super::env::companion_module(type_name);
         let all: Vec<&str> = if *module == *self.env.module {
-            self.env.own.values.keys().map(String::as_str).collect()
+            self.env.own.values.keys().map(|name| &**name).collect()
         } else {
             self.env.exported(&module)
         };
@@ -123,7 +123,7 @@ fn member_flow(flow: &ast::FlowDecl, written: &ast::ImplDecl, ty: &ast::TypeDecl
     let of = ast::Type { kind: ast::TypeKind::Named { path, args: params.iter().map(named).collect() }, span: at };
     let mut member_flow = flow.clone();
     member_flow.name.name = member(&ty.name.name, &flow.name.name);
-    let mut bound: HashSet<String> = HashSet::from([THIS.to_owned()]);
+    let mut bound: HashSet<String> = std::iter::once(THIS.to_owned()).collect();
     match &mut member_flow.head {
         ast::FlowHead::Signature => {
             if let Some(signature) = &mut member_flow.signature {

@@ -156,6 +156,7 @@ impl Checker<'_> {
         let operations = self.env.effects.get(EFFECT).map_or(&[][..], |info| &info.operations);
         let taken = core::ExprKind::Perform {
             index: operations.iter().position(|op| &*op.name == "select").unwrap_or(0),
+            operations: operations.len(),
             effect: EFFECT.to_owned(),
             operation: "select".to_owned(),
             captures: vec![false, false],

@@ -4,7 +4,7 @@
 //! calls it loads the files, orders them with `order` and keeps the interfaces.
 //!
 //! The passes, in order: imports and declarations (`declare`, `annotate`), flows group by group along the call graph
-//! (`flows`, `infer` and its neighbours) into a typed tree (`tree`), and, once every type is known, the core
+//! (`groups`, `flows`, `clauses`, `infer` and its neighbours) into a typed tree (`tree`), and, once every type is known, the core
 //! (`elaborate`, with the checks of patterns in `exhaustive`).
 
 mod actor;
@@ -12,6 +12,7 @@ mod annotate;
 mod assign;
 mod block;
 mod call;
+mod clauses;
 mod declare;
 mod descriptor;
 mod elaborate;
@@ -20,6 +21,7 @@ mod exhaustive;
 mod export;
 mod flows;
 mod graph;
+mod groups;
 mod handler;
 mod handler_value;
 mod impls;
@@ -28,6 +30,7 @@ mod interface;
 mod message;
 mod modules;
 mod pattern;
+mod program;
 mod record;
 mod remote;
 mod report;
@@ -42,9 +45,10 @@ mod unsupported;
 
 use std::{
     cell::Cell,
-    collections::{HashMap, HashSet},
     sync::{Mutex, PoisonError},
 };
+
+use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 
 pub use env::PRELUDE;
 pub use interface::{
@@ -270,7 +274,7 @@ struct Checker<'a> {
     wanted: Vec<traits::Wanted>,
     dicts: Vec<traits::Dict>,
     number_patterns: Vec<(Ty, Span)>,
-    trait_groups: Vec<flows::Group<'a>>,
+    trait_groups: Vec<groups::Group<'a>>,
     givens: Vec<traits::Constraint>,
     /// What the clause under check is given by who performs its operation.
     local_givens: Vec<(traits::Constraint, core::Local)>,
@@ -301,9 +305,9 @@ struct Checker<'a> {
 impl<'a> Checker<'a> {
     fn new(module: Name, imports: &Imports) -> Self {
         let mut store = Store::new();
-        let env = Env::new(module, imports, &mut store);
+        let mut env = Env::new(module, imports, &mut store);
         let ambient = store.empty();
-        let evidence = env.imported_evidence.clone();
+        let evidence = std::mem::take(&mut env.imported_evidence);
         Self {
             store,
             env,

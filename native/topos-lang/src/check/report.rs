@@ -1,13 +1,13 @@
 //! Messages that several passes share.
 
-use std::collections::HashMap;
+use foldhash::HashMap;
 
 use super::env::{dotted, Lookup, Names};
 use super::{suggest, AmbientOf, Checker, Want, Why};
 use crate::codes;
 use crate::diagnostic::{Code, Diagnostic, Span};
 use crate::syntax::ast;
-use crate::types::{short, Kind, Node, Printer, Ty, UnifyError};
+use crate::types::{short, Kind, Name, Node, Printer, Ty, UnifyError};
 
 /// How a use of an index is called.
 pub(super) const INDEX: &str = "m[k]";
@@ -101,7 +101,7 @@ impl Checker<'_> {
     }
 
     fn candidates(&self, what: &str) -> Vec<&str> {
-        fn keys<T: 'static>(env: &super::env::Env, pick: fn(&Names) -> &HashMap<String, T>) -> Vec<&str> {
+        fn keys<T: 'static>(env: &super::env::Env, pick: fn(&Names) -> &HashMap<Name, T>) -> Vec<&str> {
             env.in_scope(pick)
         }
         match what {

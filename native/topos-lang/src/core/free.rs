@@ -2,7 +2,7 @@
 //!
 //! Locals are numbered within a module, so a use is free exactly if nothing in the expression binds its number.
 
-use std::collections::HashSet;
+use foldhash::{HashSet, HashSetExt};
 
 use super::{Arm, Expr, ExprKind, FormatPart, Local, Pattern};
 
@@ -72,7 +72,9 @@ impl Free {
                 self.expr(record);
                 fields.iter().for_each(|(_, e)| self.expr(e));
             }
-            ExprKind::Field { record: value, .. } | ExprKind::Fits { value, .. } => self.expr(value),
+            ExprKind::Field { record: value, .. }
+            | ExprKind::Superclass { dictionary: value, .. }
+            | ExprKind::Fits { value, .. } => self.expr(value),
             ExprKind::Format(parts) => {
                 for part in parts {
                     if let FormatPart::Expr(e) = part {

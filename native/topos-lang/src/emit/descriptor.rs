@@ -1,6 +1,6 @@
 //! Descriptors as Erlang terms (what `topos_rt:check/3` reads), as inline tests, and as types of a `-spec`.
 
-use super::forms::{At, Expr, Type};
+use super::forms::{At, Expr, Type, Variable};
 use crate::core::{constructor_atom, Descriptor};
 
 /// The term of a descriptor, `topos_rt:descriptor()`.
@@ -39,7 +39,7 @@ pub(super) fn term(at: At, descriptor: &Descriptor) -> Expr {
 
 /// `value`, checked: one test where the type has one, else a call of `topos_rt:check/3`, which also builds the error.
 /// `variable` is fresh; `what` names the border that the value crosses.
-pub(super) fn checked(at: At, descriptor: &Descriptor, value: Expr, variable: &str, what: &str) -> Expr {
+pub(super) fn checked(at: At, descriptor: &Descriptor, value: Expr, variable: &Variable, what: &str) -> Expr {
     let check = |value| at.remote("topos_rt", "check", vec![term(at, descriptor), value, at.text(what)]);
     let test = match descriptor {
         Descriptor::Any => return value,

@@ -7,16 +7,16 @@
 
 use super::forms::{Anno, Callee, Clause, Expr, Form, Kind, Segment, Type};
 
-/// The bytes of the list of forms.
-pub(super) fn encode(forms: &[Form]) -> Vec<u8> {
-    let mut w = Writer { out: vec![131] };
+/// Appends the bytes of the list of forms.
+pub(super) fn encode(forms: &[Form], out: &mut Vec<u8>) {
+    out.push(131);
+    let mut w = Writer { out };
     w.list_header(forms.len() + 1);
     for form in forms {
         w.form(form);
     }
     w.tuple("eof", last_line(forms), 2);
     w.nil();
-    w.out
 }
 
 fn last_line(forms: &[Form]) -> Anno {
@@ -26,11 +26,14 @@ fn last_line(forms: &[Form]) -> Anno {
 
 const HEAD: Anno = Anno { line: 1, column: 1 };
 
-struct Writer {
-    out: Vec<u8>,
+/// `[{generated, true}, {location, {` up to the line: a third of all bytes.
+const ANNO: &[u8] = b"\x6c\0\0\0\x02\x68\x02\x77\x09generated\x77\x04true\x68\x02\x77\x08location\x68\x02";
+
+struct Writer<'a> {
+    out: &'a mut Vec<u8>,
 }
 
-impl Writer {
+impl Writer<'_> {
     /// Lengths come from source text that fits a 32-bit span, so they fit the format's 32 bits.
     fn u32(&mut self, n: usize) {
         self.out.extend_from_slice(&u32::try_from(n).unwrap_or(u32::MAX).to_be_bytes());
@@ -109,13 +112,9 @@ impl Writer {
     }
 
     fn anno(&mut self, anno: Anno) {
-        self.list_header(2);
-        self.tuple_header(2);
-        self.atom("generated");
-        self.atom("true");
-        self.tuple_header(2);
-        self.atom("location");
-        self.location(anno);
+        self.out.extend_from_slice(ANNO);
+        self.int(anno.line);
+        self.int(anno.column);
         self.nil();
     }
 
@@ -304,6 +303,10 @@ impl Writer {
             Kind::Var(name) => {
                 self.tuple("var", anno, 3);
                 self.atom(name);
+            }
+            Kind::Any => {
+                self.tuple("var", anno, 3);
+                self.atom("_");
             }
             Kind::Atom(name) => {
                 self.tuple("atom", anno, 3);

@@ -3,6 +3,11 @@
 //! Two writers read it: [`super::etf`] turns it into the terms that `compile:forms/2` takes, [`super::pretty`] into text.
 //! Patterns, guards and expressions share one type, as in abstract format itself.
 
+use std::sync::Arc;
+
+/// The name of a variable. It stands wherever the variable does, so that the places share it.
+pub(super) type Variable = Arc<str>;
+
 /// Where a form comes from in the `.topos` file: line and column, both counted from 1, the column in characters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Anno {
@@ -48,8 +53,9 @@ pub(super) struct Expr {
 
 #[derive(Clone, PartialEq, Debug)]
 pub(super) enum Kind {
-    /// `_` is a variable too.
-    Var(String),
+    Var(Variable),
+    /// `_`.
+    Any,
     Atom(String),
     /// Decimal digits without a sign; a negative number is an [`Kind::Unary`].
     Integer(String),
@@ -118,11 +124,11 @@ impl At {
     pub(super) fn expr(self, kind: Kind) -> Expr {
         Expr { anno: self.0, kind }
     }
-    pub(super) fn var(self, name: &str) -> Expr {
-        self.expr(Kind::Var(name.to_string()))
+    pub(super) fn var(self, name: &Variable) -> Expr {
+        self.expr(Kind::Var(Variable::clone(name)))
     }
     pub(super) fn any(self) -> Expr {
-        self.var("_")
+        self.expr(Kind::Any)
     }
     pub(super) fn atom(self, name: &str) -> Expr {
         self.expr(Kind::Atom(name.to_string()))

@@ -1,6 +1,6 @@
 //! Handlers written in Topos → functions (see [`crate::core::Handler`]).
 
-use super::forms::{At, Expr, Form, Kind};
+use super::forms::{At, Expr, Form, Kind, Variable};
 use super::lower::Lowering;
 use crate::core::{Clause, Expr as Core, ExprKind, Handler, HandlerRef, HandlerSource, Local};
 
@@ -12,15 +12,15 @@ const SCOPE: &str = "topos_scope";
 pub(super) struct InSight {
     effect: String,
     /// Its handler, if it is written in Topos, and the variable of its instance.
-    handler: Option<(HandlerRef, String)>,
+    handler: Option<(HandlerRef, Variable)>,
 }
 
 /// The handler whose parts are being lowered.
 #[derive(Clone)]
 pub(super) struct Inside {
     handler: String,
-    instance: String,
-    scope: String,
+    instance: Variable,
+    scope: Variable,
 }
 
 fn with_name(handler: &str) -> String {
@@ -113,7 +113,7 @@ impl Lowering<'_> {
     }
 
     /// Makes the instance: evaluates the first values of the state, in order.
-    fn setup(&mut self, at: At, handler: &Handler, parameters: &[Expr], scope: &str, evidence: &str) -> Expr {
+    fn setup(&mut self, at: At, handler: &Handler, parameters: &[Expr], scope: &Variable, evidence: &Variable) -> Expr {
         let mut body = Vec::new();
         let mut elements = vec![at.var(scope), at.var(evidence)];
         elements.extend(parameters.iter().cloned());

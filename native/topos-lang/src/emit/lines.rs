@@ -1,5 +1,7 @@
 //! Byte offsets to lines and columns.
 
+use std::cell::Cell;
+
 use super::forms::Anno;
 use crate::diagnostic::Span;
 
@@ -7,12 +9,14 @@ pub(super) struct Lines<'a> {
     source: &'a str,
     /// The offset at which each line begins.
     starts: Vec<usize>,
+    /// The line of the last answer, from 1: most questions are about it again.
+    last: Cell<usize>,
 }
 
 impl<'a> Lines<'a> {
     pub(super) fn new(source: &'a str) -> Self {
         let starts = std::iter::once(0).chain(source.match_indices('\n').map(|(i, _)| i + 1)).collect();
-        Self { source, starts }
+        Self { source, starts, last: Cell::new(1) }
     }
 
     /// The text of a span that ends on character boundaries; else nothing.
@@ -27,7 +31,12 @@ impl<'a> Lines<'a> {
         while !self.source.is_char_boundary(offset) {
             offset -= 1;
         }
-        let line = self.starts.partition_point(|start| *start <= offset);
+        let mut line = self.last.get();
+        let within = |line: usize| self.starts[line - 1] <= offset && self.starts.get(line).is_none_or(|s| offset < *s);
+        if !within(line) {
+            line = self.starts.partition_point(|start| *start <= offset);
+            self.last.set(line);
+        }
         let start = self.starts[line - 1];
         let column = self.source[start..offset].chars().count() + 1;
         Anno { line: number(line), column: number(column) }

@@ -1,7 +1,7 @@
 //! Flows → functions.
 
 use super::descriptor;
-use super::forms::{Anno, At, Expr, Form, Type};
+use super::forms::{Anno, At, Clause, Expr, Form, Type, Variable};
 use super::handler::{self, InSight, Inside};
 use super::lines::Lines;
 use super::names::Names;
@@ -30,7 +30,12 @@ pub(super) fn module(module: &Module, source: &str) -> Result<Vec<Form>, Vec<Dia
             }
         }
         // The wrapper is a function of its own, with variables of its own.
-        functions.extend(Lowering::new(module, &lines, &mut diagnostics).flow(flow));
+        let mut lowering = Lowering::new(module, &lines, &mut diagnostics);
+        functions.extend(lowering.flow(flow));
+        for (name, clause) in lowering.lifted {
+            exports.push((name.clone(), clause.patterns.len()));
+            functions.push(Form::Function { anno: clause.anno, name, clause });
+        }
     }
     for handler in &module.handlers {
         if handler.exported {
@@ -60,17 +65,31 @@ pub(super) struct Lowering<'a> {
     pub(super) module: &'a Module,
     pub(super) names: Names,
     /// The variable that holds the evidence here; `None` in a pure flow.
-    pub(super) evidence: Option<String>,
+    pub(super) evidence: Option<Variable>,
     /// The `with`s around what is lowered, the innermost last.
     pub(super) in_sight: Vec<InSight>,
     pub(super) inside: Option<Inside>,
+    /// Whether what is lowered stands in an Erlang guard.
+    pub(super) in_guard: bool,
+    /// Closures that became functions of the module, which exports them.
+    pub(super) lifted: Vec<(String, Clause)>,
     pub(super) lines: &'a Lines<'a>,
     diagnostics: &'a mut Vec<Diagnostic>,
 }
 
 impl<'a> Lowering<'a> {
     fn new(module: &'a Module, lines: &'a Lines<'a>, diagnostics: &'a mut Vec<Diagnostic>) -> Self {
-        Self { module, names: Names::default(), evidence: None, in_sight: Vec::new(), inside: None, lines, diagnostics }
+        Self {
+            module,
+            names: Names::default(),
+            evidence: None,
+            in_sight: Vec::new(),
+            inside: None,
+            in_guard: false,
+            lifted: Vec::new(),
+            lines,
+            diagnostics,
+        }
     }
 
     pub(super) fn at(&self, span: Span) -> At {
@@ -119,7 +138,7 @@ impl<'a> Lowering<'a> {
     }
 
     /// Runs `f` where the evidence is in a fresh variable, which it is given.
-    pub(super) fn with_evidence<T>(&mut self, f: impl FnOnce(&mut Self, &str) -> T) -> T {
+    pub(super) fn with_evidence<T>(&mut self, f: impl FnOnce(&mut Self, &Variable) -> T) -> T {
         let variable = self.names.fresh("Ev");
         let outer = self.evidence.replace(variable.clone());
         let result = f(self, &variable);
@@ -148,6 +167,7 @@ impl<'a> Lowering<'a> {
     fn function(&mut self, flow: &Flow, at: At, params: Vec<Expr>, evidence: bool) -> Vec<Form> {
         let body = match &flow.body {
             FlowBody::Expr(e) => self.body(e),
+            FlowBody::Dictionary { supers, members } => vec![self.dictionary(at, flow, supers, members)],
             FlowBody::Extern { module, function, args, returns } => {
                 let args = args.iter().map(|p| at.var(&self.names.of(p))).collect();
                 let variable = self.names.fresh("Result");

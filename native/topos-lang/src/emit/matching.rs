@@ -8,7 +8,7 @@
 //! output is linear in the size of the input.
 
 use super::expr::operator;
-use super::forms::{At, Clause, Expr};
+use super::forms::{At, Clause, Expr, Variable};
 use super::lower::Lowering;
 use crate::core::{Arm, Expr as Core, ExprKind, Literal, Local, Pattern, Primitive};
 
@@ -29,7 +29,7 @@ enum Part<'a> {
     /// Written where it is used.
     Here(&'a Core),
     /// Written once as the fun in this variable, which takes these locals.
-    Lifted(String, &'a [Local]),
+    Lifted(Variable, &'a [Local]),
 }
 
 impl Lowering<'_> {
@@ -131,7 +131,7 @@ impl Lowering<'_> {
     fn clause(&mut self, row: &Row<'_>) -> Clause {
         let pattern = self.pattern(row.at, row.pattern);
         let guard = match &row.guard {
-            Some(Part::Here(guard)) => Some(self.expr(guard)),
+            Some(Part::Here(guard)) => Some(self.guard(guard)),
             _ => None,
         };
         let body = self.place_part(row.at, &row.body);
@@ -262,7 +262,9 @@ fn is_small(es: &[&Core]) -> bool {
                 stack.extend(args);
                 stack.extend(tail.as_deref());
             }
-            ExprKind::Field { record: value, .. } | ExprKind::Fits { value, .. } => stack.push(value),
+            ExprKind::Field { record: value, .. }
+            | ExprKind::Superclass { dictionary: value, .. }
+            | ExprKind::Fits { value, .. } => stack.push(value),
             ExprKind::Abort(value) | ExprKind::Leave { value, .. } => stack.push(value),
             ExprKind::Sequence(first, then) => stack.extend([&**first, &**then]),
             ExprKind::If { condition, then, otherwise } => stack.extend([&**condition, &**then, &**otherwise]),

@@ -5,12 +5,13 @@
 //! [`Emitted::to_erlang`] the same program as readable Erlang. [`server`] encodes what the command line and that server say
 //! to each other.
 //!
-//! How it goes: `lower` makes functions of flows, `expr` expressions of expressions, `matching` clauses of arms,
+//! How it goes: `lower` makes functions of flows, `expr` expressions of expressions, `matching` clauses of arms, `dictionary` maps of instances,
 //! `names` gives every Topos local an Erlang variable of its own; `tidy` then marks the variables nobody reads, so that
 //! the Erlang compiler has nothing to warn about.
 
 mod assertion;
 mod descriptor;
+mod dictionary;
 mod doc;
 mod etf;
 mod expr;
@@ -37,7 +38,14 @@ pub struct Emitted {
 impl Emitted {
     /// The forms in the external term format: what `binary_to_term/1` turns into the argument of `compile:forms/2`.
     pub fn to_etf(&self) -> Vec<u8> {
-        etf::encode(&self.forms)
+        let mut out = Vec::new();
+        self.write_etf(&mut out);
+        out
+    }
+
+    /// As [`Emitted::to_etf`], appended to a buffer: one that is used again need not grow for each module.
+    pub fn write_etf(&self, out: &mut Vec<u8>) {
+        etf::encode(&self.forms, out);
     }
 
     /// The forms as Erlang text.

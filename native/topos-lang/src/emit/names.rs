@@ -4,44 +4,51 @@
 //! whole function, may be bound once, and mean a comparison when they occur in a pattern a second time. Where an arm
 //! is emitted twice, its locals are bound twice and get two variables.
 
-use std::collections::{HashMap, HashSet};
+use foldhash::HashMap;
 
+use super::forms::Variable;
 use crate::core::Local;
 
 #[derive(Default)]
 pub(super) struct Names {
-    taken: HashSet<String>,
-    /// How many variables were asked for under a name, so that a fresh one is found at once.
-    counts: HashMap<String, u32>,
-    locals: HashMap<Local, String>,
+    /// All variables, and how many more were asked for under the name of each, so that a fresh one is found at once.
+    taken: HashMap<Variable, u32>,
+    /// By the numbers of the locals.
+    locals: HashMap<u32, Variable>,
 }
 
 impl Names {
     /// A variable for a local, from here on.
-    pub(super) fn bind(&mut self, local: &Local) -> String {
+    pub(super) fn bind(&mut self, local: &Local) -> Variable {
         let variable = self.fresh(&base(&local.name));
-        self.locals.insert(local.clone(), variable.clone());
+        self.locals.insert(local.id, Variable::clone(&variable));
         variable
     }
 
     /// The variable of a local. One that was never bound keeps its own name, and the Erlang compiler reports it.
-    pub(super) fn of(&self, local: &Local) -> String {
-        self.locals.get(local).cloned().unwrap_or_else(|| base(&local.name))
+    pub(super) fn of(&self, local: &Local) -> Variable {
+        self.locals.get(&local.id).map_or_else(|| base(&local.name).into(), Variable::clone)
     }
 
     /// A variable that nothing else uses; `base` is a variable name without `@`.
-    pub(super) fn fresh(&mut self, base: &str) -> String {
-        if self.taken.insert(base.to_string()) {
-            return base.to_string();
-        }
-        let count = self.counts.entry(base.to_string()).or_insert(0);
+    pub(super) fn fresh(&mut self, base: &str) -> Variable {
+        let Some(mut count) = self.taken.get(base).copied() else { return self.take(base) };
         loop {
-            *count += 1;
+            count += 1;
             let variable = format!("{base}@{count}");
-            if self.taken.insert(variable.clone()) {
-                return variable;
+            if !self.taken.contains_key(variable.as_str()) {
+                if let Some(known) = self.taken.get_mut(base) {
+                    *known = count;
+                }
+                return self.take(&variable);
             }
         }
+    }
+
+    fn take(&mut self, name: &str) -> Variable {
+        let variable = Variable::from(name);
+        self.taken.insert(Variable::clone(&variable), 0);
+        variable
     }
 }
 
@@ -74,10 +81,10 @@ mod tests {
     fn locals_become_distinct_variables() {
         let mut names = Names::default();
         let x = |id| Local { name: "x".into(), id };
-        assert_eq!(names.fresh("Ev"), "Ev");
+        assert_eq!(&*names.fresh("Ev"), "Ev");
         assert_eq!((names.bind(&x(1)), names.bind(&x(2)), names.bind(&x(1))), ("X".into(), "X@1".into(), "X@2".into()));
         assert_eq!((names.of(&x(2)), names.of(&x(1))), ("X@1".into(), "X@2".into()));
-        assert_eq!(names.bind(&Local { name: "ev".into(), id: 3 }), "Ev@1");
+        assert_eq!(&*names.bind(&Local { name: "ev".into(), id: 3 }), "Ev@1");
     }
 
     #[test]

@@ -101,7 +101,8 @@ const PRIMARY: u8 = 10;
 
 fn expr(e: &Expr, around: u8) -> Doc {
     let (own, doc) = match &e.kind {
-        Kind::Var(name) => (PRIMARY, text(name.clone())),
+        Kind::Var(name) => (PRIMARY, text(&**name)),
+        Kind::Any => (PRIMARY, text("_")),
         Kind::Atom(name) => (PRIMARY, text(atom(name))),
         Kind::Integer(digits) => (PRIMARY, text(digits.clone())),
         Kind::Float(value) => (PRIMARY, text(float(*value))),

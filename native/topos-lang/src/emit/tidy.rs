@@ -3,35 +3,41 @@
 //! A variable that occurs once in its function is bound there and read nowhere. This is exact because
 //! [`super::names`] never uses a variable for two bindings.
 
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt};
 
-use super::forms::{Callee, Clause, Expr, Form, Kind, Segment};
+use super::forms::{Callee, Clause, Expr, Form, Kind, Segment, Variable};
 
 pub(super) fn mark_unused(forms: &mut [Form]) {
     for form in forms {
         if let Form::Function { clause, .. } = form {
-            let mut counts: HashMap<String, u32> = HashMap::new();
-            each_variable(clause, &mut |name| *counts.entry(name.clone()).or_insert(0) += 1);
+            let mut counts: HashMap<Variable, u32> = HashMap::new();
+            each_variable(clause, &mut |name| match counts.get_mut(name) {
+                Some(count) => *count += 1,
+                None => drop(counts.insert(Variable::clone(name), 1)),
+            });
+            if counts.values().all(|count| *count > 1) {
+                continue;
+            }
             each_variable(clause, &mut |name| {
-                if name != "_" && counts.get(name.as_str()) == Some(&1) {
-                    name.insert(0, '_');
+                if counts.get(name) == Some(&1) {
+                    *name = format!("_{name}").into();
                 }
             });
         }
     }
 }
 
-fn each_variable(clause: &mut Clause, f: &mut impl FnMut(&mut String)) {
+fn each_variable(clause: &mut Clause, f: &mut impl FnMut(&mut Variable)) {
     let Clause { patterns, guard, body, .. } = clause;
     for e in patterns.iter_mut().chain(guard).chain(body) {
         walk(e, f);
     }
 }
 
-fn walk(e: &mut Expr, f: &mut impl FnMut(&mut String)) {
+fn walk(e: &mut Expr, f: &mut impl FnMut(&mut Variable)) {
     match &mut e.kind {
         Kind::Var(name) => f(name),
-        Kind::Atom(_) | Kind::Integer(_) | Kind::Float(_) | Kind::LocalFun(..) | Kind::RemoteFun(..) => {}
+        Kind::Any | Kind::Atom(_) | Kind::Integer(_) | Kind::Float(_) | Kind::LocalFun(..) | Kind::RemoteFun(..) => {}
         Kind::Binary(segments) => {
             for segment in segments {
                 if let Segment::Value(e) = segment {
@@ -75,7 +81,7 @@ fn walk(e: &mut Expr, f: &mut impl FnMut(&mut String)) {
     }
 }
 
-fn walk_fields(fields: &mut [(Expr, Expr)], f: &mut impl FnMut(&mut String)) {
+fn walk_fields(fields: &mut [(Expr, Expr)], f: &mut impl FnMut(&mut Variable)) {
     for (key, value) in fields {
         walk(key, f);
         walk(value, f);

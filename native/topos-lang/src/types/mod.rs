@@ -20,7 +20,7 @@ pub use print::{short, Printer, MAX_PRINTED_NODES};
 pub use scheme::{Scheme, Tree, Vars};
 pub use unify::UnifyError;
 
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt};
 use std::sync::Arc;
 
 /// A name: of a type, a field, an effect, a variable.
@@ -35,6 +35,11 @@ pub const GENERIC: u32 = u32::MAX;
 /// A type or a row: an index into its [`Store`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Ty(u32);
+
+impl Ty {
+    /// No type of any store: one that has to be made before it is asked for.
+    pub(crate) const NONE: Self = Self(u32::MAX);
+}
 
 /// What a variable stands for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]

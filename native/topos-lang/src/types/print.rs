@@ -1,6 +1,6 @@
 //! Types as a user writes them.
 
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt};
 
 use super::{builtin, Kind, Node, Store, Ty, GENERIC, MAX_DEPTH};
 

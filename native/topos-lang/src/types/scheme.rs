@@ -1,13 +1,13 @@
 //! Generalisation, instantiation, and types that outlive their store.
 
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Bound, Kind, Name, Node, Store, Ty, GENERIC, MAX_DEPTH};
 
 /// A type as a tree, independent of any store: what a module's interface holds.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Tree {
     /// A quantified variable, by its index in [`Scheme::vars`].
     Generic(usize),

@@ -14,8 +14,10 @@ pub(crate) fn e(kind: ExprKind) -> Expr {
     at(kind, 0)
 }
 
+/// The number of a local is all that counts: here it stands for the name.
 pub(crate) fn local(name: &str) -> Local {
-    Local { name: name.into(), id: 0 }
+    let id = name.bytes().fold(7, |id: u32, byte| id.wrapping_mul(131).wrapping_add(u32::from(byte)));
+    Local { name: name.into(), id }
 }
 
 pub(crate) fn var(name: &str) -> Expr {
@@ -129,7 +131,8 @@ pub(crate) fn format(parts: Vec<FormatPart>) -> Expr {
 
 pub(crate) fn perform(effect: &str, operation: &str, args: Vec<Expr>, returns: Option<Descriptor>) -> Expr {
     let captures = args.iter().map(|_| true).collect();
-    e(ExprKind::Perform { effect: effect.into(), operation: operation.into(), args, returns, index: 0, captures })
+    let (effect, operation) = (effect.into(), operation.into());
+    e(ExprKind::Perform { effect, operation, args, returns, index: 0, operations: 1, captures })
 }
 
 pub(crate) fn bind(name: &str) -> Pattern {

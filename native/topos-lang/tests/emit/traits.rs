@@ -202,3 +202,44 @@ flow arrows() = match compose(Function(fn(x) -> x + 1), compose(identity, Functi
         ],
     );
 }
+
+#[test]
+fn dictionaries_without_a_context_are_constants() {
+    let source = r#"
+module Test
+import Shapes
+
+trait Named a extends Solid a where
+  name : a -> Text
+instance Named Box where
+  name b = show(volume(b))
+trait Shown a extends Ord a where
+  shown : a -> Text
+instance Shown Int where
+  shown n = show(n)
+instance Shown a => Shown (Maybe a) where
+  shown m = match m { | Some(x) -> shown(x) | None -> "" }
+flow through : Named a => (x : a) -> (Text, Int) = (name(x), volume(x) + area(x))
+flow less : Shown a => (x : a) -> (y : a) -> (Text, Bool) = (shown(x), x < y)
+flow boxed() = through(Box(2, 3))
+flow ordered() = (less(1, 2), less(Some(2), Some(1)))
+"#;
+    // One term, however often it is asked for; one with a context is made each time.
+    let same = |call: &str| format!("erts_debug:same({call}, {call})");
+    let once = ["'Shapes':'instance Shapes.Solid Shapes.Box'()", "'Test':'instance Test.Named Shapes.Box'()"];
+    let once = [once[0], once[1], "'Test':'instance Test.Shown Int'()"].map(same);
+    let native = same("'Topos.Prelude':'instance Topos.Prelude.Orderable native'()");
+    let made = same("'Test':'instance Test.Shown Topos.Prelude.Maybe'('Test':'instance Test.Shown Int'())");
+    run(
+        &[SHAPES, source],
+        &[
+            (&once[0], "true"),
+            (&once[1], "true"),
+            (&once[2], "true"),
+            (&native, "true"),
+            (&made, "false"),
+            ("'Test':boxed()", "{<<\"12\">>,16}"),
+            ("'Test':ordered()", "{{<<\"1\">>,true},{<<\"2\">>,false}}"),
+        ],
+    );
+}

@@ -49,7 +49,8 @@ impl Generator<'_> {
             }
             9 if ty.is_ordered() => {
                 self.ordered |= !ty.all_but_param();
-                format!("largest({}, {})", self.expr(ty, d), self.expr(&Type::List(Box::new(ty.clone())), d))
+                let default = self.fixed(ty, d);
+                format!("largest({default}, {})", self.expr(&Type::List(Box::new(ty.clone())), d))
             }
             10 | 11 => self.called(ty, d),
             12 => {
@@ -62,6 +63,12 @@ impl Generator<'_> {
             15 | 16 if self.here != Row::PURE => self.performed(ty, d),
             _ => self.own(ty, d),
         }
+    }
+
+    /// An expression that says its type. An operand of something overloaded needs it: `perform Fail.fail(..)` has any
+    /// type, and so may all operands.
+    fn fixed(&mut self, ty: &Type, depth: usize) -> String {
+        format!("({} : {})", self.expr(ty, depth), ty.written())
     }
 
     pub(crate) fn leaf(&mut self, ty: &Type) -> String {
@@ -139,7 +146,7 @@ impl Generator<'_> {
         match ty {
             Type::Int => self.int(d),
             Type::Float => match self.next(3) {
-                0 => format!("({} {} {})", self.expr(ty, d), ["+", "-"][self.next(2)], self.expr(ty, d)),
+                0 => format!("({} {} {})", self.fixed(ty, d), ["+", "-"][self.next(2)], self.expr(ty, d)),
                 1 => format!("({} / {}.5)", self.expr(ty, d), 1 + self.next(4)),
                 _ => format!("(-{})", self.leaf(ty)),
             },
@@ -164,7 +171,7 @@ impl Generator<'_> {
             Type::List(element) => match self.next(5) {
                 0 => format!("[{}, {}]", self.expr(element, d), self.expr(element, d)),
                 1 => format!("({} :: {})", self.expr(element, d), self.expr(ty, d)),
-                2 if d <= 1 => format!("joined({}, {})", self.expr(ty, d), self.expr(ty, d)),
+                2 if d <= 1 => format!("joined({}, {})", self.fixed(ty, d), self.expr(ty, d)),
                 3 => {
                     let bodies: Vec<String> = (0..2).map(|_| self.inside_function(|g| g.expr(element, d))).collect();
                     format!("run_all([fn() -> {}, fn() -> {}])", bodies[0], bodies[1])
@@ -231,42 +238,45 @@ impl Generator<'_> {
     fn int(&mut self, d: usize) -> String {
         let int = Type::Int;
         match self.next(8) {
-            0 => format!("({} {} {})", self.expr(&int, d), other(["+", "-"][self.next(2)], "++"), self.expr(&int, d)),
+            0 => format!("({} {} {})", self.fixed(&int, d), other(["+", "-"][self.next(2)], "++"), self.expr(&int, d)),
             1 => format!("({} * {})", self.expr(&int, d), self.next(5)),
             2 => format!("({} {} {})", self.expr(&int, d), ["/", "%"][self.next(2)], 1 + self.next(6)),
             3 => {
                 let weighty = self.weighty(2);
-                format!("weight(({} : {}))", self.expr(&weighty, d), weighty.written())
+                format!("weight({})", self.fixed(&weighty, d))
             }
             4 => {
                 let list = Type::List(Box::new(self.weighty(1)));
-                format!("total(({} : {}))", self.expr(&list, d), list.written())
+                format!("total({})", self.fixed(&list, d))
             }
             5 => {
+                // What is made must stand in the text: it may be why the flow has an effect in its row.
                 let fields = [("x", int.clone()), ("z", self.data(1))];
-                let (a, b) = (self.record(&fields, d), self.expr(&Type::Point, d));
                 match self.next(3) {
-                    0 => format!("both({a}, {b})"),
-                    1 => format!("moved({a}, {}).{}", self.expr(&int, d), wrong("x", "w")),
-                    _ => format!("x_of({b})"),
+                    0 => format!("both({}, {})", self.record(&fields, d), self.expr(&Type::Point, d)),
+                    1 => {
+                        let record = self.record(&fields, d);
+                        format!("moved({record}, {}).{}", self.expr(&int, d), wrong("x", "w"))
+                    }
+                    _ => format!("x_of({})", self.expr(&Type::Point, d)),
                 }
             }
             6 if self.graded => match self.next(2) {
-                0 => format!("grade(({} : Maybe Colour))", self.expr(&Type::Maybe(Box::new(Type::Colour)), d)),
-                _ => format!("graded([{}, {}])", self.expr(&int, d), self.expr(&int, d)),
+                0 => format!("grade({})", self.fixed(&Type::Maybe(Box::new(Type::Colour)), d)),
+                _ => format!("graded([{}, {}])", self.fixed(&int, d), self.expr(&int, d)),
             },
-            _ => format!("double({})", self.expr(&int, d)),
+            _ => format!("double({})", self.fixed(&int, d)),
         }
     }
 
     fn text(&mut self, d: usize) -> String {
         match self.next(4) {
-            0 if d <= 1 => format!("joined({}, {})", self.expr(&Type::Text, d), self.expr(&Type::Text, d)),
+            0 if d <= 1 => format!("joined({}, {})", self.fixed(&Type::Text, d), self.expr(&Type::Text, d)),
             1 => {
                 let shown = self.ordered(2);
-                format!("show(({} : {}))", self.expr(&shown, d), shown.written())
+                format!("show({})", self.fixed(&shown, d))
             }
-            2 if self.graded => format!("label(({} : Maybe Int))", self.expr(&Type::Maybe(Box::new(Type::Int)), d)),
+            2 if self.graded => format!("label({})", self.fixed(&Type::Maybe(Box::new(Type::Int)), d)),
             _ => {
                 let shown = self.data(1);
                 let value = self.expr(&shown, d);
@@ -283,18 +293,20 @@ impl Generator<'_> {
     }
 
     fn bool(&mut self, d: usize) -> String {
-        let ty = self.ordered(2);
-        let (x, y) = (self.expr(&ty, d), self.expr(&ty, d));
         match self.next(5) {
-            0 => format!("same(({x} : {}), {y})", ty.written()),
+            0 => {
+                let ty = self.ordered(2);
+                format!("same({}, {})", self.fixed(&ty, d), self.expr(&ty, d))
+            }
             1 | 2 => {
+                let ty = self.ordered(2);
                 self.ordered |= !ty.all_but_param();
-                format!("(({x} : {}) {} {y})", ty.written(), ["<", ">=", "==", "!="][self.next(4)])
+                let operator = ["<", ">=", "==", "!="][self.next(4)];
+                format!("({} {operator} {})", self.fixed(&ty, d), self.expr(&ty, d))
             }
             3 => {
                 let weighty = self.weighty(1);
-                let (x, y) = (self.expr(&weighty, d), self.expr(&weighty, d));
-                format!("heavier(({x} : {}), {y})", weighty.written())
+                format!("heavier({}, {})", self.fixed(&weighty, d), self.expr(&weighty, d))
             }
             _ => format!(
                 "(not({}) {} {})",

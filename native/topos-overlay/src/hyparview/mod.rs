@@ -436,7 +436,7 @@ impl Overlay for HyParView {
             Event::Received { from, message: crate::Message::HyParView(message) } if from != self.params.own => {
                 self.received(&from, message);
             }
-            Event::Received { .. } => {}
+            Event::Received { .. } | Event::Wanted(_) => {}
             Event::Tick => self.tick_at = None,
         }
         self.expire();

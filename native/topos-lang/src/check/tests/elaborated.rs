@@ -11,6 +11,7 @@ fn flow(source: &str, name: &str) -> String {
     let body = match &flow.body {
         FlowBody::Expr(e) => expr(e),
         FlowBody::Extern { module, function, returns, .. } => format!("{module}:{function} returns {returns:?}"),
+        FlowBody::Dictionary { supers, members } => format!("dictionary {{{}; {}}}", fields(supers), fields(members)),
     };
     format!("{name}{evidence}({}) = {body}", params.join(", "))
 }
@@ -90,7 +91,9 @@ fn expr(e: &Expr) -> String {
         ExprKind::List(es, Some(t)) => format!("[{} | {}]", all(es), expr(t)),
         ExprKind::Record(fs) => format!("{{{}}}", fields(fs)),
         ExprKind::Update { record, fields: fs } => format!("{{{} with {}}}", expr(record), fields(fs)),
-        ExprKind::Field { record, field } => format!("{}.{field}", expr(record)),
+        ExprKind::Field { record, field } | ExprKind::Superclass { dictionary: record, field } => {
+            format!("{}.{field}", expr(record))
+        }
         ExprKind::Construct { constructor, args } => format!("{constructor}({})", all(args)),
         ExprKind::Primitive { op, args } => format!("{op:?}({})", all(args)),
         ExprKind::Format(parts) => {
@@ -226,7 +229,7 @@ fn descriptors_follow_types() {
         let flow = module.flows.into_iter().find(|f| f.name == "f").unwrap();
         match flow.body {
             FlowBody::Extern { returns, .. } => returns,
-            FlowBody::Expr(_) => panic!("an extern"),
+            FlowBody::Expr(_) | FlowBody::Dictionary { .. } => panic!("an extern"),
         }
     };
     assert_eq!(returns("a", ""), Descriptor::Any);

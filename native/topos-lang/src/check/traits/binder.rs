@@ -7,7 +7,9 @@
 //!   is an instance, so that who performs needs none.
 //! - A declared type's, `type Box a : Ord a => {..}`, is looked at where a value of it is made.
 
-use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+
+use foldhash::{HashMap, HashMapExt, HashSet};
 
 use super::{Constraint, Dict, DictId, Origin, Wanted};
 use crate::check::handler::HeadVars;
@@ -43,7 +45,7 @@ impl<'a> Checker<'a> {
             ty.context.iter().filter_map(|written| c.constraint(written)).collect()
         });
         if let Some(info) = self.env.types.get_mut(&full) {
-            info.constraints = constraints;
+            Rc::make_mut(info).constraints = constraints;
         }
     }
 
@@ -119,7 +121,7 @@ impl<'a> Checker<'a> {
     }
 
     fn handler_constraints(&mut self, handler: &'a ast::HandlerDecl) {
-        let Some(index) = self.env.own.handlers.get(&handler.name.name).copied() else { return };
+        let Some(index) = self.env.own.handlers.get(handler.name.name.as_str()).copied() else { return };
         let mut constraints = Vec::new();
         for binder in &handler.type_params {
             let bounds = self.bounds(binder);

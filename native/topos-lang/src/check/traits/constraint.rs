@@ -1,6 +1,6 @@
 //! Constraints as written, kinds, and uses of flows that have constraints.
 
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt};
 
 use super::{builtin_arity, Constraint, Dict, DictId, Origin, Wanted, ALIASES};
 use crate::check::env::Lookup;
@@ -142,7 +142,7 @@ impl Checker<'_> {
 
     /// A use of a flow: its type with fresh variables, and its constraints wanted.
     pub(in crate::check) fn use_flow(&mut self, id: FlowId, span: Span) -> Expr {
-        let info = &self.env.flows[id];
+        let info = self.env.flow(id, &mut self.store);
         let (ty, config, method) = (info.ty, info.config, info.method.is_some());
         let (name, constraints) = (info.name.clone(), info.constraints.clone());
         let mut memo = HashMap::new();

@@ -1,11 +1,13 @@
 //! Declarations of traits: their parameters' kinds, superclasses, members and defaults.
 
-use std::collections::HashMap;
+use std::rc::Rc;
+
+use foldhash::HashMap;
 
 use super::{default_name, Constraint, MemberInfo, TraitInfo};
 use crate::check::annotate::takes_unit_only;
 use crate::check::env::FlowInfo;
-use crate::check::flows::{Group, Source};
+use crate::check::groups::{Group, Source};
 use crate::check::tree::FlowId;
 use crate::check::{Checker, VarMode};
 use crate::codes;
@@ -55,9 +57,9 @@ impl<'a> Checker<'a> {
                 self.unsupported_names.insert(of.name.name.clone());
                 continue;
             }
-            self.env.own.traits.insert(of.name.name.clone(), full.clone());
+            self.env.own.traits.insert(of.name.name.as_str().into(), full.clone());
             let info = TraitInfo { params, kinds, supers: Vec::new(), members: Vec::new(), span: Some(of.name.span) };
-            self.env.traits.insert(full.clone(), info);
+            self.env.traits.insert(full.clone(), info.into());
             traits.push((full, of));
         }
         for (full, of) in &traits {
@@ -81,7 +83,7 @@ impl<'a> Checker<'a> {
             of.extends.iter().filter_map(|written| c.constraint(written)).collect()
         });
         if let Some(info) = self.env.traits.get_mut(full) {
-            info.supers = supers;
+            Rc::make_mut(info).supers = supers;
         }
     }
 
@@ -124,7 +126,7 @@ impl<'a> Checker<'a> {
                     .help(help),
                 );
                 if let Some(info) = self.env.traits.get_mut(full) {
-                    info.supers.clear();
+                    Rc::make_mut(info).supers.clear();
                 }
             }
         }
@@ -178,7 +180,7 @@ impl<'a> Checker<'a> {
             });
             let member = MemberInfo { name: name.name.as_str().into(), flow, default };
             if let Some(info) = self.env.traits.get_mut(full) {
-                info.members.push(member);
+                Rc::make_mut(info).members.push(member);
             }
         }
     }
@@ -232,7 +234,7 @@ impl<'a> Checker<'a> {
             method: None,
             span: Some(span),
         });
-        self.env.own.values.insert(flow_name, id);
+        self.env.own.values.insert(flow_name.into(), id);
         id
     }
 }

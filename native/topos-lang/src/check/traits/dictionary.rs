@@ -1,7 +1,7 @@
 //! Dictionaries in the core, and uses of members.
 //!
-//! A dictionary is a record: a field for each member, a function value of the dictionaries of the member's own constraints
-//! and its parameters, and a field for each superclass. The flow `instance T H` makes it from the dictionaries of the
+//! A dictionary is a record ([`core::FlowBody::Dictionary`]): a field for each member, a function value of the dictionaries of
+//! the member's own constraints and its parameters, and a field for each superclass. The flow `instance T H` makes it from the dictionaries of the
 //! instance's context. A member of an instance that is known is a direct call, and the operators of built-in types are
 //! the BEAM's.
 
@@ -34,7 +34,9 @@ impl Checker<'_> {
                 None => core::ExprKind::Fail("a dictionary is missing".to_owned()),
             },
             Dict::Local(local) => core::ExprKind::Local(local),
-            Dict::Super(base, field) => core::ExprKind::Field { record: Box::new(self.dictionary(base, span)), field },
+            Dict::Super(base, field) => {
+                core::ExprKind::Superclass { dictionary: Box::new(self.dictionary(base, span)), field }
+            }
             Dict::Instance(key, context) => {
                 let module = self.env.instances.get(&key).and_then(|i| i.module.as_ref().map(|m| m.to_string()));
                 let args = self.dictionaries(&context, span);
@@ -229,10 +231,11 @@ impl Checker<'_> {
             let locals: Vec<core::Local> = (0..context).map(|_| self.new_local("dictionary")).collect();
             self.dict_locals = locals.clone();
             let given: Vec<DictId> = (0..context).map(|i| self.given(i)).collect();
-            let mut fields = Vec::new();
+            let mut supers = Vec::new();
             for (index, (constraint, dict)) in of.supers.iter().zip(&build.supers).enumerate() {
-                fields.push((super::super_field(index, &constraint.of), self.dictionary(*dict, span)));
+                supers.push((super::super_field(index, &constraint.of), self.dictionary(*dict, span)));
             }
+            let mut members = Vec::new();
             for (member, (flow, _)) in of.members.iter().zip(&build.members) {
                 let Head::Flow(reference, dicts) = self.flow_with(*flow, &given, span) else { continue };
                 // The dictionaries of the member's own constraints are parameters of the field.
@@ -247,9 +250,10 @@ impl Checker<'_> {
                     let body = Box::new(self.head_value(Head::Flow(total, all), span));
                     at(core::ExprKind::Lambda { params, body }, span)
                 };
-                fields.push((member.name.to_string(), value));
+                members.push((member.name.to_string(), value));
             }
-            flows.push(self.dictionary_flow(dictionary_name(&build.key), locals, fields, span));
+            let body = core::FlowBody::Dictionary { supers, members };
+            flows.push(self.dictionary_flow(dictionary_name(&build.key), locals, body, span));
         }
         if &*self.env.module == PRELUDE {
             flows.extend(self.native_dictionaries());
@@ -263,22 +267,8 @@ impl Checker<'_> {
         self.dicts.len() - 1
     }
 
-    fn dictionary_flow(
-        &self,
-        name: String,
-        params: Vec<core::Local>,
-        fields: Vec<(String, core::Expr)>,
-        span: Span,
-    ) -> core::Flow {
-        core::Flow {
-            name,
-            exported: true,
-            params,
-            evidence: false,
-            body: core::FlowBody::Expr(at(core::ExprKind::Record(fields), span)),
-            signature: None,
-            span,
-        }
+    fn dictionary_flow(&self, name: String, params: Vec<core::Local>, body: core::FlowBody, span: Span) -> core::Flow {
+        core::Flow { name, exported: true, params, evidence: false, body, signature: None, span }
     }
 
     /// A member of an instance that is the trait's default.
@@ -340,14 +330,16 @@ impl Checker<'_> {
         let compare = choose(Primitive::Less, order("Before"), choose(Primitive::Equal, order("Same"), order("After")));
         let show = vec![("show".to_owned(), at(self.builtin_value(Builtin::Show, span), span))];
         let compare = vec![("compare".to_owned(), lambda(compare))];
-        for (of, mut fields) in [(COMPARABLE, equal), (ORDERABLE, compare), (SHOW, show)] {
-            let supers = self.env.traits.get(of).map_or_else(Vec::new, |t| t.supers.clone());
-            for (index, constraint) in supers.iter().enumerate() {
+        for (of, members) in [(COMPARABLE, equal), (ORDERABLE, compare), (SHOW, show)] {
+            let constraints = self.env.traits.get(of).map_or_else(Vec::new, |t| t.supers.clone());
+            let mut supers = Vec::new();
+            for (index, constraint) in constraints.iter().enumerate() {
                 let dict = self.dicts.len();
                 self.dicts.push(Dict::Native(constraint.of.clone()));
-                fields.push((super::super_field(index, &constraint.of), self.dictionary(dict, span)));
+                supers.push((super::super_field(index, &constraint.of), self.dictionary(dict, span)));
             }
-            flows.push(self.dictionary_flow(native_name(of), Vec::new(), fields, span));
+            let body = core::FlowBody::Dictionary { supers, members };
+            flows.push(self.dictionary_flow(native_name(of), Vec::new(), body, span));
         }
         flows
     }
@@ -363,7 +355,7 @@ impl Checker<'_> {
     }
 
     pub(in crate::check) fn export_traits(&mut self, interface: &mut Interface) {
-        let mut names: Vec<(String, Name)> = self.env.own.traits.clone().into_iter().collect();
+        let mut names: Vec<(Name, Name)> = self.env.own.traits.clone().into_iter().collect();
         names.sort();
         for (name, full) in names {
             let Some(info) = self.env.traits.get(&full).cloned() else { continue };

@@ -1,6 +1,8 @@
 //! Declarations of instances, and the flows that are their members.
 
-use std::collections::HashMap;
+use std::rc::Rc;
+
+use foldhash::{HashMap, HashMapExt};
 
 use super::declare::MemberType;
 use super::{home, member_name, Constraint, DictId, InstanceInfo, InstanceKey, COMPARABLE, ORDERABLE};
@@ -127,7 +129,7 @@ impl<'a> Checker<'a> {
         let structural = compares && (derived || &*module == crate::check::PRELUDE);
         super::overload(&mut self.store, &key);
         let info = InstanceInfo { module: None, args, context, members: Vec::new(), structural, span: Some(span) };
-        self.env.instances.insert(key.clone(), info);
+        self.env.instances.insert(key.clone(), info.into());
         Some((key, vars))
     }
 
@@ -218,7 +220,7 @@ impl<'a> Checker<'a> {
         let mut missing: Vec<(Name, String)> = Vec::new();
         let mut complete = true;
         for member in &of.members {
-            let method = self.env.flows[member.flow].clone();
+            let method = self.env.flow(member.flow, &mut self.store).clone();
             // Its first constraint says which of its variables are the trait's parameters.
             let params = method.constraints.first().map_or(&[][..], |own| &own.args);
             let mut memo: HashMap<Ty, Ty> =
@@ -271,7 +273,7 @@ impl<'a> Checker<'a> {
             return;
         }
         if let Some(info) = self.env.instances.get_mut(key) {
-            info.members = members.iter().map(|(flow, _)| *flow).collect();
+            Rc::make_mut(info).members = members.iter().map(|(flow, _)| *flow).collect();
         }
         self.instance_builds.push(InstanceBuild { key: key.clone(), supers: Vec::new(), members, decl });
     }

@@ -1,13 +1,13 @@
 //! Solving constraints.
 
-use std::collections::{HashMap, HashSet};
+use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 
 use super::{Constraint, Dict, DictId, Origin, Wanted, COMBINER, COMPARABLE, INDEX, INDEX_PUT, NUM, ORDERABLE, SHOW};
 use crate::check::interface::TypeBody;
 use crate::check::Checker;
 use crate::codes;
 use crate::diagnostic::Diagnostic;
-use crate::types::{builtin, short, Bound, Kind, Name, Node, Store, Ty};
+use crate::types::{builtin, short, Bound, Kind, Name, Node, Store, Tree, Ty};
 
 /// Constraints that a constraint may lead to, one through another, before it is given up: far more than any program needs.
 const MAX_SOLVED: usize = 100_000;
@@ -384,7 +384,7 @@ impl Checker<'_> {
         matches!(self.native(&SHOW.into(), ty, 0), Native::Function)
     }
 
-    fn native_at(&mut self, of: &Name, ty: Ty, depth: usize, open: &mut HashSet<String>) -> Native {
+    fn native_at(&mut self, of: &Name, ty: Ty, depth: usize, open: &mut HashSet<Tree>) -> Native {
         // Showing looks into all parts, as equality does.
         let equality = &**of != ORDERABLE;
         if depth > 50 {
@@ -443,9 +443,9 @@ impl Checker<'_> {
     }
 
     /// The types of all parts of a declared type; `None` if it is being looked at already, or has none.
-    fn own_parts(&mut self, name: &Name, args: &[Ty], ty: Ty, open: &mut HashSet<String>) -> Option<Vec<Ty>> {
+    fn own_parts(&mut self, name: &Name, args: &[Ty], ty: Ty, open: &mut HashSet<Tree>) -> Option<Vec<Ty>> {
         let info = self.env.types.get(name)?.clone();
-        let key = self.store.export(ty).map_or_else(|| name.to_string(), |s| format!("{:?}", s.body));
+        let key = self.store.export(ty).map_or_else(|| Tree::Con(name.clone(), Vec::new()), |s| s.body);
         if !open.insert(key) {
             return None;
         }

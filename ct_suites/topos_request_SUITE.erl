@@ -1,0 +1,121 @@
+%% Requests and replies between real VMs, on every engine that is present: carried out at most once whatever happens to
+%% connections, bounded in time, and without a trace in whoever asked.
+-module(topos_request_SUITE).
+
+-include_lib("common_test/include/ct.hrl").
+-include_lib("stdlib/include/assert.hrl").
+
+-compile(export_all).
+
+-define(NODE, topos_ct_node).
+-define(CLUSTER, topos_ct_cluster).
+-define(REQUEST, topos_ct_request).
+
+all() -> [{group, Engine} || Engine <- topos_engine:names()].
+
+groups() ->
+    Cases = [once_while_connections_are_cut, large_ones_go_through_lanes, nothing_is_left_behind, killed_callers_are_cleaned_up,
+             overdue_service_is_ended, a_later_life_is_not_asked],
+    [{Engine, [], Cases} || Engine <- topos_engine:names()].
+
+suite() -> [{timetrap, {seconds, case is_full() of true -> 240; false -> 60 end}}].
+
+init_per_group(Engine, Config) -> topos_actor_SUITE:init_per_group(Engine, Config).
+
+end_per_group(Engine, Config) -> topos_actor_SUITE:end_per_group(Engine, Config).
+
+init_per_testcase(Case, Config) -> topos_actor_SUITE:init_per_testcase(Case, Config).
+
+end_per_testcase(_Case, Config) -> topos_cluster_SUITE:end_per_testcase(requests, Config).
+
+%% All connections of both sides are killed again and again while eight processes ask: no request is carried out twice, each
+%% that was answered was carried out, and only what a caller may hear happens to it.
+once_while_connections_are_cut(Config) ->
+    Engine = ?config(engine, Config),
+    [A, B] = pair(Config),
+    Callers = in(A, start_callers, [?CLUSTER:name(B), lists:seq(1, 8), 20_000]),
+    Cutters = [{M, load(M, start_cutter, [Engine, 100])} || M <- [A, B]],
+    ok = pass(case is_full() of true -> 60_000; false -> 4_000 end),
+    Cuts = lists:sum([load(M, stop_cutter, [Pid]) || {M, Pid} <- Cutters]),
+    Answers = in(A, stop_callers, [Callers]),
+    Answered = [Id || {Id, ok} <- Answers],
+    ?assertEqual([], lists:usort([Answer || {_, Answer} <- Answers]) -- [ok, not_connected, in_doubt]),
+    ?assertEqual(#{1 => length(Answered)}, in(B, carried_out, [Answered])),
+    ?assertEqual([], maps:keys(in(B, carried_out, [[Id || {Id, _} <- Answers]])) -- [0, 1]),
+    ?assert(Cuts >= 4),
+    ?assert(length(Answered) > 100),
+    comment("~b requests answered, ~b not, ~b cuts", [length(Answered), length(Answers) - length(Answered), Cuts]).
+
+large_ones_go_through_lanes(Config) ->
+    [A, B] = pair(Config),
+    Name = ?CLUSTER:name(B),
+    [?assertEqual({Request, Reply, {ok, Reply}}, {Request, Reply, in(A, size_of_answer, [Name, Request, Reply])})
+     || Request <- [1, 65_000, 66_000, 1_000_000], Reply <- [1, 65_500, 65_550, 3_000_000]],
+    #{max_message_bytes := Max} = ?NODE:call(vm(A), topos_local, config, [limits]),
+    ?assertMatch({error, {message_too_large, #{limit := Max}}}, in(A, size_of_answer, [Name, Max, 1])),
+    ?assertMatch({error, {message_too_large, #{limit := Max}}}, in(A, size_of_answer, [Name, 1, Max])).
+
+nothing_is_left_behind(Config) ->
+    [A, B] = pair(Config),
+    ?assertEqual([], in(A, strangers, [?CLUSTER:name(B), 200])),
+    ?assertEqual(0, size(A, topos_requests)),
+    ?assertEqual(0, size(B, topos_serving)),
+    %% One slot was enough, and it keeps the last reply only.
+    ?assertEqual(1, size(B, topos_replies)).
+
+killed_callers_are_cleaned_up(Config) ->
+    [A, B] = pair(Config),
+    Callers = [in(A, start_caller, [?CLUSTER:name(B), {hang, N}]) || N <- [1, 2, 3]],
+    ok = ?NODE:wait_until(served, fun() -> lists:sort(in(B, waiting, [])) =:= [1, 2, 3] end, 5_000),
+    ?assertEqual(3, size(A, topos_requests)),
+    [true = in(A, kill_caller, [Pid]) || Pid <- Callers],
+    ok = ?NODE:wait_until(cleaned, fun() -> size(A, topos_requests) =:= 0 end, 5_000),
+    ?assertMatch({ok, {after_it, 1}}, in(A, call, [?CLUSTER:name(B), {count, after_it}, 5_000])).
+
+overdue_service_is_ended(Config) ->
+    [A, B] = pair(Config),
+    ?assertMatch({error, {timeout, #{timeout := 200}}}, in(A, call, [?CLUSTER:name(B), {hang, late}, 200])),
+    ok = ?NODE:wait_until(ended, fun() -> in(B, waiting, []) =:= [] andalso size(B, topos_serving) =:= 0 end, 5_000).
+
+%% A request that was on its way when its node was killed is in doubt; the node's next life does not get it.
+a_later_life_is_not_asked(Config) ->
+    [A, B] = pair(Config),
+    Name = ?CLUSTER:name(B),
+    ok = ?NODE:pause(vm(B)),
+    Callers = in(A, start_callers, [Name, [early], 30_000]),
+    ok = ?NODE:wait_until(asked, fun() -> size(A, topos_requests) =:= 1 end, 5_000),
+    ok = ?NODE:kill(vm(B)),
+    _ = ?CLUSTER:await(A, {down, Name}, 0, 10_000),
+    Mark = ?CLUSTER:mark(A),
+    [{{early, 1}, in_doubt} | _] = lists:keysort(1, in(A, stop_callers, [Callers])),
+    [Again] = topos_cluster_SUITE:started([{{exact, Name}, #{}}], Config),
+    ok = in(Again, serve, []),
+    ?assertEqual(ok, ?CLUSTER:join(Again, A)),
+    _ = ?CLUSTER:await(A, {up, Name}, Mark, 10_000),
+    ?assertMatch({ok, {now, 1}}, in(A, call, [Name, {count, now}, 5_000])),
+    ?assertEqual(#{0 => 1}, in(Again, carried_out, [[{early, 1}]])).
+
+%% internal
+
+is_full() -> os:getenv("TOPOS_SOAK") =:= "full".
+
+pair(Config) ->
+    Members = [_, B] = topos_actor_SUITE:pair(Config),
+    ok = in(B, serve, []),
+    Members.
+
+vm(#{vm := Vm}) -> Vm.
+
+in(Member, Function, Args) -> ?NODE:call(vm(Member), ?REQUEST, Function, Args, 60_000).
+
+load(Member, Function, Args) -> ?NODE:call(vm(Member), topos_ct_load, Function, Args).
+
+size(Member, Table) -> ?NODE:call(vm(Member), ets, info, [Table, size]).
+
+%% The load goes on meanwhile: its length is what the case is about.
+pass(Milliseconds) -> receive after Milliseconds -> ok end.
+
+comment(Format, Args) ->
+    Text = lists:flatten(io_lib:format(Format, Args)),
+    ct:pal("~s", [Text]),
+    {comment, Text}.

@@ -1,0 +1,248 @@
+%% @doc The serving side of requests: carries out each request once, in a process of its own, and keeps its reply.
+%%
+%% Of each slot of a peer's life only the last sequence is known (`topos_request'). A request with a higher one is new and is carried out;
+%% one with the same is a repetition, and gets the reply again if there is one; one with a lower is of the past. Which is
+%% decided by one atomic exchange, so that it holds for a request that arrives on two connections at once.
+%%
+%% A reply is kept until the caller's time is up or the slot is used again, all replies together up to `limits.max_queue_bytes'.
+%% What would be more goes through a lane, which needs nobody to keep it.
+%%
+%% Tables: `topos_served', `{{Node, Incarnation, Block of slots}, atomics}'; `topos_serving', `{{Node, Slot, Sequence}, Pid,
+%% Deadline}'; `topos_replies', `{{Node, Slot, Sequence}, Reason, Reply, Bytes, Deadline}'. Deadlines are in milliseconds of
+%% monotonic time.
+-module(topos_request_server).
+-behaviour(topos_delivery).
+
+-include("topos_frame.hrl").
+-include_lib("kernel/include/logger.hrl").
+
+-export([open/0, request/5, here/5, deliver/3, forget/1, sweep/1]).
+
+-define(CHANNEL, control).
+-define(BLOCK, 256).
+%% As many requests as `limits.max_pending_calls' of a peer can be.
+-define(MAX_SLOTS, 1_000_000).
+%% The row of `topos_services' that counts the bytes of the replies that are kept.
+-define(KEPT, kept_replies).
+
+%% Who asks, and how the reply gets there: to an alias of this node, in a frame, or through a lane.
+-type asker() :: {here, reference()} | {frame | lane, topos_delivery:from()}.
+-type key() :: {node(), Slot :: non_neg_integer(), Sequence :: pos_integer()}.
+-record(job, {asker :: asker(), node :: node(), key :: key(), timeout :: pos_integer()}).
+
+%% @doc Called once in each life of `topos_request'. What is being served goes on.
+-spec open() -> ok.
+open() ->
+    _ = ets:insert_new(topos_services, {?KEPT, counters:new(1, [atomics])}),
+    topos_delivery:claim(?TOPOS_DEST_REQUEST, ?MODULE).
+
+%% @doc A request in a frame. Returns when it is begun or known to be nothing new.
+-spec request(topos_delivery:from(), topos_frame:slot(), pos_integer(), Service :: binary(), Request :: binary()) -> ok.
+request({Node, _} = From, {Number, Sequence} = Slot, Timeout, Service, Request) ->
+    case claim(From, Slot) of
+        {new, Before} ->
+            ok = drop({Node, Number, Before}),
+            ok = topos_local:count(delivered),
+            ok = topos_channel_stats:received(Node, ?CHANNEL, byte_size(Request)),
+            Job = #job{asker = {frame, From}, node = Node, key = {Node, Number, Sequence}, timeout = Timeout},
+            start(Service, {bytes, Request}, Job);
+        repeated ->
+            repeat(From, {Node, Number, Sequence});
+        past ->
+            ok
+    end.
+
+%% @doc A request of this node; the reply goes to an alias, as `{Alias, {reply, {term, Reply}}}' or `{Alias, {undelivered, Reason}}'.
+-spec here(reference(), topos_frame:slot(), pos_integer(), Service :: binary(), Request :: term()) -> ok.
+here(Alias, {Number, Sequence}, Timeout, Service, Request) ->
+    #{node := Node} = topos_local:hot(),
+    start(Service, {term, Request}, #job{asker = {here, Alias}, node = Node, key = {Node, Number, Sequence}, timeout = Timeout}).
+
+%% topos_delivery: a request that came through a lane, in the lane's process
+
+-spec deliver(topos_delivery:from(), binary(), {bytes, binary()} | {term, term()}) -> ok | {error, byte()}.
+deliver({Node, _} = From, <<Number:32, Sequence:64, Timeout:32, Service/binary>>, Message) when Sequence > 0, Timeout > 0 ->
+    case claim(From, {Number, Sequence}) of
+        {new, Before} ->
+            ok = drop({Node, Number, Before}),
+            start(Service, Message, #job{asker = {lane, From}, node = Node, key = {Node, Number, Sequence}, timeout = Timeout});
+        _ ->
+            ok
+    end;
+deliver(_, _, _) ->
+    {error, ?TOPOS_UNDELIVERED_BAD_TERM}.
+
+%% @doc The peer is no longer known: nothing of its life is needed any more.
+-spec forget(node()) -> ok.
+forget(Node) ->
+    true = ets:match_delete(topos_served, {{Node, '_', '_'}, '_'}),
+    lists:foreach(fun(Key) -> ok = drop(Key) end, ets:select(topos_replies, [{{{Node, '_', '_'}, '_', '_', '_', '_'}, [], [{element, 1, '$_'}]}])).
+
+%% @doc Ends what is served longer than its caller waits, and drops replies nobody can ask for again.
+-spec sweep(Now :: integer()) -> ok.
+sweep(Now) ->
+    ok = lists:foreach(
+        fun({Key, Pid, Deadline}) ->
+            case Deadline =< Now of
+                true when is_pid(Pid) -> exit(Pid, kill), ets:delete(topos_serving, Key);
+                true -> ets:delete(topos_serving, Key);
+                %% It was killed by somebody else.
+                false -> is_pid(Pid) andalso not is_process_alive(Pid) andalso ets:delete(topos_serving, Key)
+            end
+        end, ets:tab2list(topos_serving)),
+    Old = ets:select(topos_replies, [{{'$1', '_', '_', '_', '$2'}, [{'=<', '$2', Now}], ['$1']}]),
+    lists:foreach(fun(Key) -> ok = drop(Key) end, Old).
+
+%% internal
+
+-spec claim(topos_delivery:from(), topos_frame:slot()) -> {new, Before :: non_neg_integer()} | repeated | past.
+claim(_, {Number, _}) when Number >= ?MAX_SLOTS ->
+    past;
+claim({Node, Incarnation}, {Number, Sequence}) ->
+    Block = block({Node, Incarnation, Number div ?BLOCK}),
+    exchange(Block, Number rem ?BLOCK + 1, Sequence).
+
+-spec exchange(atomics:atomics_ref(), pos_integer(), pos_integer()) -> {new, non_neg_integer()} | repeated | past.
+exchange(Block, Index, Sequence) ->
+    case atomics:get(Block, Index) of
+        Sequence ->
+            repeated;
+        Later when Later > Sequence ->
+            past;
+        Earlier ->
+            case atomics:compare_exchange(Block, Index, Earlier, Sequence) of
+                ok -> {new, Earlier};
+                _ -> exchange(Block, Index, Sequence)
+            end
+    end.
+
+-spec block({node(), topos_incarnation:t(), non_neg_integer()}) -> atomics:atomics_ref().
+block({Node, Incarnation, _} = Key) ->
+    case ets:lookup(topos_served, Key) of
+        [{_, Block}] ->
+            Block;
+        [] ->
+            %% Frames of earlier lives are refused before they get here.
+            _ = ets:select_delete(topos_served, [{{{Node, '$1', '_'}, '_'}, [{'=/=', '$1', Incarnation}], [true]}]),
+            %% Two connections may need it at once: the first wins.
+            _ = ets:insert_new(topos_served, {Key, atomics:new(?BLOCK, [])}),
+            block(Key)
+    end.
+
+%% A request is begun where it arrives. Connections that begin at once may pass the limit by one each.
+-spec start(binary(), {bytes, binary()} | {term, term()}, #job{}) -> ok.
+start(Service, Request, #job{key = Key, timeout = Timeout} = Job) ->
+    #{max_pending_calls := Limit} = topos_local:config(limits),
+    case {ets:lookup(topos_services, Service), ets:info(topos_serving, size)} of
+        {[], _} ->
+            refuse(?TOPOS_UNDELIVERED_NO_HANDLER, Job);
+        {[_], N} when N >= Limit ->
+            Error = topos_error:new(overloaded, #{node => topos_local:config(node), channel => ?CHANNEL}),
+            %% Where it may wait for room; as soon as that is there.
+            _ = spawn(fun() -> reply({error, Error}, Job) end),
+            ok;
+        {[{_, Module}], _} ->
+            true = ets:insert(topos_serving, {Key, undefined, erlang:monotonic_time(millisecond) + Timeout}),
+            _ = spawn(fun() -> serve(Module, Request, Job) end),
+            ok
+    end.
+
+%% The place is given back before the reply, since whoever has the reply may ask again at once.
+-spec serve(module(), {bytes, binary()} | {term, term()}, #job{}) -> ok.
+serve(Module, Request, #job{node = Node, key = Key} = Job) ->
+    true = ets:update_element(topos_serving, Key, {2, self()}),
+    Answer = case topos_delivery:message(Request) of
+        {ok, Term} -> {reply, handled(Module, Node, Term)};
+        {error, Reason} -> {refuse, Reason}
+    end,
+    true = ets:delete(topos_serving, Key),
+    case Answer of
+        {reply, Reply} -> reply(Reply, Job);
+        {refuse, Why} -> refuse(Why, Job)
+    end.
+
+-spec handled(module(), node(), term()) -> {ok, term()} | {error, topos_error:t()}.
+handled(Module, Node, Request) ->
+    try
+        Module:handle_request(Node, Request)
+    catch
+        Class:Reason:Stack ->
+            ?LOG_ERROR("topos_partisan: ~0tp failed for a request of ~0tp: ~0tp:~0tp~n~0tp", [Module, Node, Class, Reason, Stack]),
+            {error, topos_error:new(service_failed, #{node => topos_local:config(node), service => Module, why => Class})}
+    end.
+
+-spec reply({ok, term()} | {error, topos_error:t()}, #job{}) -> ok.
+reply(Answer, #job{asker = {here, Alias}}) ->
+    Alias ! {Alias, {reply, {term, Answer}}},
+    ok;
+reply(Answer, #job{asker = {lane, _}} = Job) ->
+    by_lane(Answer, Job);
+reply(Answer, #job{asker = {frame, From}, key = Key} = Job) ->
+    case topos_lane:encode(Answer) of
+        {Size, Encoded} when Size =< ?TOPOS_REQUEST_MAX_BYTES ->
+            case keep(0, Encoded, Size, Job) of
+                true -> write(From, Key, 0, Encoded, Size);
+                false -> by_lane(Answer, Job)
+            end;
+        _ ->
+            by_lane(Answer, Job)
+    end.
+
+-spec refuse(byte(), #job{}) -> ok.
+refuse(Reason, #job{asker = {here, Alias}}) ->
+    Alias ! {Alias, {undelivered, Reason}},
+    ok;
+refuse(Reason, #job{asker = {_, From}, key = Key} = Job) ->
+    %% Nothing is too much to keep of nothing.
+    true = keep(Reason, <<>>, 0, Job),
+    write(From, Key, Reason, <<>>, 0).
+
+-spec by_lane({ok, term()} | {error, topos_error:t()}, #job{}) -> ok.
+by_lane(Answer, #job{node = Node, key = {_, Number, Sequence}, timeout = Timeout} = Job) ->
+    Destination = {?TOPOS_DEST_REPLY, <<Number:32, Sequence:64>>},
+    case topos_lane:send(Node, Destination, Answer, #{channel => ?CHANNEL, key => Sequence, wait => Timeout}) of
+        ok -> ok;
+        {error, {message_too_large, _} = Error} -> by_lane({error, Error}, Job);
+        %% The peer is gone, or the caller's time is up.
+        {error, _} -> ok
+    end.
+
+-spec keep(byte(), iodata(), non_neg_integer(), #job{}) -> boolean().
+keep(Reason, Reply, Size, #job{key = Key, timeout = Timeout}) ->
+    #{max_queue_bytes := Max} = topos_local:config(limits),
+    [{_, Kept}] = ets:lookup(topos_services, ?KEPT),
+    ok = counters:add(Kept, 1, Size),
+    case Size =:= 0 orelse counters:get(Kept, 1) =< Max of
+        true ->
+            ets:insert(topos_replies, {Key, Reason, Reply, Size, erlang:monotonic_time(millisecond) + Timeout});
+        false ->
+            ok = counters:sub(Kept, 1, Size),
+            false
+    end.
+
+-spec drop(key()) -> ok.
+drop(Key) ->
+    case ets:take(topos_replies, Key) of
+        [{_, _, _, Size, _}] ->
+            [{_, Kept}] = ets:lookup(topos_services, ?KEPT),
+            counters:sub(Kept, 1, Size);
+        [] ->
+            ok
+    end.
+
+%% While the first is being served there is no reply yet; then it goes out by itself.
+-spec repeat(topos_delivery:from(), key()) -> ok.
+repeat(From, Key) ->
+    case ets:lookup(topos_replies, Key) of
+        [{_, Reason, Reply, Size, _}] -> write(From, Key, Reason, Reply, Size);
+        [] -> ok
+    end.
+
+%% A reply that gets lost is asked for again.
+-spec write(topos_delivery:from(), key(), byte(), iodata(), non_neg_integer()) -> ok.
+write({Node, Incarnation}, {_, Number, Sequence}, Reason, Reply, Size) ->
+    ok = topos_local:count(sent),
+    ok = topos_channel_stats:sent(Node, ?CHANNEL, Size),
+    Payload = topos_frame:reply({Number, Sequence}, Reason, Reply),
+    _ = topos_relay:ask(Node, Incarnation, ?TOPOS_DEST_PROCESS_REQUEST, ?TOPOS_FRAME_REPLY, Payload),
+    ok.
