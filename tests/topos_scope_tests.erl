@@ -123,7 +123,7 @@ a_lock_that_does_not_come_is_a_timeout_test() ->
     end.
 
 what_init_starts_ends_with_the_with_test() ->
-    {ok, Process} = topos_effect_process:init([[]], #{}),
+    {ok, Process} = topos_effect_process:init([[], vm], #{}),
     Self = self(),
     Body = fun(ok, _) -> Self ! {child, self()}, receive never -> ok end end,
     Init = fun(_) -> topos_effect_process:spawn(Process, Body) end,

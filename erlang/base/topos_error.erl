@@ -142,9 +142,9 @@ entry(engine_not_installed) ->
 entry(address_in_use) ->
     {<<"TP1004">>, "cannot listen on {address}: it is in use", "choose another port, or port 0 for any free one"};
 entry(already_started) ->
-    {<<"TP1005">>, "this VM runs the node {node} already", "call topos_partisan:stop/0 first"};
+    {<<"TP1005">>, "this VM runs the node {node} already", "stop it first: P.leave in Topos, topos_partisan:stop/0 in Erlang"};
 entry(not_started) ->
-    {<<"TP1006">>, "the node is not started", "call topos_partisan:start/1 with a configuration first"};
+    {<<"TP1006">>, "the node is not started", "start it first: P.init in Topos, topos_partisan:start/1 in Erlang"};
 entry(unreachable) ->
     {<<"TP1007">>, "{node} did not answer within {timeout} ms", "check that it runs and that its address and port are right"};
 entry(version_mismatch) ->
@@ -226,6 +226,22 @@ entry(child_not_started) ->
     {<<"TP1074">>, "the supervisor cannot start its child {id}: {why}", "let the child do what may fail after it has started"};
 entry(no_such_call) ->
     {<<"TP1075">>, "an actor answers no calls of gen_server: {request}", "send it {'$topos', Message}, or use topos_actor:ask/3"};
+entry(program_exit) ->
+    {<<"TP1076">>, "the program would end here:\n{why}", "in a test only the test fails; take the `Result' apart where an error is expected"};
+entry(node_ended) ->
+    {<<"TP1077">>, "{node} ended before it answered", "see what it wrote to standard error"};
+entry(call_failed) ->
+    {<<"TP1078">>, "what was called on {node} failed: {why}", "mend it there, or catch the failure with `try'"};
+entry(stays_here) ->
+    {<<"TP1079">>, "the process {value} cannot be used on another node", "let it cross as a RemoteRef, which Topos.Remote.this_process answers"};
+entry(call_too_large) ->
+    {<<"TP1054">>, "what crosses to another node has {size} bytes, the limit is {limit}", "send large values as messages of the cluster"};
+entry(too_few_nodes) ->
+    {<<"TP1055">>, "{wanted} nodes are wanted, and this run has {found}", "run it with --nodes {wanted}"};
+entry(mailbox_full) ->
+    {<<"TP1057">>, "more than {limit} messages wait that no `receive' of this process takes", "give the `receive' an arm for them, or raise max_set_aside_messages of topos_partisan"};
+entry(no_serving_nodes) ->
+    {<<"TP1056">>, "there are no nodes here that can be called", "let a test do it, and run that with `topos test --nodes N'"};
 entry(timeout) ->
     {<<"TP1023">>, "{operation} was not finished within {timeout} ms", "try again, or allow more time"};
 entry(no_such_process) ->

@@ -13,7 +13,7 @@
 %% `-s topos_runner start' before.
 -module(topos_effect).
 
--export([root/0, install/1, uninstall/0, with_handler/5]).
+-export([root/0, install/1, install_standard/2, uninstall/0, with_handler/5]).
 -export([main/0, run_main/2, run_text/3, compile_server/0, report/3]).
 -export([call_main/2, effects/0]).
 -export_type([evidence/0, effect/0]).
@@ -29,10 +29,7 @@
 root() ->
     case persistent_term:get(?ROOT, undefined) of
         undefined ->
-            case install(standard([])) of
-                {ok, Ev} -> Ev;
-                {error, Error} -> erlang:error(Error)
-            end;
+            install_standard([], vm);
         Ev ->
             Ev
     end.
@@ -48,6 +45,15 @@ install(Handlers) ->
             {ok, Ev};
         {error, _} = Error ->
             Error
+    end.
+
+%% @doc Installs the standard handlers, for a program with these arguments. When it ends itself, the VM ends, or only the process
+%% that asks for it, with an error.
+-spec install_standard([binary()], Ends :: vm | process) -> evidence().
+install_standard(Arguments, Ends) ->
+    case install(standard(Arguments, Ends)) of
+        {ok, Ev} -> Ev;
+        {error, Error} -> erlang:error(Error)
     end.
 
 %% @doc Terminates the root handlers.
@@ -101,7 +107,7 @@ main() ->
 run_main(Module, Arguments) ->
     Status =
         try
-            {ok, _} = install(standard(Arguments)),
+            _ = install_standard(Arguments, vm),
             _ = call_main(Module, Arguments),
             ok = uninstall(),
             0
@@ -150,15 +156,15 @@ call_main(Module, Arguments) ->
 
 %% @doc The effects that have a handler from the start, with the module of each.
 -spec effects() -> [{effect(), module()}].
-effects() -> [{Effect, Module} || {Effect, Module, _} <- standard([])].
+effects() -> [{Effect, Module} || {Effect, Module, _} <- standard([], vm)].
 
 %% internal
 
--spec standard([binary()]) -> [{effect(), module(), [term()]}].
-standard(Arguments) ->
+-spec standard([binary()], vm | process) -> [{effect(), module(), [term()]}].
+standard(Arguments, Ends) ->
     [
         {'Topos.IO.IO', topos_effect_io, []},
-        {'Topos.Process.Process', topos_effect_process, [Arguments]},
+        {'Topos.Process.Process', topos_effect_process, [Arguments, Ends]},
         {'Topos.Time.Time', topos_effect_time, []},
         {'Topos.Random.Random', topos_effect_random, []},
         {'Topos.Runner.Runner', topos_effect_runner, []},

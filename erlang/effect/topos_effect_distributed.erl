@@ -46,7 +46,7 @@
 init([], Ev) ->
     {ok, #distributed{evidence = Ev}};
 init(#distributed{}, Config) ->
-    outcome(topos_program_node:start(configuration(Config, fun os:getenv/1))).
+    outcome(topos_program_node:start(configuration(Config, fun os:getenv/1), topos_runner:owner())).
 
 %% @doc A program that ends says good-bye to its cluster, which also waits for what it sent last.
 -spec terminate(term(), instance()) -> ok.
@@ -193,7 +193,7 @@ cancel(#distributed{}, Ref) -> topos_program_node:forget(Ref).
 -spec configuration(map(), fun((string()) -> string() | false)) -> map().
 configuration(Config, Env) ->
     #{topology := Topology, channels := Channels, compression := Compression, engine := Engine, name := Name,
-      cookie := Cookie, fault_detection := Detection} = Config,
+      cookie := Cookie, fault_detection := Detection, inbox_size := InboxSize} = Config,
     Given = [
         {node, given(Name, Env("TOPOS_NODE"), ?DEFAULT_NODE)},
         {cookie, given(Cookie, Env("TOPOS_COOKIE"), none)},
@@ -202,6 +202,7 @@ configuration(Config, Env) ->
         {fault_detection, detection(Detection)},
         {channels, #{data => #{parallelism => Channels, compression => Compression}}},
         {topology, topology(Topology)},
+        {limits, #{max_inbox_messages => InboxSize}},
         {compression, Compression}
     ],
     maps:from_list([Entry || {_, Value} = Entry <- Given, Value =/= none]).
@@ -365,7 +366,8 @@ event({down, Node, _Reason}) -> {node_down, Node};
 event({left, Node}) -> {node_left, Node};
 event({in_doubt, Node, Count}) -> {in_doubt, Node, Count};
 event({undeliverable, Node, Error}) -> {undeliverable, Node, error_record(Error)};
-event({monitor_down, Ref, Node}) -> {monitor_down, Ref, Node}.
+event({monitor_down, Ref, Node}) -> {monitor_down, Ref, Node};
+event({missed, Count}) -> {missed, Count}.
 
 %% @doc A time to wait for, in milliseconds.
 -spec wait(integer()) -> non_neg_integer().

@@ -3,7 +3,9 @@
 %% A message is `{'$topos', Message}', so that it is never confused with what Erlang libraries send to a process. The end of a
 %% watched process becomes a message too ({@link notify_end/2}). A selective receive looks at the messages in the order in which
 %% they came; those that it does not want are set aside in the process dictionary and come before all that are
-%% still in the mailbox. They are the mailbox's own messages, so they take no more room than there.
+%% still in the mailbox. They are the mailbox's own messages, so they take no more room than there. A process that sets aside more
+%% than the application variable `max_set_aside_messages' of `topos_partisan' says (100,000) fails with `mailbox_full': each
+%% receive looks at all of them, and nothing says that it ever takes one.
 -module(topos_mailbox).
 
 -export([next/0, next/1, select/2, is_waiting/0]).
@@ -21,6 +23,7 @@
 -define(ASIDE, '$topos_aside').
 -define(DOWN, '$topos_down').
 -define(FAILED, '$topos_failed').
+-define(MAX_ASIDE, 100_000).
 
 %% @doc The next message.
 -spec next() -> term().
@@ -55,7 +58,8 @@ select_of(Source, Choose, Timeout) ->
             ok = set_aside(Rest),
             {some, Result};
         none ->
-            wait(Source, Choose, deadline(Source, Timeout), lists:reverse(aside()))
+            Refused = lists:reverse(aside()),
+            wait(Source, Choose, deadline(Source, Timeout), Refused, max_aside() - length(Refused))
     end.
 
 %% @doc Whether messages were set aside.
@@ -117,8 +121,11 @@ choose(Choose, [Message | Rest], Before) ->
         none -> choose(Choose, Rest, [Message | Before])
     end.
 
-%% `Refused' are all messages that were set aside, the newest first.
-wait({Take, _} = Source, Choose, Deadline, Refused) ->
+-spec max_aside() -> pos_integer().
+max_aside() -> application:get_env(topos_partisan, max_set_aside_messages, ?MAX_ASIDE).
+
+%% `Refused' are all messages that were set aside, the newest first; there is room for `Room' more.
+wait({Take, _} = Source, Choose, Deadline, Refused, Room) ->
     case Take(left(Source, Deadline)) of
         none ->
             ok = set_aside(lists:reverse(Refused)),
@@ -128,8 +135,11 @@ wait({Take, _} = Source, Choose, Deadline, Refused) ->
                 {some, Result} ->
                     ok = set_aside(lists:reverse(Refused)),
                     {some, Result};
+                none when Room =< 0 ->
+                    ok = set_aside(lists:reverse(Refused, [Message])),
+                    erlang:error(topos_error:new(mailbox_full, #{limit => max_aside()}));
                 none ->
-                    wait(Source, Choose, Deadline, [Message | Refused])
+                    wait(Source, Choose, Deadline, [Message | Refused], Room - 1)
             catch
                 Class:Reason:Stack ->
                     ok = set_aside(lists:reverse(Refused, [Message])),

@@ -66,8 +66,10 @@ pub(crate) enum Command {
     Build(Build),
     /// Run the tests and properties of modules.
     #[command(after_help = "Examples:\n  topos test\n  topos test --filter \"a cart\" src\n  \
-                            topos test --seed 42 --runs 1000 src\n\n\
-                            Exit status: 0 if all passed, 1 if one failed.")]
+                            topos test --seed 42 --runs 1000 src\n  topos test --nodes 3 --engine otp src\n\n\
+                            With --nodes, tests run on the first node, seed; Topos.Runner has what they do with the others: \
+                            form_cluster and on_node. Each test finds fresh nodes.\n\n\
+                            Exit status: 0 if all passed, 1 if one failed, 130 after Ctrl-C.")]
     Test(Test),
     /// Remove the beams of the last build and what it remembers.
     Clean(Clean),
@@ -181,6 +183,12 @@ pub(crate) struct Test {
     /// How many values each `forall` tries.
     #[arg(short, long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) runs: u32,
+    /// How many nodes the tests have, 1 to 64: VMs of this machine.
+    #[arg(short, long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(crate) nodes: u8,
+    /// What carries the bytes: partisan or otp (Distributed Erlang). Default: partisan where it is installed.
+    #[arg(short, long, value_name = "ENGINE")]
+    pub(crate) engine: Option<String>,
     /// How many seconds a test may take.
     #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
     pub(crate) timeout: u32,

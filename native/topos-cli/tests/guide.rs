@@ -71,16 +71,18 @@ fn distributed_state() {
 fn adaptive_topology() {
     expect(
         "AdaptiveTopology",
-        "1",
+        "3",
         &[
-            "Switching topology from FullMesh to PeerToPeer({active = 6, passive = 30})",
-            "Topology switch complete",
-            "Switching topology from PeerToPeer({active = 6, passive = 30}) to ClientServer(OldestServers(3))",
-            "Topology switch complete",
-            "Switching topology from ClientServer(OldestServers(3)) to Gossip({fanout = 4, rounds = 8})",
-            "Topology switch complete",
-            "Switching topology from Gossip({fanout = 4, rounds = 8}) to FullMesh",
-            "Topology switch complete",
+            "node2 | Heard every number",
+            "node3 | Heard every number",
+            "seed  | Switching topology from FullMesh to PeerToPeer({active_view = 6, active_walk = 6, passive_view = 30, passive_walk = 3, shuffle_period = 10000})",
+            "seed  | Topology switch complete",
+            r#"seed  | Switching topology from PeerToPeer({active_view = 6, active_walk = 6, passive_view = 30, passive_walk = 3, shuffle_period = 10000}) to ClientServer({hubs = ["seed@127.0.0.1"], hubs_of_a_client = 1})"#,
+            "seed  | Topology switch complete",
+            r#"seed  | Switching topology from ClientServer({hubs = ["seed@127.0.0.1"], hubs_of_a_client = 1}) to PeerToPeer({active_view = 8, active_walk = 6, passive_view = 30, passive_walk = 3, shuffle_period = 2000})"#,
+            "seed  | Topology switch complete",
+            "seed  | Switching topology from PeerToPeer({active_view = 8, active_walk = 6, passive_view = 30, passive_walk = 3, shuffle_period = 2000}) to FullMesh",
+            "seed  | Topology switch complete",
         ],
     );
 }

@@ -187,26 +187,35 @@ impl NodeFault {
     }
 }
 
+/// What each node runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Program<'a> {
+    /// Its module.
+    pub(crate) main: &'a str,
+    /// For it.
+    pub(crate) args: &'a [String],
+}
+
 /// Simulates the nodes to their end and answers the exit status.
-pub(crate) fn run(plan: &Plan<'_>, asked: &Simulation, style: Style) -> io::Result<i32> {
+pub(crate) fn run(plan: &Plan<'_>, program: Program<'_>, asked: &Simulation, style: Style) -> io::Result<i32> {
     let names = names(plan.nodes);
-    let output = Output::new(&names, style);
+    let output = Output::new(&names, false, style);
     match asked.seeds {
         None => {
             let seed = asked.seed.unwrap_or_else(|| RandomState::new().build_hasher().finish() % 1_000_000);
             output.remark(&format!("engine {ENGINE}, seed {seed}, nodes {}", listed(&names)))?;
-            show(plan, asked, seed, style, &output)
+            show(plan, program, asked, seed, style, &output)
         }
         Some(Seeds(first, last)) => {
             output.remark(&format!("engine {ENGINE}, seeds {first} to {last}, nodes {}", listed(&names)))?;
-            let mut search = command(plan, asked, style, &format!("seeds={first}..{last}"));
+            let mut search = command(plan, program, asked, style, &format!("seeds={first}..{last}"));
             let found = search.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
             let said = String::from_utf8_lossy(&found.stdout);
             let failed = said.lines().find_map(|line| line.strip_prefix("failed ")?.parse().ok());
             match failed {
                 Some(seed) => {
                     output.remark(&format!("seed {seed} fails, the first of {}", last - first + 1))?;
-                    let status = show(plan, asked, seed, style, &output)?;
+                    let status = show(plan, program, asked, seed, style, &output)?;
                     if status == 0 {
                         // What Erlang code does, and the numbers of processes, are not the seed's.
                         output
@@ -226,8 +235,15 @@ pub(crate) fn run(plan: &Plan<'_>, asked: &Simulation, style: Style) -> io::Resu
 }
 
 /// One run, with its output.
-fn show(plan: &Plan<'_>, asked: &Simulation, seed: u64, style: Style, output: &Output) -> io::Result<i32> {
-    let status = command(plan, asked, style, &format!("seed={seed}")).stdin(Stdio::null()).status()?;
+fn show(
+    plan: &Plan<'_>,
+    program: Program<'_>,
+    asked: &Simulation,
+    seed: u64,
+    style: Style,
+    output: &Output,
+) -> io::Result<i32> {
+    let status = command(plan, program, asked, style, &format!("seed={seed}")).stdin(Stdio::null()).status()?;
     let code = status.code().unwrap_or(1);
     if code != 0 {
         output.remark(&format!("failed with seed {seed}; the same run again: --seed {seed}"))?;
@@ -235,7 +251,7 @@ fn show(plan: &Plan<'_>, asked: &Simulation, seed: u64, style: Style, output: &O
     Ok(code)
 }
 
-fn command(plan: &Plan<'_>, asked: &Simulation, style: Style, seed: &str) -> Command {
+fn command(plan: &Plan<'_>, program: Program<'_>, asked: &Simulation, style: Style, seed: &str) -> Command {
     let mut command = plan.home.vm();
     // One process runs at a time, so one scheduler is the fastest; and with one, processes are numbered in order.
     command.args(["+S", "1:1", "+sbwt", "none", "-pa"]).arg(plan.beams).args(&plan.home.ebins);
@@ -262,7 +278,7 @@ fn command(plan: &Plan<'_>, asked: &Simulation, style: Style, seed: &str) -> Com
         command.arg(format!("max_steps={most}"));
     }
     command.arg(format!("trace={}", asked.trace)).arg(format!("color={}", style == Style::Coloured));
-    command.args(["--", plan.main]).args(plan.args).env("ERL_CRASH_DUMP_SECONDS", "0");
+    command.args(["--", program.main]).args(program.args).env("ERL_CRASH_DUMP_SECONDS", "0");
     command
 }
 
