@@ -320,7 +320,8 @@ every_operation_is_simulated_test() ->
     Helpers = #{topos_effect_distributed => [configuration, outcome, on_channel, send_options, value, item, topology,
         shown_topology,
                                               wait, run],
-                topos_effect_channel => [given]},
+                topos_effect_channel => [given],
+                topos_effect_runner => [on_node, node, first_names, await_members]},
     [
         begin
             Module = maps:get(Effect, Simulated),

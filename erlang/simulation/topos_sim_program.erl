@@ -164,10 +164,13 @@ handle({init, Config}, Pid, World) ->
             {value, {error, topos_error:new(already_started, #{node => topos_sim_nodes:full_name(Id, World)})}, World};
         {_, {error, _} = Error} ->
             {value, Error, World};
-        {_, {ok, #{node := Node} = Parsed}} ->
+        {_, {ok, #{node := Node, limits := #{max_inbox_messages := Max}} = Parsed}} ->
             case topos_sim_nodes:rename(Id, Node, World) of
                 {ok, Named} ->
-                    Program = #program{owner = Pid, config = Parsed, incarnation = ?EPOCH + topos_sim_world:now(World)},
+                    Program = #program{
+                        owner = Pid, config = Parsed, incarnation = ?EPOCH + topos_sim_world:now(World),
+                        queue = topos_program_queue:limit(Max, topos_program_queue:new())
+                    },
                     {value, ok, put_program(Id, Program, Named)};
                 error ->
                     {value, {error, topos_error:new(name_in_use, #{node => Node})}, World}
