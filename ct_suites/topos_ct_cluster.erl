@@ -77,7 +77,8 @@ join_all(Members) -> join_all(Members, #{}).
 -spec join_all([member()], #{timeout => pos_integer()}) -> [ok | {error, topos_error:t()}].
 join_all([First | Others], Options) ->
     Addresses = addresses(First),
-    together(fun(Member) -> call(Member, join, [name(First), Options#{addresses => Addresses}]) end, Others).
+    Timeout = 60_000 + maps:get(timeout, Options, 0),
+    together(fun(#{vm := Vm}) -> ?NODE:call(Vm, topos_partisan, join, [name(First), Options#{addresses => Addresses}], Timeout) end, Others).
 
 -spec name(member()) -> node().
 name(#{name := Name}) -> Name.

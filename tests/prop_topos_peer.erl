@@ -20,6 +20,7 @@ step() ->
         {2, {lose, side()}},
         {1, {restart, side()}},
         {1, {pace, side(), range(1, 4)}},
+        {1, {known, side(), range(1, 2)}},
         {1, {repeat, side()}},
         %% Frames stay on their way while transports come and go: over a route that is what they do.
         {3, {hold, range(10, 300)}},
@@ -35,7 +36,8 @@ side() -> oneof([a, b]).
 world() -> world(<<"cookie">>, <<"cookie">>).
 
 world(CookieA, CookieB) ->
-    #{now => 0, count => 0, a => new(a, 1, topos_auth:key(CookieA)), b => new(b, 1, topos_auth:key(CookieB))}.
+    %% As on Erlang's monotonic scale, which is far below 0.
+    #{now => -500_000_000, count => 0, a => new(a, 1, topos_auth:key(CookieA)), b => new(b, 1, topos_auth:key(CookieB))}.
 
 new(Name, Incarnation, Key) ->
     #side{core = core(Name, Incarnation, Key), incarnation = Incarnation, key = Key}.
@@ -242,6 +244,11 @@ step({transport, Side, false}, #{now := Now} = World) ->
     end, World);
 step({verdict, Side, Verdict}, #{now := Now} = World) ->
     act(Side, fun(Core) -> topos_peer_core:verdict(Verdict, Now, Core) end, World);
+%% The cluster hears of a life of the peer: of the present one, or of none yet.
+step({known, Side, Back}, World) ->
+    #{a := #side{incarnation = A}, b := #side{incarnation = B}} = World,
+    Known = case Side of a -> B; b -> A end,
+    act(Side, fun(Core) -> {topos_peer_core:known(max(0, Known + 1 - Back), Core), []} end, World);
 step({hold, Ms}, #{now := Now} = World) -> ticked(World#{now := Now + Ms});
 step({take, Side, Count}, World) ->
     #{Side := #side{inbox = Inbox} = S} = World,

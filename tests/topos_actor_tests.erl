@@ -4,7 +4,7 @@
 -include_lib("eunit/include/eunit.hrl").
 
 process() ->
-    {ok, Process} = topos_effect_process:init([[]], #{}),
+    {ok, Process} = topos_effect_process:init([[], vm], #{}),
     Process.
 
 %% An actor that answers questions with what was told last; `crash' ends it.

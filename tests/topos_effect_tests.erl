@@ -110,7 +110,7 @@ env_test_() ->
     ].
 
 processes_test_() ->
-    {ok, P} = topos_effect_process:init([[<<"an argument">>]], #{'E' => root}),
+    {ok, P} = topos_effect_process:init([[<<"an argument">>], vm], #{'E' => root}),
     [
         ?_assertEqual([<<"an argument">>], topos_effect_process:arguments(P)),
         fun() ->
@@ -147,11 +147,11 @@ random_test_() ->
 
 configuration_of_the_node_test_() ->
     Config = #{topology => full_mesh, channels => 2, compression => false, fault_detection => swim_detection,
-               engine => best, name => <<>>, cookie => <<>>},
+               engine => best, name => <<>>, cookie => <<>>, inbox_size => 9},
     Env = fun(Pairs) -> fun(Name) -> proplists:get_value(Name, Pairs, false) end end,
     Given = fun(C, Pairs) -> topos_effect_distributed:configuration(C, Env(Pairs)) end,
     Default = #{node => <<"node@127.0.0.1">>, topology => full_mesh, compression => false, fault_detection => #{method => swim},
-                channels => #{data => #{parallelism => 2, compression => false}}},
+                limits => #{max_inbox_messages => 9}, channels => #{data => #{parallelism => 2, compression => false}}},
     Chosen = [{"TOPOS_NODE", "seed@127.0.0.1"}, {"TOPOS_COOKIE", "c"}, {"TOPOS_ENGINE", "otp"}, {"TOPOS_LISTEN", "127.0.0.1:0"}],
     Times = {echo_detection, #{interval => 1, suspect_after => 2, down_after => 3}},
     [

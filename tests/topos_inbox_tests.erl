@@ -13,6 +13,8 @@ inbox_test_() ->
             {"late receivers take nothing", fun late_receivers_take_nothing/0},
             {"the order of waiters stays small", fun order_of_waiters_stays_small/0},
             {"many senders and receivers", fun many_senders_and_receivers/0},
+            {"a process takes over", fun taken_over/0},
+            {"who took over and ended gives back", fun given_back/0},
             {"not started", fun not_started/0}
         ]
     ]}.
@@ -53,6 +55,28 @@ bounded() ->
     ?assertEqual(ok, topos_inbox:offer(a@h, 101)),
     ?assertMatch({error, {inbox_full, _}}, topos_inbox:offer(a@h, 102)).
 
+%% What waits there counts as what waits here: the bound is that of the node.
+taken_over() ->
+    ok = topos_inbox:offer(a@h, 1),
+    ok = topos_inbox:offer(b@h, 2),
+    ?assertEqual({ok, 100}, topos_inbox:take_over(90)),
+    ok = topos_inbox:offer(c@h, 3),
+    ?assertEqual([{letter, {a@h, 1}}, {letter, {b@h, 2}}, {letter, {c@h, 3}}], [receive M -> M end || _ <- lists:seq(1, 3)]),
+    [ok = topos_inbox:offer(a@h, N) || N <- lists:seq(1, 7)],
+    ?assertMatch({error, {inbox_full, #{limit := 100}}}, topos_inbox:offer(a@h, 8)),
+    ok = topos_inbox:taken(),
+    ?assertEqual(ok, topos_inbox:offer(a@h, 8)),
+    ?assertMatch({error, {inbox_full, _}}, topos_inbox:offer(a@h, 9)),
+    ?assertEqual(0, topos_inbox:count()).
+
+given_back() ->
+    {Pid, Monitor} = spawn_monitor(fun() -> {ok, 100} = topos_inbox:take_over(100) end),
+    receive {'DOWN', Monitor, process, Pid, normal} -> ok end,
+    ok = wait_until(fun() -> topos_inbox:offer(a@h, mine) =:= ok end),
+    ?assertEqual({ok, {a@h, mine}}, topos_inbox:recv(5000)),
+    [ok = topos_inbox:offer(a@h, N) || N <- lists:seq(1, 100)],
+    ?assertMatch({error, {inbox_full, _}}, topos_inbox:offer(a@h, 101)).
+
 times_out() ->
     Start = erlang:monotonic_time(millisecond),
     ?assertMatch({error, {timeout, #{timeout := 30}}}, topos_inbox:recv(30)),
@@ -77,7 +101,7 @@ late_receivers_take_nothing() ->
 %% A thousand that gave up leave nothing behind.
 order_of_waiters_stays_small() ->
     [{error, {timeout, _}} = topos_inbox:recv(1) || _ <- lists:seq(1, 200)],
-    {state, _, _, Waiters, Order} = sys:get_state(topos_inbox),
+    {state, _, _, Waiters, Order, _} = sys:get_state(topos_inbox),
     ?assertEqual(0, map_size(Waiters)),
     ?assert(queue:len(Order) =< 17).
 

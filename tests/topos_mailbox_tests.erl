@@ -40,6 +40,27 @@ a_receive_waits_for_what_comes_later_test() ->
         ?assertEqual(a, topos_mailbox:next())
     end).
 
+%% A receive whose arms match nothing that comes would collect messages without a bound.
+too_many_messages_that_nobody_takes_test() ->
+    Before = application:get_env(topos_partisan, max_set_aside_messages),
+    ok = application:set_env(topos_partisan, max_set_aside_messages, 3),
+    try
+        in_process(fun() ->
+            lists:foreach(fun tell/1, [a, b]),
+            ?assertEqual(none, select(fun is_integer/1, 0)),
+            lists:foreach(fun tell/1, [c, 1, d, e]),
+            ?assertEqual({some, 1}, select(fun is_integer/1, 0)),
+            ?assertError({mailbox_full, #{limit := 3}}, select(fun is_integer/1, 0)),
+            %% None is lost, for who catches the failure.
+            ?assertEqual([a, b, c, d, e], [topos_mailbox:next() || _ <- lists:seq(1, 5)])
+        end)
+    after
+        case Before of
+            undefined -> application:unset_env(topos_partisan, max_set_aside_messages);
+            {ok, Max} -> application:set_env(topos_partisan, max_set_aside_messages, Max)
+        end
+    end.
+
 the_end_of_a_process_is_a_message_test() ->
     in_process(fun() ->
         Watched = spawn(fun() -> receive stop -> exit(topos_mailbox:failed(["wr", "ong"])) end end),

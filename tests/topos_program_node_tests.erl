@@ -4,7 +4,7 @@
 -include_lib("eunit/include/eunit.hrl").
 
 -define(CONFIG, #{topology => full_mesh, channels => 1, compression => false, fault_detection => swim_detection,
-                  engine => best, name => <<>>, cookie => <<>>}).
+                  engine => best, name => <<>>, cookie => <<>>, inbox_size => 100_000}).
 
 distributed_test_() ->
     [{Title, fun() -> scripted(Test) end} || {Title, Test} <- [
@@ -19,7 +19,10 @@ distributed_test_() ->
         {"every process receives, in the order in which they wait", fun every_process_receives/0},
         {"who waits ends with the node", fun receivers_end_with_the_node/0},
         {"the node ends with its owner", fun ends_with_its_owner/0},
-        {"broadcast answers whom it did not reach", fun broadcast/0}
+        {"broadcast answers whom it did not reach", fun broadcast/0},
+        {"messages take room in the node's inbox until somebody takes them", fun messages_take_room/0},
+        {"events that nobody takes are counted when they are too many", fun too_many_events/0},
+        {"the node ends when its inbox does", fun ends_with_its_inbox/0}
     ]].
 
 %% In the test's own process, which owns the node and the mocks.
@@ -29,9 +32,17 @@ scripted(Test) ->
 
 mock() ->
     Table = ets:new(script, [public]),
-    ets:insert(Table, [{started, false}, {nodes, []}, {calls, []}, {restart, ok}]),
+    ets:insert(Table, [{started, false}, {nodes, []}, {calls, []}, {restart, ok}, {max, 100}]),
     ok = meck:new(topos_partisan, [non_strict]),
     ok = meck:new(topos_node_spec, [non_strict]),
+    ok = meck:new(topos_inbox, [non_strict]),
+    meck:expect(topos_inbox, take_over, fun(Held) ->
+        ets:insert(Table, {held, Held}),
+        {ok, ets:lookup_element(Table, max, 2)}
+    end),
+    meck:expect(topos_inbox, taken, fun() -> _ = ets:update_counter(Table, held, -1), ok end),
+    Inbox = spawn(fun() -> receive stop -> ok end end),
+    true = register(topos_inbox, Inbox),
     meck:expect(topos_partisan, start, fun(Config) ->
         case Config of
             #{cluster := <<"refused">>} -> {error, topos_error:new(address_in_use, #{address => <<"x">>})};
@@ -56,7 +67,7 @@ mock() ->
         ('lost@127.0.0.1', _) -> {error, topos_error:new(unreachable, #{node => 'lost@127.0.0.1', timeout => 5})};
         (_, _) -> ok
     end),
-    meck:expect(topos_partisan, send, fun
+    meck:expect(topos_inbox, send, fun
         ('lost@127.0.0.1', _, _) -> {error, topos_error:new(not_connected, #{node => 'lost@127.0.0.1', status => down})};
         (_, _, _) -> ok
     end),
@@ -78,7 +89,9 @@ mock() ->
 
 unmock(Table) ->
     ok = topos_effect_distributed:terminate(normal, get(handler)),
-    ok = meck:unload([topos_partisan, topos_node_spec]),
+    ok = meck:unload([topos_partisan, topos_node_spec, topos_inbox]),
+    _ = [exit(Inbox, kill) || Inbox <- [whereis(topos_inbox)], is_pid(Inbox)],
+    ok = wait_until(fun() -> whereis(topos_inbox) =:= undefined end, 500),
     true = ets:delete(Table),
     _ = flush(),
     ok.
@@ -93,8 +106,11 @@ happens(Event) ->
     ok.
 
 arrives(Message) ->
-    topos_program_node ! {topos_program_message, 'a@127.0.0.1', Message},
+    _ = ets:update_counter(get(table), held, 1),
+    topos_program_node ! {letter, {'a@127.0.0.1', Message}},
     ok.
+
+held() -> ets:lookup_element(get(table), held, 2).
 
 flush() -> receive M -> [M | flush()] after 0 -> [] end.
 
@@ -265,4 +281,42 @@ broadcast() ->
     {ok, ok} = init(),
     ?assertMatch([{'lost@127.0.0.1', #{code := <<"TP1013">>}}],
                  perform(broadcast, [['a@127.0.0.1', 'lost@127.0.0.1', 'b@127.0.0.1'], hi])),
-    ?assert(meck:called(topos_partisan, send, ['b@127.0.0.1', topos_program_node, {topos_program_message, here(), hi}])).
+    ?assert(meck:called(topos_inbox, send, ['b@127.0.0.1', hi, #{}])).
+
+messages_take_room() ->
+    {ok, ok} = init(),
+    ok = arrives(one),
+    ok = arrives(two),
+    ?assertEqual(one, perform(recv, [])),
+    ?assertEqual(1, held()),
+    %% A message that somebody waited for.
+    ?assertEqual(two, perform(recv, [])),
+    Receiver = receiver(recv),
+    ok = arrives(three),
+    ?assertEqual({Receiver, three}, received()),
+    ?assertEqual(0, held()),
+    %% What waits when the node is restarted for another cluster waits on, and keeps its room.
+    ok = arrives(four),
+    {ok, ok} = perform(create_cluster, [<<"shop">>]),
+    ?assertEqual(1, held()),
+    ?assertEqual(four, perform(recv, [])).
+
+%% As many events wait as messages, three here. The oldest go, and their number stands in their place.
+too_many_events() ->
+    true = ets:insert(get(table), {max, 3}),
+    {ok, ok} = init(),
+    Ups = [list_to_atom([C | "@127.0.0.1"]) || C <- "abcde"],
+    lists:foreach(fun(Node) -> ok = happens({up, Node, 1}) end, Ups),
+    ok = arrives(hello),
+    Next = fun() -> perform(next_event, []) end,
+    ?assertEqual({missed, 2}, Next()),
+    ?assertEqual([{node_up, Node} || Node <- lists:nthtail(2, Ups)], [Next(), Next(), Next()]),
+    ?assertEqual({message, 'a@127.0.0.1', hello}, Next()),
+    ?assertEqual(none, perform(next_event_within, [0])).
+
+ends_with_its_inbox() ->
+    {ok, ok} = init(),
+    Server = monitor(process, topos_program_node),
+    exit(whereis(topos_inbox), kill),
+    receive {'DOWN', Server, process, _, Reason} -> ?assertEqual(normal, Reason) after 5000 -> ?assert(false) end,
+    ?assertError({not_started, _}, perform(recv, [])).

@@ -12,7 +12,9 @@ without_a_runner_every_request_is_an_error_test() ->
     ?assertMatch({error, _}, topos_runner:kill(<<"node2">>)),
     ?assertMatch({error, _}, topos_runner:start_node(<<"node2">>)),
     ?assertMatch({error, _}, topos_runner:read_line()),
-    ?assertMatch({error, {unknown_contact, _}}, topos_runner:contact('a@127.0.0.1', 1000)).
+    ?assertMatch({error, {unknown_contact, _}}, topos_runner:contact('a@127.0.0.1', 1000)),
+    ?assertError({no_serving_nodes, _}, topos_runner:call(<<"node2">>, fun(ok, _) -> ok end)),
+    ?assertEqual(self(), topos_runner:owner()).
 
 with_a_runner_test_() ->
     {timeout, 60, [
@@ -22,7 +24,11 @@ with_a_runner_test_() ->
         {"an answer that comes too late is dropped", fun late_answer/0},
         {"what is no word is the name of no node", fun no_word/0},
         {"a line of input is passed on as it is", fun input/0},
-        {"addresses are published", fun published/0}
+        {"addresses are published", fun published/0},
+        {"a function is called on another VM, and its answer comes back", fun called/0},
+        {"what fails there fails here", fun fails_there/0},
+        {"what the runner refuses is an error", fun refused/0},
+        {"what cannot cross is refused before it is sent", fun stays_here/0}
     ]}.
 
 the_vm_ends_with_its_input_test_() ->
@@ -90,16 +96,74 @@ published() ->
     ?assertEqual(<<16#1E, "listening a@127.0.0.1 127.0.0.1:7,[::1]:8">>, line(Vm)),
     stop(Vm).
 
+called() ->
+    %% Who starts a node there does not own it: the call ends at once.
+    {Caller, Answerer} = passed_on("show(topos_runner:call(<<\"node2\">>, fun(ok, Ev) -> "
+                                   "{is_map(Ev), topos_runner:owner() =:= whereis(topos_runner)} end))"),
+    ?assertEqual(<<"{true,true}">>, line(Caller)),
+    stop(Caller),
+    stop(Answerer).
+
+fails_there() ->
+    lists:foreach(
+        fun({Body, Expected}) ->
+            {Caller, Answerer} = passed_on(
+                "show(catch_error(fun() -> topos_runner:call(<<\"node2\">>, fun(ok, _) -> " ++ Body ++ " end) end))"),
+            ?assertEqual(Expected, line(Caller)),
+            stop(Caller),
+            stop(Answerer)
+        end,
+        [
+            {"erlang:error(topos_error:new(not_started, #{}))", <<"not_started">>},
+            {"exit(odd)", <<"call_failed">>},
+            {"topos_test:fail(<<\"no\">>)", <<"{topos_test_failed,[<<\"on node2\">>]}">>},
+            {"self()", <<"stays_here">>},
+            {"binary:copy(<<0>>, 800000)", <<"call_too_large">>}
+        ]).
+
+refused() ->
+    Vm = start("Call = fun() -> topos_runner:call(<<\"no de\">>, fun(ok, _) -> 1 end) end, "
+               "show(catch_error(Call)), show(catch_error(Call)), show(catch_error(Call))"),
+    lists:foreach(
+        fun({Number, Answer, Expected}) ->
+            Start = iolist_to_binary([16#1E, "call ", Number, " no?de "]),
+            ?assertMatch({0, _}, binary:match(line(Vm), Start)),
+            say(Vm, ["error ", Number, " ", Answer]),
+            ?assertEqual(Expected, line(Vm))
+        end,
+        [{"1", "unknown seed,node2", <<"unknown_contact">>}, {"2", "ended", <<"node_ended">>},
+         {"3", "busy", <<"no_serving_nodes">>}]),
+    stop(Vm).
+
+stays_here() ->
+    Vm = start("Self = self(), Port = hd(erlang:ports()), Call = fun(X) -> topos_runner:call(<<\"node2\">>, "
+               "fun(ok, _) -> {[#{a => {X}}], 1} end) end, show([catch_error(fun() -> Call(X) end) || X <- [Self, Port]])"),
+    ?assertEqual(<<"[stays_here,stays_here]">>, line(Vm)),
+    stop(Vm).
+
 %% internal
+
+%% The VM that calls and the one that answered; the caller has the answer.
+passed_on(Eval) ->
+    Caller = start(Eval),
+    <<16#1E, "call 1 node2 ", Word/binary>> = line(Caller),
+    Answerer = start("ok"),
+    say(Answerer, ["call 7 ", Word]),
+    <<16#1E, "answered 7 ", Answer/binary>> = line(Answerer),
+    say(Caller, ["ok 1 ", Answer]),
+    {Caller, Answerer}.
 
 %% A VM whose standard input and output this process holds; `show(Term)' prints a term on one line.
 start(Body) ->
     Show = "Show = fun(T) -> io:format(\"~0p~n\", [T]) end, ",
-    Eval = Show ++ re:replace(Body, "show\\(", "Show(", [global, {return, list}]) ++ ".",
+    Catch = "Catch = fun(F) -> try F() catch error:{topos_test_failed, #{about := A}} -> {topos_test_failed, A}; "
+            "error:E -> topos_error:reason(E) end end, ",
+    Shown = re:replace(Body, "show\\(", "Show(", [global, {return, list}]),
+    Eval = Show ++ Catch ++ re:replace(Shown, "catch_error\\(", "Catch(", [global, {return, list}]) ++ ".",
     Ebin = filename:dirname(code:which(topos_runner)),
     open_port({spawn_executable, os:find_executable("erl")}, [
         {args, ["-noinput", "-pa", Ebin, "-s", "topos_runner", "start", "-eval", Eval]},
-        {line, 4096}, binary, exit_status
+        {line, 1048576}, binary, exit_status
     ]).
 
 stop(Vm) ->

@@ -123,7 +123,7 @@ a_lock_that_does_not_come_is_a_timeout_test() ->
     end.
 
 what_init_starts_ends_with_the_with_test() ->
-    {ok, Process} = topos_effect_process:init([[]], #{}),
+    {ok, Process} = topos_effect_process:init([[], vm], #{}),
     Self = self(),
     Body = fun(ok, _) -> Self ! {child, self()}, receive never -> ok end end,
     Init = fun(_) -> topos_effect_process:spawn(Process, Body) end,
@@ -139,7 +139,7 @@ the_owner_ends_with_the_process_of_the_with_test() ->
     Pid = spawn(fun() ->
         with_cell(true, 1, fun({Scope, _}) -> Self ! {Tag, Scope}, receive never -> ok end end)
     end),
-    Owner = receive {Tag, {_, _, O, _}} -> topos_owner:pid(O) end,
+    Owner = receive {Tag, {_, _, O, _}} -> O end,
     Monitor = monitor(process, Owner),
     true = exit(Pid, kill),
     ?assertEqual(shutdown, receive {'DOWN', Monitor, process, _, Reason} -> Reason end).

@@ -2,7 +2,10 @@
 %%
 %% Messages are taken in the order in which they came; receivers that wait are served in the order in which they began
 %% to wait, each one message. The inbox holds at most `limits.max_inbox_messages'; beyond that an offer is refused with
-%% `overloaded', and the lane tells the sender. A receiver that dies or gives up while it waits takes nothing.
+%% `inbox_full', and the lane tells the sender. A receiver that dies or gives up while it waits takes nothing.
+%%
+%% A process that hands messages out in its own way, as a Topos program does, takes the inbox over ({@link take_over/1}): messages
+%% go straight to it, and count here until it says that they were taken.
 -module(topos_inbox).
 -behaviour(gen_server).
 -behaviour(topos_delivery).
@@ -11,6 +14,7 @@
 -include_lib("kernel/include/logger.hrl").
 
 -export([start_link/1, send/2, send/3, offer/2, recv/1, count/0, waiting/0]).
+-export([take_over/1, taken/0]).
 -export([deliver/3]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 -export_type([letter/0]).
@@ -18,7 +22,7 @@
 %% The node that sent it, and the message.
 -type letter() :: {node(), Message :: term()}.
 
-%% The counter of messages: offered, not yet taken.
+%% The counter of messages, offered and not yet taken; its limit; and the process that they go to.
 -define(ROOM, {?MODULE, room}).
 
 -record(waiter, {from :: gen_server:from(), monitor :: reference(), timer :: reference() | undefined}).
@@ -27,7 +31,9 @@
     letters = queue:new() :: queue:queue(letter()),
     %% Waiters by the reference of their monitor, in the order of `order'; one that left stays in `order' until met.
     waiters = #{} :: #{reference() => #waiter{}},
-    order = queue:new() :: queue:queue(reference())
+    order = queue:new() :: queue:queue(reference()),
+    %% Who took over, by its monitor.
+    owner = undefined :: undefined | {pid(), reference()}
 }).
 -type state() :: #state{}.
 
@@ -43,16 +49,17 @@ send(Node, Message) -> send(Node, Message, #{}).
 %% `topos_partisan:send/4', and `inbox_full': at once on this node and with `#{ack => true}', else as an `undeliverable'
 %% event.
 -spec send(node(), term(), topos_lane:options()) -> ok | {error, topos_error:t()}.
-send(Node, Message, Options) -> topos_lane:send(Node, {?TOPOS_DEST_INBOX, <<>>}, Message, Options).
+send(Node, Message, Options) ->
+    topos_lane:send(Node, {?TOPOS_DEST_INBOX, <<>>}, Message, topos_default_channel:options(Options)).
 
 %% @doc Puts a message into the inbox, without waiting.
 -spec offer(node(), term()) -> ok | {error, topos_error:t()}.
 offer(From, Message) ->
     case {persistent_term:get(?ROOM, none), whereis(?MODULE)} of
-        {{Room, Max}, Inbox} when is_pid(Inbox) ->
+        {{Room, Max, Owner}, Inbox} when is_pid(Inbox) ->
             case atomics:add_get(Room, 1, 1) of
                 Count when Count =< Max ->
-                    Inbox ! {letter, {From, Message}},
+                    Owner ! {letter, {From, Message}},
                     ok;
                 _ ->
                     ok = atomics:sub(Room, 1, 1),
@@ -72,7 +79,22 @@ recv(Timeout) when Timeout =:= infinity; is_integer(Timeout), Timeout >= 0, Time
             {error, topos_error:new(not_started, #{})}
     end.
 
-%% @doc Messages that wait.
+%% @doc Has all messages, also those that wait here, sent to the calling process as `{letter, {From, Message}}', until it ends. It
+%% holds `Held' messages of an earlier inbox already. It must call {@link taken/0} for each that it hands on. Answers how many
+%% may wait.
+-spec take_over(Held :: non_neg_integer()) -> {ok, Max :: pos_integer()}.
+take_over(Held) -> gen_server:call(?MODULE, {take_over, Held}).
+
+%% @doc The process that took over has handed a message on: there is room for another one.
+-spec taken() -> ok.
+taken() ->
+    case persistent_term:get(?ROOM, none) of
+        {Room, _, _} -> atomics:sub(Room, 1, 1);
+        %% The node has stopped meanwhile.
+        none -> ok
+    end.
+
+%% @doc Messages that wait here.
 -spec count() -> non_neg_integer().
 count() -> gen_server:call(?MODULE, count).
 
@@ -101,11 +123,17 @@ deliver({Node, _}, _, Message) ->
 init(Max) ->
     _ = process_flag(trap_exit, true),
     Room = atomics:new(1, [{signed, true}]),
-    ok = persistent_term:put(?ROOM, {Room, Max}),
+    ok = persistent_term:put(?ROOM, {Room, Max, self()}),
     {ok, #state{room = Room}}.
 
--spec handle_call({recv, timeout()} | count | waiting, gen_server:from(), state()) ->
+-spec handle_call({recv, timeout()} | {take_over, non_neg_integer()} | count | waiting, gen_server:from(), state()) ->
     {reply, term(), state()} | {noreply, state()}.
+handle_call({take_over, Held}, {Pid, _}, #state{room = Room, letters = Letters} = State) ->
+    {_, Max, _} = persistent_term:get(?ROOM),
+    ok = persistent_term:put(?ROOM, {Room, Max, Pid}),
+    ok = atomics:add(Room, 1, Held),
+    lists:foreach(fun(Letter) -> Pid ! {letter, Letter} end, queue:to_list(Letters)),
+    {reply, {ok, Max}, State#state{letters = queue:new(), owner = {Pid, monitor(process, Pid)}}};
 handle_call({recv, Timeout}, From, #state{letters = Letters} = State) ->
     case queue:out(Letters) of
         {{value, Letter}, Rest} -> {reply, {ok, Letter}, taken(State#state{letters = Rest})};
@@ -121,8 +149,18 @@ handle_call(waiting, _From, #state{waiters = Waiters} = State) ->
 handle_cast(_, State) -> {noreply, State}.
 
 -spec handle_info(term(), state()) -> {noreply, state()}.
+handle_info({letter, _} = Letter, #state{owner = {Owner, _}} = State) ->
+    %% It was on its way when the inbox was taken over.
+    Owner ! Letter,
+    {noreply, State};
 handle_info({letter, Letter}, State) ->
     {noreply, arrived(Letter, State)};
+handle_info({'DOWN', Ref, process, _, _}, #state{owner = {_, Ref}, room = Room} = State) ->
+    {_, Max, _} = persistent_term:get(?ROOM),
+    ok = persistent_term:put(?ROOM, {Room, Max, self()}),
+    %% What it held is gone with it.
+    ok = atomics:put(Room, 1, 0),
+    {noreply, State#state{owner = undefined}};
 handle_info({give_up, Ref, Timeout}, State) ->
     case stop_waiting(Ref, State) of
         {#waiter{from = From}, Next} ->

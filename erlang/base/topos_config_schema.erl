@@ -183,7 +183,7 @@ limits() ->
         #{key => max_queue_bytes, kind => {integer, 1_024, 4_294_967_296}, default => 67_108_864, unit => <<"bytes">>,
           meaning => <<"bytes that wait in one lane; at least `max_message_bytes`">>},
         #{key => max_inbox_messages, kind => {integer, 1, 10_000_000}, default => 100_000, unit => <<"messages">>,
-          meaning => <<"messages that wait for `recv` in the inbox of the node">>},
+          meaning => <<"messages that wait for `recv` in the inbox of the node; in a Topos program also as many events">>},
         #{key => max_new_atoms, kind => {integer, 0, 500_000}, default => 1_000, unit => <<"atoms">>,
           meaning => <<"new atoms that the messages of one peer may create here">>},
         #{key => max_members, kind => {integer, 2, 100_000}, default => 1_024, unit => <<"nodes">>,

@@ -142,9 +142,9 @@ entry(engine_not_installed) ->
 entry(address_in_use) ->
     {<<"TP1004">>, "cannot listen on {address}: it is in use", "choose another port, or port 0 for any free one"};
 entry(already_started) ->
-    {<<"TP1005">>, "this VM runs the node {node} already", "call topos_partisan:stop/0 first"};
+    {<<"TP1005">>, "this VM runs the node {node} already", "stop it first: P.leave in Topos, topos_partisan:stop/0 in Erlang"};
 entry(not_started) ->
-    {<<"TP1006">>, "the node is not started", "call topos_partisan:start/1 with a configuration first"};
+    {<<"TP1006">>, "the node is not started", "start it first: P.init in Topos, topos_partisan:start/1 in Erlang"};
 entry(unreachable) ->
     {<<"TP1007">>, "{node} did not answer within {timeout} ms", "check that it runs and that its address and port are right"};
 entry(version_mismatch) ->
@@ -187,6 +187,20 @@ entry(topology_handler_failed) ->
     {<<"TP1045">>, "the handler of the topology, {handler}, failed: {why}", "mend it; the links of its last good answer stand meanwhile"};
 entry(type_mismatch) ->
     {<<"TP1021">>, "at {path}: expected {expected}, got {got}", "the value does not have the type its receiver declares"};
+%% Errors of simulations.
+entry(not_simulated) ->
+    {<<"TP1082">>, "the simulation cannot do this: {operation}", "use real nodes, or see docs/simulation.md for what is simulated"};
+entry(simulation_deadlock) ->
+    {<<"TP1083">>, "at {time} s nobody can go on, and nothing is going to happen:\n  {waiting}",
+     "what they wait for never comes: look for a message that nobody sends, or two who wait for each other"};
+entry(simulation_limit) ->
+    {<<"TP1084">>, "the simulation has reached its limit of {what}: {limit}", "let the program end, or raise the limit (--max-time, --max-steps)"};
+entry(simulation_stuck) ->
+    {<<"TP1085">>, "{process} has performed no operation for {timeout} ms", "a calculation that does not end, or Erlang code that waits"};
+entry(foreign_process) ->
+    {<<"TP1086">>, "{process} is a process of another node", "a Pid means nothing on another node: send a RemoteRef (Topos.Remote)"};
+entry(only_simulated) ->
+    {<<"TP1087">>, "only a simulation can do this: {operation}", "run the program with `topos run --engine sim'"};
 entry(too_many_atoms) ->
     {<<"TP1022">>, "{node} sent more new atoms than the limit of {limit}", "raise limits.max_new_atoms, or send texts instead of atoms"};
 %% Errors of compiled programs.
@@ -212,6 +226,22 @@ entry(child_not_started) ->
     {<<"TP1074">>, "the supervisor cannot start its child {id}: {why}", "let the child do what may fail after it has started"};
 entry(no_such_call) ->
     {<<"TP1075">>, "an actor answers no calls of gen_server: {request}", "send it {'$topos', Message}, or use topos_actor:ask/3"};
+entry(program_exit) ->
+    {<<"TP1076">>, "the program would end here:\n{why}", "in a test only the test fails; take the `Result' apart where an error is expected"};
+entry(node_ended) ->
+    {<<"TP1077">>, "{node} ended before it answered", "see what it wrote to standard error"};
+entry(call_failed) ->
+    {<<"TP1078">>, "what was called on {node} failed: {why}", "mend it there, or catch the failure with `try'"};
+entry(stays_here) ->
+    {<<"TP1079">>, "the process {value} cannot be used on another node", "let it cross as a RemoteRef, which Topos.Remote.this_process answers"};
+entry(call_too_large) ->
+    {<<"TP1054">>, "what crosses to another node has {size} bytes, the limit is {limit}", "send large values as messages of the cluster"};
+entry(too_few_nodes) ->
+    {<<"TP1055">>, "{wanted} nodes are wanted, and this run has {found}", "run it with --nodes {wanted}"};
+entry(mailbox_full) ->
+    {<<"TP1057">>, "more than {limit} messages wait that no `receive' of this process takes", "give the `receive' an arm for them, or raise max_set_aside_messages of topos_partisan"};
+entry(no_serving_nodes) ->
+    {<<"TP1056">>, "there are no nodes here that can be called", "let a test do it, and run that with `topos test --nodes N'"};
 entry(timeout) ->
     {<<"TP1023">>, "{operation} was not finished within {timeout} ms", "try again, or allow more time"};
 entry(no_such_process) ->

@@ -13,8 +13,9 @@
 %% `-s topos_runner start' before.
 -module(topos_effect).
 
--export([root/0, install/1, uninstall/0, with_handler/5]).
+-export([root/0, install/1, install_standard/2, uninstall/0, with_handler/5]).
 -export([main/0, run_main/2, run_text/3, compile_server/0, report/3]).
+-export([call_main/2, effects/0]).
 -export_type([evidence/0, effect/0]).
 
 %% The full name of an effect: `'Topos.IO.IO''.
@@ -28,10 +29,7 @@
 root() ->
     case persistent_term:get(?ROOT, undefined) of
         undefined ->
-            case install(standard([])) of
-                {ok, Ev} -> Ev;
-                {error, Error} -> erlang:error(Error)
-            end;
+            install_standard([], vm);
         Ev ->
             Ev
     end.
@@ -47,6 +45,15 @@ install(Handlers) ->
             {ok, Ev};
         {error, _} = Error ->
             Error
+    end.
+
+%% @doc Installs the standard handlers, for a program with these arguments. When it ends itself, the VM ends, or only the process
+%% that asks for it, with an error.
+-spec install_standard([binary()], Ends :: vm | process) -> evidence().
+install_standard(Arguments, Ends) ->
+    case install(standard(Arguments, Ends)) of
+        {ok, Ev} -> Ev;
+        {error, Error} -> erlang:error(Error)
     end.
 
 %% @doc Terminates the root handlers.
@@ -100,7 +107,7 @@ main() ->
 run_main(Module, Arguments) ->
     Status =
         try
-            {ok, _} = install(standard(Arguments)),
+            _ = install_standard(Arguments, vm),
             _ = call_main(Module, Arguments),
             ok = uninstall(),
             0
@@ -132,13 +139,32 @@ report(exit, Reason, _) when Reason =:= normal; Reason =:= shutdown ->
 report(Class, Reason, Stack) ->
     io:put_chars(standard_error, [topos_rt:format_error(Class, Reason, Stack), $\n]).
 
+%% @doc Calls a program's `main', which may take its arguments. Fails with `no_main' (TP1063).
+%% The exported one has the flow's written arity (see `topos_lang::core'); the one with evidence is one longer.
+-spec call_main(module(), [binary()]) -> term().
+call_main(Module, Arguments) ->
+    case code:ensure_loaded(Module) of
+        {module, Module} ->
+            case {erlang:function_exported(Module, main, 0), erlang:function_exported(Module, main, 1)} of
+                {true, _} -> Module:main();
+                {false, true} -> Module:main(Arguments);
+                {false, false} -> erlang:error(topos_error:new(no_main, #{module => Module}))
+            end;
+        {error, _} ->
+            erlang:error(topos_error:new(no_main, #{module => Module}))
+    end.
+
+%% @doc The effects that have a handler from the start, with the module of each.
+-spec effects() -> [{effect(), module()}].
+effects() -> [{Effect, Module} || {Effect, Module, _} <- standard([], vm)].
+
 %% internal
 
--spec standard([binary()]) -> [{effect(), module(), [term()]}].
-standard(Arguments) ->
+-spec standard([binary()], vm | process) -> [{effect(), module(), [term()]}].
+standard(Arguments, Ends) ->
     [
         {'Topos.IO.IO', topos_effect_io, []},
-        {'Topos.Process.Process', topos_effect_process, [Arguments]},
+        {'Topos.Process.Process', topos_effect_process, [Arguments, Ends]},
         {'Topos.Time.Time', topos_effect_time, []},
         {'Topos.Random.Random', topos_effect_random, []},
         {'Topos.Runner.Runner', topos_effect_runner, []},
@@ -161,17 +187,3 @@ start_handlers([{Effect, Module, Args} | Rest], Ev) ->
 -spec terminate_all(normal, evidence()) -> ok.
 terminate_all(Reason, Ev) ->
     maps:foreach(fun(_, {Module, Instance}) -> ok = Module:terminate(Reason, Instance) end, Ev).
-
-%% The exported `main' has the flow's written arity (see `topos_lang::core'); the one with evidence is one longer.
--spec call_main(module(), [binary()]) -> term().
-call_main(Module, Arguments) ->
-    case code:ensure_loaded(Module) of
-        {module, Module} ->
-            case {erlang:function_exported(Module, main, 0), erlang:function_exported(Module, main, 1)} of
-                {true, _} -> Module:main();
-                {false, true} -> Module:main(Arguments);
-                {false, false} -> erlang:error(topos_error:new(no_main, #{module => Module}))
-            end;
-        {error, _} ->
-            erlang:error(topos_error:new(no_main, #{module => Module}))
-    end.

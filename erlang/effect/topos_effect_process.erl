@@ -16,16 +16,20 @@
 
 -compile({no_auto_import, [spawn/2, exit/2, spawn_monitor/2, monitor/2, demonitor/2]}).
 
-%% The arguments of the program, and the evidence its processes are started with.
--record(process, {arguments :: [binary()], evidence :: topos_effect:evidence()}).
+%% The arguments of the program, the evidence its processes are started with, and what ends when the program ends itself: the VM, or
+%% in a test, which ends nobody else, the process that asks for it, with an error.
+-record(process, {arguments :: [binary()], evidence :: topos_effect:evidence(), ends :: vm | process}).
 -opaque instance() :: #process{}.
 -export_type([instance/0]).
 
 %% The longest time that a receive can wait for, in milliseconds.
 -define(MAX_WAIT, 16#FFFFFFFF).
 
--spec init([[binary()]], topos_effect:evidence()) -> {ok, instance()}.
-init([Arguments], Ev) -> {ok, #process{arguments = Arguments, evidence = Ev}}.
+%% @doc `[Arguments]' or `[Arguments, Ends]': the arguments of the program, and what `exit' and `fail' end, the VM if nothing is said.
+-spec init([[binary()] | vm | process, ...], topos_effect:evidence()) -> {ok, instance()}.
+init([Arguments], Ev) -> init([Arguments, vm], Ev);
+init([Arguments, Ends], Ev) when is_list(Arguments), is_atom(Ends) ->
+    {ok, #process{arguments = Arguments, evidence = Ev, ends = Ends}}.
 
 -spec terminate(term(), instance()) -> ok.
 terminate(_Reason, #process{}) -> ok.
@@ -176,11 +180,17 @@ arguments(#process{arguments = Arguments}) -> Arguments.
 
 %% @doc Ends the program; what was written before is still put out.
 -spec exit(instance(), integer()) -> no_return().
-exit(#process{}, Status) when Status >= 0, Status =< 255 -> halt(Status);
+exit(#process{ends = Ends}, Status) when Status >= 0, Status =< 255 ->
+    case Ends of
+        vm -> halt(Status);
+        process -> erlang:error(topos_error:new(program_exit, #{why => io_lib:format("exit status ~b", [Status])}))
+    end;
 exit(#process{}, Status) -> erlang:error(topos_error:new(bad_exit_status, #{status => Status})).
 
 -spec fail(instance(), binary()) -> no_return().
-fail(#process{}, Text) ->
+fail(#process{ends = process}, Text) ->
+    erlang:error(topos_error:new(program_exit, #{why => Text}));
+fail(#process{ends = vm}, Text) ->
     ok = io:put_chars(standard_error, [Text, $\n]),
     halt(1).
 

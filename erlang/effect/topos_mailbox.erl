@@ -3,20 +3,27 @@
 %% A message is `{'$topos', Message}', so that it is never confused with what Erlang libraries send to a process. The end of a
 %% watched process becomes a message too ({@link notify_end/2}). A selective receive looks at the messages in the order in which
 %% they came; those that it does not want are set aside in the process dictionary and come before all that are
-%% still in the mailbox. They are the mailbox's own messages, so they take no more room than there.
+%% still in the mailbox. They are the mailbox's own messages, so they take no more room than there. A process that sets aside more
+%% than the application variable `max_set_aside_messages' of `topos_partisan' says (100,000) fails with `mailbox_full': each
+%% receive looks at all of them, and nothing says that it ever takes one.
 -module(topos_mailbox).
 
 -export([next/0, next/1, select/2, is_waiting/0]).
+-export([next_of/2, select_of/3]).
 -export([notify_end/2, how_ended/1, failed/1, message/1]).
--export_type([exit/0]).
+-export_type([exit/0, source/0]).
 
 %% `Topos.Process.Exit'.
 -type exit() :: finished | gone | {failed, binary()}.
+
+%% Where messages come from, and the time there in milliseconds. The process's own mailbox is one; a simulation has another.
+-type source() :: {Take :: fun((timeout()) -> {some, term()} | none), Now :: fun(() -> integer())}.
 
 %% The messages that were set aside, the oldest first.
 -define(ASIDE, '$topos_aside').
 -define(DOWN, '$topos_down').
 -define(FAILED, '$topos_failed').
+-define(MAX_ASIDE, 100_000).
 
 %% @doc The next message.
 -spec next() -> term().
@@ -26,24 +33,33 @@ next() ->
 
 %% @doc The next message, or `none' after so many milliseconds.
 -spec next(timeout()) -> {some, term()} | none.
-next(Timeout) ->
+next(Timeout) -> next_of(mailbox(), Timeout).
+
+%% @doc As {@link next/1}, of another source.
+-spec next_of(source(), timeout()) -> {some, term()} | none.
+next_of({Take, _}, Timeout) ->
     case aside() of
         [Message | Rest] ->
             ok = set_aside(Rest),
             {some, Message};
         [] ->
-            take(Timeout)
+            Take(Timeout)
     end.
 
 %% @doc What `Choose' makes of the first message that it does not answer with `none'. If it fails, no message is lost.
 -spec select(fun((term()) -> {some, Result} | none), timeout()) -> {some, Result} | none.
-select(Choose, Timeout) ->
+select(Choose, Timeout) -> select_of(mailbox(), Choose, Timeout).
+
+%% @doc As {@link select/2}, of another source.
+-spec select_of(source(), fun((term()) -> {some, Result} | none), timeout()) -> {some, Result} | none.
+select_of(Source, Choose, Timeout) ->
     case choose(Choose, aside(), []) of
         {some, Result, Rest} ->
             ok = set_aside(Rest),
             {some, Result};
         none ->
-            wait(Choose, deadline(Timeout), lists:reverse(aside()))
+            Refused = lists:reverse(aside()),
+            wait(Source, Choose, deadline(Source, Timeout), Refused, max_aside() - length(Refused))
     end.
 
 %% @doc Whether messages were set aside.
@@ -105,9 +121,12 @@ choose(Choose, [Message | Rest], Before) ->
         none -> choose(Choose, Rest, [Message | Before])
     end.
 
-%% `Refused' are all messages that were set aside, the newest first.
-wait(Choose, Deadline, Refused) ->
-    case take(left(Deadline)) of
+-spec max_aside() -> pos_integer().
+max_aside() -> application:get_env(topos_partisan, max_set_aside_messages, ?MAX_ASIDE).
+
+%% `Refused' are all messages that were set aside, the newest first; there is room for `Room' more.
+wait({Take, _} = Source, Choose, Deadline, Refused, Room) ->
+    case Take(left(Source, Deadline)) of
         none ->
             ok = set_aside(lists:reverse(Refused)),
             none;
@@ -116,8 +135,11 @@ wait(Choose, Deadline, Refused) ->
                 {some, Result} ->
                     ok = set_aside(lists:reverse(Refused)),
                     {some, Result};
+                none when Room =< 0 ->
+                    ok = set_aside(lists:reverse(Refused, [Message])),
+                    erlang:error(topos_error:new(mailbox_full, #{limit => max_aside()}));
                 none ->
-                    wait(Choose, Deadline, [Message | Refused])
+                    wait(Source, Choose, Deadline, [Message | Refused], Room - 1)
             catch
                 Class:Reason:Stack ->
                     ok = set_aside(lists:reverse(Refused, [Message])),
@@ -125,10 +147,13 @@ wait(Choose, Deadline, Refused) ->
             end
     end.
 
--spec deadline(timeout()) -> integer() | infinity.
-deadline(infinity) -> infinity;
-deadline(Timeout) -> erlang:monotonic_time(millisecond) + Timeout.
+-spec mailbox() -> source().
+mailbox() -> {fun take/1, fun() -> erlang:monotonic_time(millisecond) end}.
 
--spec left(integer() | infinity) -> timeout().
-left(infinity) -> infinity;
-left(Deadline) -> max(0, Deadline - erlang:monotonic_time(millisecond)).
+-spec deadline(source(), timeout()) -> integer() | infinity.
+deadline(_, infinity) -> infinity;
+deadline({_, Now}, Timeout) -> Now() + Timeout.
+
+-spec left(source(), integer() | infinity) -> timeout().
+left(_, infinity) -> infinity;
+left({_, Now}, Deadline) -> max(0, Deadline - Now()).

@@ -3,19 +3,19 @@
 %% One process holds this, so that what comes of an event comes in the event's order: a monitor placed after a node went
 %% down is told at once, one placed before is told exactly once. It subscribes to the events of `topos_partisan', keeps them
 %% until a process of the program takes them ({@link take/2}), and starts a process for each callback. Messages of other
-%% nodes come through it too ({@link send/2}), so that none overtakes the event that its sender is up. The node ends with
-%% the process that started it.
+%% nodes come through it too ({@link send/2}), so that none overtakes the event that its sender is up: it takes over the inbox of the
+%% node, whose limit bounds what waits. The node ends with the process that started it.
 -module(topos_program_node).
 -behaviour(gen_server).
 
--export([start/1, enter/1, leave/0, send/2, send/3, take/2, monitor/1, on/3, forget/1]).
+-export([start/1, start/2, stop/0, enter/1, leave/0, send/2, send/3, take/2, monitor/1, on/3, forget/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 -export_type([callback/0, event/0]).
 
 -compile({no_auto_import, [monitor/1]}).
 
 -type callback() :: fun((node(), topos_effect:evidence()) -> term()).
--type event() :: topos_partisan:event() | {monitor_down, reference(), node()}.
+-type event() :: topos_partisan:event() | {monitor_down, reference(), node()} | {missed, Count :: pos_integer()}.
 
 %% Who waits, and the timer that ends it.
 -type waiter() :: {gen_server:from(), reference()}.
@@ -25,6 +25,8 @@
     config :: map(),
     cluster :: binary(),
     subscription :: reference(),
+    %% The monitor of the inbox: without it no message comes.
+    inbox :: reference(),
     up = #{} :: #{node() => true},
     queue = topos_program_queue:new() :: topos_program_queue:t(waiter()),
     monitors = #{} :: #{reference() => node()},
@@ -33,11 +35,26 @@
 
 %% @doc Starts the node with a configuration of `topos_partisan:start/1'. It ends with the calling process.
 -spec start(map()) -> ok | {error, topos_error:t()}.
-start(Config) ->
-    case gen_server:start({local, ?MODULE}, ?MODULE, {Config, self()}, []) of
+start(Config) -> start(Config, self()).
+
+%% @doc The same for a node that ends with another process.
+-spec start(map(), Owner :: pid()) -> ok | {error, topos_error:t()}.
+start(Config, Owner) ->
+    case gen_server:start({local, ?MODULE}, ?MODULE, {Config, Owner}, []) of
         {ok, _} -> ok;
         {error, {already_started, _}} -> {error, topos_error:new(already_started, #{node => topos_partisan:node()})};
         {error, {shutdown, Error}} -> {error, Error}
+    end.
+
+%% @doc Stops the node at once, if there is one, whoever started it: others see it go down.
+-spec stop() -> ok.
+stop() ->
+    try
+        gen_server:stop(?MODULE)
+    catch
+        %% There is none, or it ended meanwhile.
+        exit:noproc -> ok;
+        exit:{Reason, {sys, terminate, _}} when Reason =:= noproc; Reason =:= normal -> ok
     end.
 
 %% @doc Makes the node a member of no cluster but the one of this name, and tells the runner where it listens. Has no effect
@@ -47,18 +64,14 @@ enter(Cluster) -> call({enter, Cluster}).
 
 %% @doc Sends a message to the program of that node, which takes it with {@link take/2}.
 -spec send(node(), term()) -> ok | {error, topos_error:t()}.
-send(Node, Message) ->
-    case topos_partisan:node() of
-        {error, _} = Error -> Error;
-        Self -> topos_partisan:send(Node, ?MODULE, {topos_program_message, Self, Message})
-    end.
+send(Node, Message) -> send(Node, Message, #{}).
 
-%% @doc The same with options of `topos_partisan:send/4'.
+%% @doc The same with options of `topos_partisan:send/4'. Errors: those of `topos_inbox:send/3'.
 -spec send(node(), term(), topos_partisan:send_options()) -> ok | {error, topos_error:t()}.
 send(Node, Message, Options) ->
     case topos_partisan:node() of
         {error, _} = Error -> Error;
-        Self -> topos_partisan:send(Node, ?MODULE, {topos_program_message, Self, Message}, Options)
+        _ -> topos_inbox:send(Node, Message, Options)
     end.
 
 %% @doc The oldest message, or the oldest message or event; waits at most that many milliseconds for one. Any process may
@@ -101,7 +114,9 @@ init({Config, Owner}) ->
     case start_node(Config) of
         {ok, Cluster, Subscription, Up} ->
             _ = erlang:monitor(process, Owner),
-            {ok, #state{owner = Owner, config = Config, cluster = Cluster, subscription = Subscription, up = Up}};
+            {Inbox, Queue} = take_over_inbox(topos_program_queue:new()),
+            {ok, #state{owner = Owner, config = Config, cluster = Cluster, subscription = Subscription, up = Up,
+                        inbox = Inbox, queue = Queue}};
         {error, Error} ->
             {stop, {shutdown, Error}}
     end.
@@ -110,7 +125,7 @@ init({Config, Owner}) ->
     {reply, term(), #state{}} | {noreply, #state{}} | {stop, normal, term(), #state{}}.
 handle_call({take, Wants, Timeout}, From, #state{queue = Queue} = State) ->
     case topos_program_queue:take(Wants, Queue) of
-        {Item, Rest} -> {reply, {some, Item}, State#state{queue = Rest}};
+        {Item, Rest} -> {reply, {some, Item}, handed_on(Item, State#state{queue = Rest})};
         empty when Timeout =:= 0 -> {reply, none, State};
         empty -> {noreply, wait(From, Wants, Timeout, State)}
     end;
@@ -119,12 +134,15 @@ handle_call({enter, Cluster}, _From, #state{cluster = Cluster} = State) ->
 handle_call({enter, Cluster}, _From, #state{config = Config} = State) ->
     %% The API names the cluster at start. The node is alone until now or leaves on purpose, and nobody was told its
     %% address before, so a restart is seen by no one.
+    true = demonitor(State#state.inbox, [flush]),
     ok = topos_partisan:stop(),
     Renamed = Config#{cluster => Cluster},
     case start_node(Renamed) of
         {ok, Cluster, Subscription, Up} ->
             Lost = lists:foldl(fun gone/2, State, maps:keys(State#state.up)),
-            {reply, publish(), Lost#state{config = Renamed, cluster = Cluster, subscription = Subscription, up = Up}};
+            {Inbox, Queue} = take_over_inbox(Lost#state.queue),
+            {reply, publish(), Lost#state{config = Renamed, cluster = Cluster, subscription = Subscription, up = Up,
+                                          inbox = Inbox, queue = Queue}};
         {error, _} = Error ->
             {stop, normal, Error, State}
     end;
@@ -148,7 +166,7 @@ handle_call({forget, Ref}, _From, #state{monitors = Monitors, callbacks = Callba
 handle_cast(_Unknown, State) -> {noreply, State}.
 
 -spec handle_info(term(), #state{}) -> {noreply, #state{}} | {stop, normal, #state{}}.
-handle_info({topos_program_message, Sender, Message}, State) ->
+handle_info({letter, {Sender, Message}}, State) ->
     {noreply, came({message, Sender, Message}, State)};
 handle_info({topos, Ref, Event}, #state{subscription = Ref} = State) ->
     {noreply, happened(Event, tell(Event, State))};
@@ -162,6 +180,9 @@ handle_info({timeout, Timer, Ref}, #state{queue = Queue} = State) ->
             {noreply, State}
     end;
 handle_info({'DOWN', _, process, Owner, _}, #state{owner = Owner} = State) ->
+    {stop, normal, State};
+handle_info({'DOWN', Inbox, process, _, _}, #state{inbox = Inbox} = State) ->
+    %% The node was stopped behind the program's back, or its inbox failed: no message would come any more.
     {stop, normal, State};
 handle_info({'DOWN', Ref, process, _, _}, #state{queue = Queue} = State) ->
     case topos_program_queue:forget(Ref, Queue) of
@@ -204,6 +225,20 @@ start_node(Config) ->
             Error
     end.
 
+%% Messages that wait keep their room in the inbox of a node that was restarted.
+-spec take_over_inbox(topos_program_queue:t(waiter())) -> {reference(), topos_program_queue:t(waiter())}.
+take_over_inbox(Queue) ->
+    Inbox = erlang:monitor(process, topos_inbox),
+    {ok, Max} = topos_inbox:take_over(topos_program_queue:messages(Queue)),
+    {Inbox, topos_program_queue:limit(Max, Queue)}.
+
+-spec handed_on(topos_program_queue:item(), #state{}) -> #state{}.
+handed_on({message, _, _}, State) ->
+    ok = topos_inbox:taken(),
+    State;
+handed_on({event, _}, State) ->
+    State.
+
 -spec publish() -> ok.
 publish() ->
     #{node := Node, addresses := Addresses} = topos_partisan:cluster(),
@@ -226,7 +261,7 @@ came(Item, #state{queue = Queue} = State) ->
             true = demonitor(Ref, [flush]),
             ok = stop_timer(Timer),
             ok = gen_server:reply(From, {some, Item}),
-            State#state{queue = Rest};
+            handed_on(Item, State#state{queue = Rest});
         {kept, Rest} ->
             State#state{queue = Rest}
     end.

@@ -10,9 +10,13 @@
 %%                kill ID NAME                 kill that node with SIGKILL
 %%                start ID NAME                start that node again
 %%                read ID                      a line of the user's standard input
-%% runner -> VM   ok ID REST                   the answer: addresses or names with commas, or the line
+%%                call ID NAME WORD            call that function on that node
+%%                answered KEY WORD            what came of a call of the runner
+%%                reset ID                     end the nodes that were called or killed, and start them anew
+%% runner -> VM   ok ID REST                   the answer: addresses or names with commas, the line, or what the call came to
 %%                error ID TEXT
 %%                eof ID
+%%                call KEY WORD                another node calls this function here
 %% '''
 %% When standard input ends, the runner is gone, whatever the reason, and the VM halts at once: no VM outlives its
 %% runner.
@@ -20,11 +24,16 @@
 -behaviour(gen_server).
 
 -export([start/0, is_present/0, publish/2, contact/2, nodes/0, kill/1, start_node/1, read_line/0]).
+-export([call/2, reset/0, owner/0]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
+%% Body of a process.
+-export([serve/2]).
 
 %% A line longer than this is no answer of the runner: the VM halts.
 -define(MAX_LINE, 1048576).
 -define(TIMEOUT, 15000).
+%% In the dictionary of a process that serves a call.
+-define(SERVES, '$topos_serves').
 
 -record(state, {
     input :: port(),
@@ -92,6 +101,36 @@ start_node(Name) -> of_node("start ", Name).
 -spec read_line() -> {ok, binary()} | eof | {error, binary()}.
 read_line() -> ask(["read ", {id}], infinity).
 
+%% @doc Calls a function on another node of this run, over the runner, and answers what it answered. It fails as the function
+%% failed, or with `unknown_contact', `node_ended', `stays_here', `call_too_large' or, where nodes run a program of their own,
+%% `no_serving_nodes'.
+-spec call(Name :: binary(), topos_runner_call:body()) -> term().
+call(Name, Body) ->
+    case is_present() of
+        true -> ok;
+        false -> erlang:error(topos_error:new(no_serving_nodes, #{}))
+    end,
+    case topos_runner_call:encode_body(Body) of
+        {ok, Word} -> called(Name, ask(["call ", {id}, " ", escaped(Name), " ", Word], infinity));
+        {error, Error} -> erlang:error(Error)
+    end.
+
+%% @doc Between two tests: the other nodes that were called, killed or started are ended and started anew, and what the runner
+%% knew of where nodes listen is forgotten. They take calls at once, and answer them when they run.
+-spec reset() -> ok.
+reset() ->
+    {ok, _} = ask(["reset ", {id}], ?TIMEOUT),
+    ok.
+
+%% @doc Whose end ends a node that the calling process starts: the process itself, or where it serves a call of another node the
+%% VM, since the node shall outlive the call.
+-spec owner() -> pid().
+owner() ->
+    case get(?SERVES) of
+        true -> whereis(?MODULE);
+        undefined -> self()
+    end.
+
 %% gen_server
 
 -spec init([]) -> {ok, #state{}}.
@@ -114,12 +153,40 @@ handle_cast({listening, Node, Addresses}, State) ->
 
 -spec handle_info(term(), #state{}) -> {noreply, #state{}}.
 handle_info({Port, {data, {eol, Line}}}, #state{input = Port} = State) ->
-    {noreply, answer(Line, State)};
+    case string:split(Line, " ", all) of
+        [<<"call">>, Key, Word] ->
+            _ = spawn(?MODULE, serve, [Key, Word]),
+            {noreply, State};
+        _ ->
+            {noreply, answer(Line, State)}
+    end;
 handle_info({Port, _EofOrOverlong}, #state{input = Port}) ->
     %% Without flushing: nobody reads what this VM writes any more, and a full pipe must not hold it.
     erlang:halt(1, [{flush, false}]).
 
+%% @private
+-spec serve(binary(), binary()) -> ok.
+serve(Key, Word) ->
+    undefined = put(?SERVES, true),
+    tell(["answered ", Key, " ", topos_runner_call:serve(Word)]).
+
 %% internal
+
+-spec called(binary(), {ok, binary()} | {error, binary()}) -> term().
+called(Name, {ok, Word}) ->
+    topos_runner_call:decode_answer(Name, Word);
+called(Name, {error, <<"ended">>}) ->
+    erlang:error(topos_error:new(node_ended, #{node => Name}));
+called(_, {error, <<"busy">>}) ->
+    erlang:error(topos_error:new(no_serving_nodes, #{}));
+called(Name, {error, <<"unknown ", Names/binary>>}) ->
+    Known = unicode:characters_to_binary(lists:join(", ", string:lexemes(Names, ","))),
+    erlang:error(topos_error:new(unknown_contact, #{node => Name, known => Known})).
+
+%% A name is one word of its line: what is none stays the name of no node.
+-spec escaped(binary()) -> unicode:chardata().
+escaped(<<>>) -> "?";
+escaped(Name) -> re:replace(Name, "[^[:graph:]]", "?", [global]).
 
 -spec ask([iodata() | {id}], timeout()) -> {ok, binary()} | eof | {error, binary()}.
 ask(Request, Timeout) ->

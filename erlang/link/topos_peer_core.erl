@@ -115,7 +115,7 @@ settings(Settings, Peer) -> Peer#peer{settings = maps:merge(?DEFAULTS, Settings)
 -spec known(non_neg_integer(), t()) -> t().
 known(Known, #peer{known = Before} = Peer) when Known =< Before -> Peer;
 known(Known, Peer) ->
-    Peer#peer{known = Known, session = undefined, theirs = undefined, admitted = false, confirmed = false, greeted = 0, next_hello = 0}.
+    Peer#peer{known = Known, session = undefined, theirs = undefined, admitted = false, confirmed = false, greeted = 0}.
 
 %% @doc The engine says that frames pass now.
 -spec transport_up(topos_frame:nonce(), ms(), t()) -> {t(), [effect()]}.

@@ -1,38 +1,51 @@
 %% @doc Runs compiled tests and prints what came of them: what `topos test' starts in a VM of its own,
 %% ```
-%% erl -noinput -pa EBIN.. -s topos_test_runner main -extra FILE SEED RUNS TIMEOUT color|plain
+%% erl -noinput -pa EBIN.. -s topos_test_runner main -extra FILE SEED RUNS TIMEOUT color|plain NODES WHERE
 %% '''
 %% `FILE' has a test a line: its module, its flow and its place, with tabs between. Each test runs in a process of its own
 %% with the standard handlers, for at most `TIMEOUT' milliseconds. The VM halts with 0 if all passed, else with 1.
+%%
+%% With several nodes this VM is the first of them, and runs the tests; the others do what a test calls there
+%% (`topos_runner:call/2'). A test finds no node started, here or there: what one has started is stopped after it, and a VM
+%% that it called, killed or started is another one for the next. `WHERE' are the options of the command that chose the nodes.
 -module(topos_test_runner).
 
--export([main/0, run/2]).
+-export([main/0, serve/0, run/2]).
 %% Bodies of processes.
 -export([start/2, in_own_process/3]).
 -export_type([test/0, settings/0]).
 
 -type test() :: {module(), Flow :: atom(), Title :: binary(), Place :: binary()}.
--type settings() :: #{seed := integer(), runs := pos_integer(), timeout := pos_integer(), color := boolean()}.
+-type settings() :: #{seed := integer(), runs := pos_integer(), timeout := pos_integer(), color := boolean(),
+                      nodes := pos_integer(), where := string()}.
 
 %% @doc Starts the tests and returns at once, because the VM's own start goes on only then.
 -spec main() -> ok.
 main() ->
-    [File, Seed, Runs, Timeout, Color] = init:get_plain_arguments(),
+    [File, Seed, Runs, Timeout, Color, Nodes, Where] = init:get_plain_arguments(),
     ok = io:setopts(user, [{encoding, unicode}]),
     Settings = #{seed => list_to_integer(Seed), runs => list_to_integer(Runs), timeout => list_to_integer(Timeout),
-                 color => Color =:= "color"},
+                 color => Color =:= "color", nodes => list_to_integer(Nodes), where => Where},
     _ = spawn(?MODULE, start, [File, Settings]),
+    ok.
+
+%% @doc Makes this VM one that does what tests call here; before `-s topos_runner start'.
+-spec serve() -> ok.
+serve() ->
+    _ = topos_effect:install_standard([], process),
     ok.
 
 %% @doc Runs the tests one after the other. Answers how many failed.
 -spec run([test()], settings()) -> non_neg_integer().
-run(Tests, #{seed := Seed} = Settings) ->
+run(Tests, #{seed := Seed, where := Where} = Settings) ->
     Began = erlang:monotonic_time(millisecond),
-    io:format("~ts, seed ~b~n", [counted(length(Tests)), Seed]),
-    Failed = length([failed || Test <- Tests, run_one(Test, Settings) =:= failed]),
+    Nodes = [[", ", Where] || Where =/= ""],
+    io:format("~ts, seed ~b~ts~n", [counted(length(Tests)), Seed, Nodes]),
+    Failed = length([failed || failed <- run_all(Tests, Settings)]),
     Took = erlang:monotonic_time(millisecond) - Began,
     io:format("~n~b passed, ~b failed (~.2f s)~n", [length(Tests) - Failed, Failed, Took / 1000]),
-    _ = [io:format("again with the same values: topos test --seed ~b~n", [Seed]) || Failed > 0],
+    _ = [io:format("again with the same values: topos test --seed ~b~ts~n", [Seed, [[" ", Where] || Where =/= ""]])
+         || Failed > 0],
     Failed.
 
 %% internal
@@ -44,7 +57,7 @@ start(File, Settings) ->
         try
             {ok, Text} = file:read_file(File),
             Tests = [test(Line) || Line <- binary:split(Text, <<"\n">>, [global, trim_all])],
-            _ = topos_effect:root(),
+            ok = serve(),
             Failed = run(Tests, Settings),
             ok = topos_effect:uninstall(),
             min(Failed, 1)
@@ -60,6 +73,19 @@ test(Line) ->
     [Module, Flow, Place] = binary:split(Line, <<"\t">>, [global]),
     [_, Title] = binary:split(Flow, <<" ">>),
     {binary_to_atom(Module), binary_to_atom(Flow), Title, Place}.
+
+-spec run_all([test()], settings()) -> [passed | failed].
+run_all([], _) ->
+    [];
+run_all([Test | Tests], Settings) ->
+    Result = run_one(Test, Settings),
+    ok = topos_program_node:stop(),
+    _ = [ok = reset(Settings) || Tests =/= []],
+    [Result | run_all(Tests, Settings)].
+
+-spec reset(settings()) -> ok.
+reset(#{nodes := 1}) -> ok;
+reset(#{nodes := _}) -> topos_runner:reset().
 
 -spec run_one(test(), settings()) -> passed | failed.
 run_one({Module, Flow, Title, Place}, #{seed := Seed, runs := Runs, timeout := Timeout} = Settings) ->

@@ -146,7 +146,7 @@ mod tests {
     #[test]
     fn the_root_effects_are_those_of_the_run_time() {
         let run_time = include_str!("../../../erlang/effect/topos_effect.erl");
-        let (_, table) = run_time.split_once("\nstandard(Arguments) ->").unwrap();
+        let (_, table) = run_time.split_once("\nstandard(Arguments, Ends) ->").unwrap();
         let (table, _) = table.split_once("\n    ].").unwrap();
         let mut installed: Vec<&str> = table.split("{'").skip(1).filter_map(|row| row.split('\'').next()).collect();
         let mut known = ROOT_EFFECTS.to_vec();

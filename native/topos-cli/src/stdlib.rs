@@ -30,7 +30,6 @@ modules![
     "Test",
     "Text",
     "Time",
-    "Topology",
     "UUID",
     "VectorClock",
     "Virtual",

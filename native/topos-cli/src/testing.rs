@@ -1,23 +1,28 @@
-//! `topos test`: builds modules with their tests and has them run by `topos_test`, in a VM of their own.
+//! `topos test`: builds modules with their tests and has them run by `topos_test_runner`, in a VM of their own. With `--nodes`
+//! there are more VMs, which do what a test calls there.
 
 use std::{
     collections::hash_map::RandomState,
     fs,
     hash::{BuildHasher, Hasher},
-    process::Stdio,
+    net::Ipv4Addr,
 };
 
 use crate::{
     args::Test,
     build::{self, Job},
+    commands,
     failure::{Error, Failure},
     home::{self, Home},
     render::Style,
+    run::{Plan, Work},
+    server::Server,
 };
 
 /// Builds and runs; the answer is the exit status.
 pub(crate) fn test(args: &Test, style: Style) -> Result<i32, Failure> {
     let stdlib = home::stdlib(&args.places)?;
+    commands::check_engine(args.engine.as_deref(), false)?;
     let home = Home::find(&args.places)?;
     let beams = args.cache.join("test");
     let job = Job {
@@ -50,21 +55,45 @@ pub(crate) fn test(args: &Test, style: Style) -> Result<i32, Failure> {
         u32::try_from(RandomState::new().build_hasher().finish() % 1_000_000).unwrap_or_default()
     });
     let color = if style == Style::Coloured { "color" } else { "plain" };
-    let status = home
-        .vm()
-        .arg("-pa")
-        .arg(&beams)
-        .args(&home.ebins)
-        .args(["-s", "topos_test_runner", "main", "-extra"])
-        .arg(&file)
-        .args([seed.to_string(), args.runs.to_string(), (u64::from(args.timeout) * 1000).to_string()])
-        .arg(color)
-        .env("ERL_CRASH_DUMP_SECONDS", "0")
-        .stdin(Stdio::null())
-        .status();
-    let status = status
-        .map_err(|why| Error::new("TP0808", format!("the tests cannot be run: {why}"), "check that `erl` starts"))?;
-    Ok(status.code().unwrap_or(1))
+    let engine = engine(args, &home)?;
+    let arguments = [
+        file.display().to_string(),
+        seed.to_string(),
+        args.runs.to_string(),
+        (u64::from(args.timeout) * 1000).to_string(),
+        color.to_owned(),
+        args.nodes.to_string(),
+        options(args, engine),
+    ];
+    let plan = Plan {
+        home: &home,
+        beams: &beams,
+        work: Work::Tests { args: &arguments },
+        engine,
+        // The runner of the tests says it.
+        announce: false,
+        nodes: usize::from(args.nodes),
+        host: "127.0.0.1",
+        address: Ipv4Addr::LOCALHOST.into(),
+    };
+    commands::run_nodes(&plan, style)
+}
+
+/// The engine of the tests' nodes. To ask which ones there are takes a VM, so a single node chooses for itself.
+fn engine(args: &Test, home: &Home) -> Result<Option<&'static str>, Error> {
+    let asked = args.engine.as_deref();
+    if asked.is_none() && args.nodes == 1 {
+        return Ok(None);
+    }
+    let available = Server::start(home)?.call("topos_engine", "available")?;
+    commands::choose_engine(asked, &available).map(Some)
+}
+
+/// The options that chose the nodes, to run the same tests again in the same way.
+fn options(args: &Test, engine: Option<&str>) -> String {
+    let nodes = (args.nodes > 1).then(|| format!("--nodes {}", args.nodes));
+    let engine = engine.map(|engine| format!("--engine {engine}"));
+    nodes.into_iter().chain(engine).collect::<Vec<_>>().join(" ")
 }
 
 fn title(flow: &str) -> &str {

@@ -15,11 +15,11 @@ fn story(outcome: &Outcome) -> Vec<&str> {
     lines
 }
 
-/// Runs it on so many nodes, on every engine.
+/// Runs it on so many nodes, on every engine and simulated.
 #[track_caller]
 fn expect(name: &str, nodes: &str, wanted: &[&str]) {
     let Some(_turn) = turn() else { return };
-    for engine in engines() {
+    for engine in engines().into_iter().chain(["sim"]) {
         let outcome = Case::new(&["run", "--nodes", nodes, "--engine", engine, &program(name)]).run();
         assert_eq!(outcome.status, 0, "{}", outcome.show());
         assert_eq!(story(&outcome), wanted, "{}", outcome.show());
@@ -71,16 +71,18 @@ fn distributed_state() {
 fn adaptive_topology() {
     expect(
         "AdaptiveTopology",
-        "1",
+        "3",
         &[
-            "Switching topology from FullMesh to PeerToPeer({active = 6, passive = 30})",
-            "Topology switch complete",
-            "Switching topology from PeerToPeer({active = 6, passive = 30}) to ClientServer(OldestServers(3))",
-            "Topology switch complete",
-            "Switching topology from ClientServer(OldestServers(3)) to Gossip({fanout = 4, rounds = 8})",
-            "Topology switch complete",
-            "Switching topology from Gossip({fanout = 4, rounds = 8}) to FullMesh",
-            "Topology switch complete",
+            "node2 | Heard every number",
+            "node3 | Heard every number",
+            "seed  | Switching topology from FullMesh to PeerToPeer({active_view = 6, active_walk = 6, passive_view = 30, passive_walk = 3, shuffle_period = 10000})",
+            "seed  | Topology switch complete",
+            r#"seed  | Switching topology from PeerToPeer({active_view = 6, active_walk = 6, passive_view = 30, passive_walk = 3, shuffle_period = 10000}) to ClientServer({hubs = ["seed@127.0.0.1"], hubs_of_a_client = 1})"#,
+            "seed  | Topology switch complete",
+            r#"seed  | Switching topology from ClientServer({hubs = ["seed@127.0.0.1"], hubs_of_a_client = 1}) to PeerToPeer({active_view = 8, active_walk = 6, passive_view = 30, passive_walk = 3, shuffle_period = 2000})"#,
+            "seed  | Topology switch complete",
+            "seed  | Switching topology from PeerToPeer({active_view = 8, active_walk = 6, passive_view = 30, passive_walk = 3, shuffle_period = 2000}) to FullMesh",
+            "seed  | Topology switch complete",
         ],
     );
 }

@@ -11,43 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{cases, engines, lines_of, root, turn, Case, Outcome};
-
-/// How long a condition is waited for before the test fails.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A mark in the environment of a run, by which its VMs are found.
-fn mark() -> String {
-    static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-    let next = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    format!("{}-{next}", std::process::id())
-}
-
-/// The VMs that carry the mark.
-fn vms(mark: &str) -> Vec<u32> {
-    let wanted = format!("TOPOS_TEST_RUN={mark}");
-    let processes = fs::read_dir("/proc").expect("this test needs /proc").filter_map(Result::ok);
-    let mut found = Vec::new();
-    for process in processes {
-        let Ok(pid) = process.file_name().to_string_lossy().parse() else { continue };
-        // A process may end while it is looked at: then it is none.
-        let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
-        let environment = fs::read(process.path().join("environ")).unwrap_or_default();
-        let marked = environment.split(|&byte| byte == 0).any(|entry| entry == wanted.as_bytes());
-        if marked && name.trim().starts_with("beam") {
-            found.push(pid);
-        }
-    }
-    found
-}
-
-fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "{what} did not happen within {PATIENCE:?}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
+use common::{
+    cases, engines, lines_of, root, turn,
+    vms::{eventually, mark, signal, vms},
+    Case, Outcome,
+};
 
 fn run(args: &[&str]) -> Outcome {
     let mark = mark();
@@ -317,10 +285,6 @@ fn forever(mark: &str) -> std::process::Child {
     }
     assert_eq!(vms(mark).len(), 2);
     child
-}
-
-fn signal(child: &std::process::Child, signal: nix::sys::signal::Signal) {
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap()), signal).unwrap();
 }
 
 #[test]

@@ -132,8 +132,8 @@ codes! {
          that aborts, or whose `return` clause makes another type, cannot be one: write it into the `with`.";
 
     NOT_PORTABLE = 313, "effect or state that cannot travel",
-        "What `Topos.Remote.spawn_on` starts runs on another node, with the handlers that are installed there at start: IO, Process, \
-         Time, Random, Distributed, Channel. A handler of a `with`, and its state, stay where they are.";
+        "What `Topos.Remote.spawn_on` starts, or `Topos.Runner.on_node` calls, runs on another node, with the handlers that are \
+         installed there at start: IO, Process, Time, Random, Distributed, Channel. A handler of a `with`, and its state, stay where they are.";
 
     BAD_TEST = 350, "unusable test",
         "A test or property ends in `()`, and its effects have handlers: those that are installed at start, or a `with` in it.";

@@ -1,5 +1,6 @@
 //! The Topos compiler, without I/O: syntax → names → types and effects → Erlang abstract format.
 
+mod advice;
 pub mod check;
 pub mod codes;
 pub mod core;

@@ -1,6 +1,6 @@
 //! Runs the nodes of a program: starts their VMs, shows what they write, answers what they ask, and ends them.
 
-use std::{io, os::unix::process::ExitStatusExt, process::ExitStatus, time::Duration};
+use std::{collections::HashMap, io, os::unix::process::ExitStatusExt, process::ExitStatus, time::Duration};
 
 use tokio::{
     process::Command,
@@ -24,8 +24,8 @@ const EVENTS: usize = 1024;
 
 /// Makes the command that starts a node's VM.
 pub(crate) trait Launch {
-    /// For a node's full name, `node2@127.0.0.1`.
-    fn command(&self, node: &str) -> Command;
+    /// For a node's place among the others and its full name, `node2@127.0.0.1`.
+    fn command(&self, index: usize, node: &str) -> Command;
 }
 
 /// The nodes of one `topos run`.
@@ -36,6 +36,11 @@ pub(crate) struct Cluster<L> {
     events: mpsc::Sender<Event>,
     inbox: mpsc::Receiver<Event>,
     input: Input<Asker>,
+    /// Whether the first node runs tests, and the others do what it calls.
+    tests: bool,
+    /// Calls that are under way, by the number that the runner gave them.
+    calls: HashMap<u64, Call>,
+    next_call: u64,
     /// The exit status of the run, once something decided it.
     status: Option<i32>,
     /// When VMs that were asked to stop are killed.
@@ -51,6 +56,8 @@ struct Node {
     addresses: Option<String>,
     /// Whether its end was asked for, so that its exit status does not count.
     killed: bool,
+    /// Whether a test has called, killed or started it.
+    used: bool,
     /// Who waits for its end.
     killers: Vec<Asker>,
     /// Who wants to know where it listens.
@@ -65,9 +72,16 @@ struct Asker {
     id: u64,
 }
 
+/// A call that a VM shall answer.
+struct Call {
+    asker: Asker,
+    node: usize,
+    life: u32,
+}
+
 impl<L: Launch> Cluster<L> {
-    /// A cluster whose nodes have these short names, the first of them the seed.
-    pub(crate) fn new(names: &[String], host: &str, launch: L, output: Output) -> Self {
+    /// A cluster whose nodes have these short names, the first of them the seed; `tests` says that it runs tests.
+    pub(crate) fn new(names: &[String], host: &str, launch: L, output: Output, tests: bool) -> Self {
         let (events, inbox) = mpsc::channel(EVENTS);
         let nodes = names.iter().map(|name| Node {
             name: name.clone(),
@@ -76,6 +90,7 @@ impl<L: Launch> Cluster<L> {
             vm: None,
             addresses: None,
             killed: false,
+            used: false,
             killers: Vec::new(),
             callers: Vec::new(),
         });
@@ -86,6 +101,9 @@ impl<L: Launch> Cluster<L> {
             events,
             inbox,
             input: Input::new(),
+            tests,
+            calls: HashMap::new(),
+            next_call: 0,
             status: None,
             deadline: None,
         }
@@ -115,7 +133,7 @@ impl<L: Launch> Cluster<L> {
     fn start(&mut self, index: usize) -> io::Result<()> {
         let eager = self.nodes.len() == 1;
         let node = &mut self.nodes[index];
-        let command = self.launch.command(&node.full_name);
+        let command = self.launch.command(index, &node.full_name);
         node.life += 1;
         node.killed = false;
         node.addresses = None;
@@ -143,14 +161,23 @@ impl<L: Launch> Cluster<L> {
             vm.mark_exited();
         }
         let (killers, callers) = (std::mem::take(&mut node.killers), std::mem::take(&mut node.callers));
-        let (name, killed) = (node.name.clone(), node.killed);
+        let (name, killed, life) = (node.name.clone(), node.killed, node.life);
         for asker in killers {
             self.answer(asker, &Answer::Ok(String::new()));
         }
         for asker in callers {
             self.answer(asker, &Answer::Error("ended".into()));
         }
+        self.fail_calls(index, life);
         let code = exit_code(status);
+        if self.tests {
+            // The others only serve: without the first there is nothing left to do.
+            if index == 0 {
+                self.status.get_or_insert(code);
+                self.kill_all();
+            }
+            return Ok(());
+        }
         if killed || code == 0 || self.status.is_some() {
             return Ok(());
         }
@@ -194,13 +221,14 @@ impl<L: Launch> Cluster<L> {
                 let asker = asker(id);
                 match self.find(&name) {
                     Err(why) => self.answer(asker, &Answer::Error(why)),
+                    Ok(0) if self.tests => self.answer(asker, &Answer::Error(format!("{name} runs the tests"))),
                     Ok(node) if self.nodes[node].vm.is_none() => {
                         self.answer(asker, &Answer::Error(format!("{name} does not run")));
                     }
                     Ok(node) => {
-                        self.output.remark(&format!("killing {name} (SIGKILL)"))?;
+                        self.remark(&format!("killing {name} (SIGKILL)"))?;
                         let node = &mut self.nodes[node];
-                        node.killed = true;
+                        (node.killed, node.used) = (true, true);
                         node.killers.push(asker);
                         if let Some(vm) = &node.vm {
                             vm.kill();
@@ -219,15 +247,81 @@ impl<L: Launch> Cluster<L> {
                         self.answer(asker, &Answer::Error("the run is being stopped".into()));
                     }
                     Ok(node) => {
-                        self.output.remark(&format!("starting {name} again"))?;
+                        self.remark(&format!("starting {name} again"))?;
                         self.start(node)?;
+                        self.nodes[node].used = true;
                         self.answer(asker, &Answer::Ok(String::new()));
                     }
                 }
             }
             Request::Read { id } => self.read(asker(id)),
+            Request::Call { id, name, word } => self.call(asker(id), &name, &word),
+            Request::Answered { key, word } => {
+                if let Some(call) = self.calls.remove(&key) {
+                    self.answer(call.asker, &Answer::Ok(word));
+                }
+            }
+            Request::Reset { id } => {
+                self.reset()?;
+                self.answer(asker(id), &Answer::Ok(String::new()));
+            }
         }
         Ok(())
+    }
+
+    /// Passes a call on to its node.
+    fn call(&mut self, asker: Asker, name: &str, word: &str) {
+        let found = self.nodes.iter().position(|node| node.name == name);
+        match found {
+            _ if !self.tests => self.answer(asker, &Answer::Error("busy".into())),
+            None => {
+                let names: Vec<&str> = self.nodes.iter().map(|node| node.name.as_str()).collect();
+                self.answer(asker, &Answer::Error(format!("unknown {}", names.join(","))));
+            }
+            Some(index) => {
+                let node = &mut self.nodes[index];
+                match &node.vm {
+                    None => self.answer(asker, &Answer::Error("ended".into())),
+                    Some(vm) => {
+                        node.used = true;
+                        vm.answer(format!("call {} {word}\n", self.next_call));
+                        self.calls.insert(self.next_call, Call { asker, node: index, life: node.life });
+                        self.next_call += 1;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Who called a VM that has ended learns it.
+    fn fail_calls(&mut self, node: usize, life: u32) {
+        let ended: Vec<u64> =
+            self.calls.iter().filter(|(_, call)| (call.node, call.life) == (node, life)).map(|(&key, _)| key).collect();
+        for call in ended.iter().filter_map(|key| self.calls.remove(key)).collect::<Vec<_>>() {
+            self.answer(call.asker, &Answer::Error("ended".into()));
+        }
+    }
+
+    /// New VMs for the nodes that a test has used, and nothing known of where it listened: the next one begins as the first.
+    fn reset(&mut self) -> io::Result<()> {
+        self.nodes[0].addresses = None;
+        for index in 1..self.nodes.len() {
+            if std::mem::take(&mut self.nodes[index].used) && self.deadline.is_none() {
+                self.fail_calls(index, self.nodes[index].life);
+                // The earlier VM is killed when its place is taken; what it still says is of an earlier life.
+                self.start(index)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is told of a run; what tests do to their nodes is their own matter.
+    fn remark(&self, text: &str) -> io::Result<()> {
+        if self.tests {
+            Ok(())
+        } else {
+            self.output.remark(text)
+        }
     }
 
     fn full_names(&self) -> String {
@@ -248,9 +342,9 @@ impl<L: Launch> Cluster<L> {
         }
     }
 
-    /// The user's input belongs to a single node; with several, nobody could say which.
+    /// The user's input belongs to a single node; with several, nobody could say which. Tests have none.
     fn read(&mut self, asker: Asker) {
-        if self.nodes.len() > 1 {
+        if self.nodes.len() > 1 || self.tests {
             self.answer(asker, &Answer::Eof);
         } else {
             self.input.request(asker);
@@ -261,7 +355,7 @@ impl<L: Launch> Cluster<L> {
         if self.deadline.is_some() {
             self.kill_all();
         } else if self.nodes.len() > 1 {
-            self.output.remark("stopping the nodes")?;
+            self.remark("stopping the nodes")?;
         }
         self.status.get_or_insert(128 + number);
         self.terminate_all();

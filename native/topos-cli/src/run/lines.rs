@@ -7,6 +7,8 @@ use super::protocol::{Request, MARK};
 
 /// A longer line is cut into several: no program makes the runner hold more.
 const MAX_LINE: usize = 64 * 1024;
+/// As long as the lines that a VM reads: a request may hold a function that another VM is to call.
+const MAX_REQUEST: usize = 1024 * 1024;
 
 /// A piece of output.
 #[derive(Debug, PartialEq, Eq)]
@@ -76,7 +78,7 @@ impl Lines {
     fn extend(&mut self, bytes: &[u8], pieces: &mut Vec<Piece>) {
         if let Some(request) = &mut self.request {
             request.extend_from_slice(bytes);
-            if request.len() <= MAX_LINE {
+            if request.len() <= MAX_REQUEST {
                 return;
             }
             self.give_up_request();

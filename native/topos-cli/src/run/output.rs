@@ -35,12 +35,12 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// For nodes of these short names.
-    pub(crate) fn new(names: &[String], style: Style) -> Self {
+    /// For nodes of these short names; `first_alone` leaves the lines of the first as they are, whoever else there is.
+    pub(crate) fn new(names: &[String], first_alone: bool, style: Style) -> Self {
         let single = names.len() < 2;
         let width = names.iter().map(String::len).max().unwrap_or(0).max("topos".len());
-        let prefixes = names.iter().zip(COLOURS.iter().cycle()).map(|(name, &colour)| {
-            if single {
+        let prefixes = names.iter().zip(COLOURS.iter().cycle()).enumerate().map(|(index, (name, &colour))| {
+            if single || (first_alone && index == 0) {
                 String::new()
             } else {
                 paint(&format!("{name:width$} |"), Ansi::new().fg_color(Some(colour.into())).bold(), style)

@@ -44,6 +44,27 @@ pub(crate) enum Request {
         /// For the answer.
         id: u64,
     },
+    /// Call a function on a node.
+    Call {
+        /// For the answer.
+        id: u64,
+        /// Short name.
+        name: String,
+        /// The function, as the VMs write it.
+        word: String,
+    },
+    /// What came of a call that the runner passed on.
+    Answered {
+        /// The number that the runner gave it.
+        key: u64,
+        /// The outcome, as the VMs write it.
+        word: String,
+    },
+    /// New VMs for the nodes that were used.
+    Reset {
+        /// For the answer.
+        id: u64,
+    },
 }
 
 /// What the runner answers.
@@ -71,6 +92,9 @@ impl Request {
             ["kill", n, name] => Self::Kill { id: id(n)?, name: name.to_owned() },
             ["start", n, name] => Self::Start { id: id(n)?, name: name.to_owned() },
             ["read", n] => Self::Read { id: id(n)? },
+            ["call", n, name, word] => Self::Call { id: id(n)?, name: name.to_owned(), word: word.to_owned() },
+            ["answered", n, word] => Self::Answered { key: id(n)?, word: word.to_owned() },
+            ["reset", n] => Self::Reset { id: id(n)? },
             _ => return None,
         })
     }
@@ -94,6 +118,11 @@ mod tests {
     #[test]
     fn requests_are_read() {
         assert_eq!(Request::parse("nodes 7"), Some(Request::Nodes { id: 7 }));
+        assert_eq!(
+            Request::parse("call 9 node2 g2E="),
+            Some(Request::Call { id: 9, name: "node2".into(), word: "g2E=".into() })
+        );
+        assert_eq!(Request::parse("answered 4 g2E="), Some(Request::Answered { key: 4, word: "g2E=".into() }));
         assert_eq!(Request::parse("kill 8 node3"), Some(Request::Kill { id: 8, name: "node3".into() }));
         assert_eq!(
             Request::parse("listening seed@127.0.0.1 127.0.0.1:4000,[::1]:4000"),
@@ -103,7 +132,17 @@ mod tests {
 
     #[test]
     fn what_is_no_request_is_refused() {
-        for line in ["", "kill", "kill x node3", "kill 8", "nodes 7 8", "nodes -1", "dance 1"] {
+        for line in [
+            "",
+            "kill",
+            "kill x node3",
+            "kill 8",
+            "nodes 7 8",
+            "nodes -1",
+            "dance 1",
+            "call 9 node2",
+            "answered x g2E=",
+        ] {
             assert_eq!(Request::parse(line), None, "{line}");
         }
     }

@@ -3,6 +3,8 @@
 #![allow(clippy::print_stderr, reason = "a test that is skipped says why")]
 #![allow(dead_code, reason = "each suite uses a part of it")]
 
+pub(crate) mod vms;
+
 use std::{
     io::{Seek, Write},
     path::{Path, PathBuf},

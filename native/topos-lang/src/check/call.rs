@@ -385,11 +385,27 @@ impl Checker<'_> {
         self.construct(path, args, false, want, span)
     }
 
+    fn is_record(&self, qualifier: &[ast::Ident], name: &str) -> bool {
+        matches!(self.env.lookup_type(qualifier, name), Lookup::Found(ty)
+            if self.env.types.get(&ty).is_some_and(|info| matches!(info.body, TypeBody::Record(..))))
+    }
+
     fn construct(&mut self, path: &ast::Path, args: Vec<Arg<'_>>, last_first: bool, want: &Want, span: Span) -> Expr {
         let Some(last) = path.last() else { return self.wrong(want, span) };
         let lookup = self.env.lookup_ctor(path.qualifier(), &last.name);
         let typed = match &lookup {
             Lookup::Found(ctor) => self.constructor_type(ctor),
+            Lookup::Unknown if self.is_record(path.qualifier(), &last.name) => {
+                self.report(
+                    Diagnostic::new(
+                        codes::UNKNOWN_CONSTRUCTOR,
+                        format!("`{}` is a record type, and no constructor", last.name),
+                        last.span,
+                    )
+                    .help("a record stands without the name of its type, which its place says: `{ a = 1 }`"),
+                );
+                None
+            }
             other => {
                 self.unresolved("constructor", codes::UNKNOWN_CONSTRUCTOR, other, path);
                 None
@@ -542,10 +558,8 @@ impl Checker<'_> {
             ),
         };
         let diagnostic = Diagnostic::new(codes::UNKNOWN_OPERATION, message, operation.span);
-        self.report(match suggest::nearest(&operation.name, candidates.iter().map(|n| &**n)) {
-            Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
-            None => diagnostic,
-        });
+        let there = if named.is_some() { "its operations are" } else { "there are" };
+        self.report(suggest::advise(diagnostic, &operation.name, candidates.iter().map(|n| &**n), there));
         None
     }
 

@@ -306,15 +306,10 @@ impl<'a> Checker<'a> {
                         format!("the effect `{effect}` has no operation `{}`", name.name),
                         name.span,
                     );
-                    let near = super::suggest::nearest(&name.name, operations.iter().map(|n| &**n));
-                    self.report(match near {
-                        Some(near) => {
-                            // The clause that was meant is not missing too.
-                            meant.insert(near.to_owned());
-                            diagnostic.help(format!("did you mean `{near}`?"))
-                        }
-                        None => diagnostic,
-                    });
+                    let names = || operations.iter().map(|n| &**n);
+                    // The clause that was meant is not missing too.
+                    meant.extend(super::suggest::nearest(&name.name, names()).map(str::to_owned));
+                    self.report(super::suggest::advise(diagnostic, &name.name, names(), "its operations are"));
                 }
             }
         }

@@ -301,9 +301,11 @@ impl Checker<'_> {
             BinaryOp::And => Why::Demand("both operands of `&&` are Bool"),
             BinaryOp::Or => Why::Demand("both operands of `||` are Bool"),
             BinaryOp::Remainder => Why::Demand("`%` is defined on Int"),
+            BinaryOp::Add => Why::Demand("`+` adds numbers; `++` joins texts and lists"),
             _ => Why::Plain,
         };
         let right_why = match &left_why {
+            _ if op == BinaryOp::Add => Why::Operand(op.symbol(), op_span),
             Why::Plain => Why::Operand(op.symbol(), op_span),
             why => why.clone(),
         };

@@ -167,6 +167,7 @@ fn check_here(
     } else {
         checker.diagnostics.sort_by_key(|d| (d.primary.span, d.code));
         checker.diagnostics.dedup();
+        crate::advice::complete(&mut checker.diagnostics);
         Err(checker.diagnostics)
     }
 }

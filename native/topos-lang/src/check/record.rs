@@ -140,11 +140,7 @@ impl Checker<'_> {
         let shown = self.store.show(ty);
         let diagnostic =
             Diagnostic::new(codes::NO_FIELD, format!("`{shown}` has no field `{}`", field.name), field.span);
-        self.report(match suggest::nearest(&field.name, known.iter().copied()) {
-            Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
-            None if known.is_empty() => diagnostic,
-            None => diagnostic.help(format!("its fields are {}", quoted(&known))),
-        });
+        self.report(suggest::advise(diagnostic, &field.name, known, "its fields are"));
     }
 
     pub(super) fn update(&mut self, record: &ast::Expr, fields: &[ast::FieldInit], want: &Want, span: Span) -> Expr {
@@ -279,8 +275,4 @@ impl Checker<'_> {
         let empty = self.store.empty();
         self.under(empty, of, f)
     }
-}
-
-fn quoted(names: &[&str]) -> String {
-    names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")
 }

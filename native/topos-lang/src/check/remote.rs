@@ -1,4 +1,4 @@
-//! What can travel: the body of `Topos.Remote.spawn_on` runs on another node, with that node's handlers.
+//! What can travel: the bodies of `Topos.Remote.spawn_on` and `Topos.Runner.on_node` run on another node, with that node's handlers.
 //!
 //! Its type has the row of the effects that every node handles, so another effect is a missing one; the messages here say why.
 //! What belongs to a `with` of this node cannot be captured either: its state, its clauses, the way out of it.
@@ -8,8 +8,8 @@ use super::Checker;
 use crate::codes;
 use crate::diagnostic::{Diagnostic, Span};
 
-const MODULE: &str = "Topos.Remote";
-const SPAWN: &str = "spawn_on";
+/// The flows whose arguments travel, with their modules.
+const TRAVELLING: [(&str, &str); 2] = [("Topos.Remote", "spawn_on"), ("Topos.Runner", "on_node")];
 
 impl Checker<'_> {
     /// Whether the arguments of a call travel to another node.
@@ -17,7 +17,7 @@ impl Checker<'_> {
         match head.kind {
             ExprKind::Flow(id) => {
                 let flow = &self.env.flows[id];
-                flow.module.as_deref() == Some(MODULE) && &*flow.name == SPAWN
+                TRAVELLING.iter().any(|&(module, name)| flow.module.as_deref() == Some(module) && &*flow.name == name)
             }
             _ => false,
         }

@@ -23,6 +23,11 @@ fn describe(flow: &str) -> String {
     }
 }
 
+/// Whether a flow whose signature is not at hand is the member of an instance: handlers, actors and tests have other names.
+fn is_member(flow: &str) -> bool {
+    !flow.contains(' ') && !flow.contains('.')
+}
+
 impl Checker<'_> {
     pub(super) fn twice(&mut self, what: &str, code: Code, name: &ast::Ident) {
         self.report(Diagnostic::new(code, format!("the {what} `{}` is given twice", name.name), name.span));
@@ -197,6 +202,21 @@ impl Checker<'_> {
             Why::Operand(op, at) => {
                 diagnostic = diagnostic.label(*at, format!("both operands of `{op}` have the same type"));
             }
+        }
+        let way = match diagnostic.code {
+            // Who adds texts wants to join them.
+            codes::OPERAND if matches!(want.why, Why::Demand(_)) && found == "Text" => None,
+            codes::MISMATCH | codes::OPERAND => suggest::conversion(&expected, &found),
+            codes::MISSING_EFFECT => {
+                Some("a function may do here what its type says: give that the row, or a variable, `/ e`".to_owned())
+            }
+            _ => None,
+        };
+        if let Some(way) = way {
+            diagnostic.help = Some(match diagnostic.help {
+                Some(help) => format!("{help}; {way}"),
+                None => way,
+            });
         }
         self.report(diagnostic);
         if matches!(self.store.node(want.ty), Node::Var { .. }) {
@@ -382,7 +402,11 @@ impl Checker<'_> {
                     Node::Skolem { name, .. } => format!(" | {name}"),
                     _ => String::new(),
                 };
-                diagnostic.help(format!("add it to the row: `/ {{{}{tail}}}`", names.join(", ")))
+                diagnostic.help(if at.is_none() && is_member(name) {
+                    format!("the trait says what `{name}` may do, and allows `{allowed}`: answer a value instead")
+                } else {
+                    format!("add it to the row: `/ {{{}{tail}}}`", names.join(", "))
+                })
             }
             AmbientOf::Lambda(at) => self.not_portable(effect, span, what).unwrap_or_else(|| {
                 Diagnostic::new(
@@ -392,6 +416,7 @@ impl Checker<'_> {
                 )
                 .primary(format!("{what} brings `{effect}`"))
                 .label(*at, format!("this may do `{ambient}` only"))
+                .help("who takes the function says what it may do: let its parameter's type end in `/ e`, and its own row in `e`")
             }),
         }
     }

@@ -1,14 +1,71 @@
 //! "Did you mean ..?"
 
-/// The candidate nearest to a misspelt name, if it is near enough to be meant: at most a third of its letters differ.
-pub(super) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (name.chars().count().max(3)) / 3;
+use crate::diagnostic::Diagnostic;
+
+/// More names than these are no help.
+const MAX_LISTED: usize = 12;
+
+/// The candidate nearest to a misspelt name, if it is near enough to be meant: at most a third of its letters differ. A single
+/// letter is not misspelt: any other one would be as near. Of those as near as others the one of the same letters, in
+/// another order, is meant.
+pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let letters = name.chars().count();
+    let limit = if letters == 1 { 0 } else { letters.max(3) / 3 };
+    let sorted = |text: &str| {
+        let mut letters: Vec<char> = text.to_lowercase().chars().collect();
+        letters.sort_unstable();
+        letters
+    };
+    let own = sorted(name);
     candidates
         .into_iter()
         .filter(|c| *c != name)
-        .filter_map(|c| distance(name, c, limit).map(|d| (d, c)))
+        .filter_map(|c| distance(name, c, limit).map(|d| (d, sorted(c) != own, c)))
         .min()
-        .map(|(_, c)| c)
+        .map(|(_, _, c)| c)
+}
+
+/// Says which name was meant, or, if none is near, which there are: `there` begins that list.
+pub(crate) fn advise<'a>(
+    diagnostic: Diagnostic,
+    name: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+    there: &str,
+) -> Diagnostic {
+    let candidates: Vec<&str> = candidates.into_iter().collect();
+    match nearest(name, candidates.iter().copied()) {
+        Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+        None if candidates.is_empty() || candidates.len() > MAX_LISTED => diagnostic,
+        None => {
+            let list = candidates.iter().map(|c| format!("`{c}`")).collect::<Vec<_>>();
+            diagnostic.help(format!("{there} {}", list.join(", ")))
+        }
+    }
+}
+
+/// How a value of the type that was found becomes one of the type that is expected, where there is a usual way. Types as they are
+/// printed.
+pub(crate) fn conversion(expected: &str, found: &str) -> Option<String> {
+    let number = |ty: &str| ty == "a number" || ty == "Int" || ty == "Float";
+    let inside = |ty: &str, head: &str| ty.strip_prefix(head).map(|inner| inner.trim_matches(['(', ')']).to_owned());
+    let is = |inner: &str, ty: &str| inner == ty || (number(ty) && number(inner));
+    let text = match (expected, found) {
+        (_, f) if inside(f, "Maybe ").is_some_and(|inner| is(&inner, expected)) => {
+            "it may be `None`: take it apart with `match`, or say what then, `Maybe.with_default(..)`"
+        }
+        (_, f) if inside(f, "Result ").is_some_and(|inner| inner.starts_with(expected)) => {
+            "it may be an `Error`: take it apart with `match`"
+        }
+        (e, f) if inside(e, "Maybe ").is_some_and(|inner| is(&inner, f)) => "`Some(..)` makes a `Maybe` of it",
+        (e, f) if inside(e, "Result ").is_some_and(|inner| inner.starts_with(f)) => "`Ok(..)` makes a `Result` of it",
+        ("Text", f) if !f.contains("->") => "an f-string shows any value: `f\"{..}\"`",
+        ("Int" | "a number", "Text") => "`Text.to_int` reads a number from a text",
+        ("Float", "Text") => "`Text.to_float` reads a number from a text",
+        ("Float", "Int") => "`from_int(..)` makes a Float of an Int",
+        ("Bool", f) if number(f) => "compare the number, as in `n != 0`",
+        _ => return None,
+    };
+    Some(text.to_owned())
 }
 
 /// Optimal string alignment distance (insert, delete, replace, swap neighbours), or `None` above `limit`.
@@ -42,7 +99,9 @@ mod tests {
         assert_eq!(nearest("lenght", ["length", "last"]), Some("length"));
         assert_eq!(nearest("fo", ["fold", "for_each"]), None);
         assert_eq!(nearest("fliter", ["filter"]), Some("filter"));
-        assert_eq!(nearest("x", ["y"]), Some("y"));
+        assert_eq!(nearest("x", ["y"]), None);
+        assert_eq!(nearest("x", ["X"]), Some("X"));
+        assert_eq!(nearest("mn", ["min", "nm"]), Some("nm"));
         assert_eq!(nearest("print", ["sort"]), None);
         assert_eq!(nearest("maybe", ["Maybe"]), Some("Maybe"));
     }

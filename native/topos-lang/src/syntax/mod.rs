@@ -75,6 +75,7 @@ pub fn parse_with(source: &str, limits: &Limits) -> Parse {
                 .help("mend the first ones and run the compiler again"),
         );
     }
+    crate::advice::complete(&mut diagnostics);
     Parse { module, tokens, diagnostics }
 }
 

@@ -13,7 +13,7 @@ use crate::check::{Checker, VarMode};
 use crate::codes;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::syntax::ast;
-use crate::types::{Kind, Name, Ty};
+use crate::types::{short, Kind, Name, Ty};
 
 /// The type of a member.
 pub(super) struct MemberType {
@@ -90,23 +90,41 @@ impl<'a> Checker<'a> {
     /// A trait cannot be its own superclass: its dictionary would contain itself.
     fn superclass_cycles(&mut self, traits: &[(Name, &'a ast::TraitDecl)]) {
         for (full, of) in traits {
-            let mut seen: Vec<Name> = Vec::new();
+            // Each trait that is reached, with the one that extends it.
+            let mut seen: Vec<(Name, Name)> = Vec::new();
             let mut work: Vec<Name> = vec![full.clone()];
             while let Some(at) = work.pop() {
                 let supers = self.env.traits.get(&at).map_or(&[][..], |i| &i.supers);
                 for Constraint { of, .. } in supers {
-                    if !seen.contains(of) {
-                        seen.push(of.clone());
+                    if !seen.iter().any(|(name, _)| name == of) {
+                        seen.push((of.clone(), at.clone()));
                         work.push(of.clone());
                     }
                 }
             }
-            if seen.contains(full) {
-                self.report(Diagnostic::new(
-                    codes::SUPERCLASS_CYCLE,
-                    format!("the trait `{}` extends itself", of.name.name),
-                    of.extends.first().map_or(of.name.span, |c| c.span),
-                ));
+            if seen.iter().any(|(name, _)| name == full) {
+                let mut circle = vec![full.clone()];
+                let mut at = full;
+                while let Some((_, by)) = seen.iter().find(|(name, _)| name == at) {
+                    circle.push(by.clone());
+                    at = by;
+                    if at == full {
+                        break;
+                    }
+                }
+                let circle = circle.iter().rev().map(|name| format!("`{}`", short(name))).collect::<Vec<_>>();
+                let help = match &circle[..] {
+                    [_, _] => "a trait is not its own superclass: leave out `extends`".to_owned(),
+                    _ => format!("{}: leave out one of these `extends`", circle.join(" extends ")),
+                };
+                self.report(
+                    Diagnostic::new(
+                        codes::SUPERCLASS_CYCLE,
+                        format!("the trait `{}` extends itself", of.name.name),
+                        of.extends.first().map_or(of.name.span, |c| c.span),
+                    )
+                    .help(help),
+                );
                 if let Some(info) = self.env.traits.get_mut(full) {
                     Rc::make_mut(info).supers.clear();
                 }

@@ -6,6 +6,7 @@ use foldhash::{HashMap, HashMapExt};
 
 use super::declare::MemberType;
 use super::{home, member_name, Constraint, DictId, InstanceInfo, InstanceKey, COMPARABLE, ORDERABLE};
+use crate::check::suggest;
 use crate::check::tree::FlowId;
 use crate::check::{Checker, VarMode};
 use crate::codes;
@@ -183,19 +184,18 @@ impl<'a> Checker<'a> {
         };
         let span = instance.span.unwrap_or(decl.trait_path.span);
         let mut clauses: Vec<(&'a ast::Ident, Vec<&'a ast::FlowDecl>)> = Vec::new();
+        let mut meant: Vec<String> = Vec::new();
         for member in decl.members.iter().filter(|m| !m.name.name.is_empty()) {
             if !of.members.iter().any(|m| *m.name == *member.name.name) {
-                let near = crate::check::suggest::nearest(&member.name.name, of.members.iter().map(|m| &*m.name))
-                    .map(str::to_owned);
+                let names = || of.members.iter().map(|m| &*m.name);
+                // The member that was meant is not missing too.
+                meant.extend(suggest::nearest(&member.name.name, names()).map(str::to_owned));
                 let diagnostic = Diagnostic::new(
                     codes::UNKNOWN_MEMBER,
                     format!("the trait `{}` has no member `{}`", short(&key.0), member.name.name),
                     member.name.span,
                 );
-                self.report(match near {
-                    Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
-                    None => diagnostic,
-                });
+                self.report(suggest::advise(diagnostic, &member.name.name, names(), "it has"));
                 continue;
             }
             if let Some(signature) = &member.signature {
@@ -217,7 +217,8 @@ impl<'a> Checker<'a> {
             }
         }
         let mut members = Vec::new();
-        let mut missing: Vec<Name> = Vec::new();
+        let mut missing: Vec<(Name, String)> = Vec::new();
+        let mut complete = true;
         for member in &of.members {
             let method = self.env.flow(member.flow, &mut self.store).clone();
             // Its first constraint says which of its variables are the trait's parameters.
@@ -244,7 +245,10 @@ impl<'a> Checker<'a> {
                 }
                 None => {
                     let Some(default) = member.default else {
-                        missing.push(member.name.clone());
+                        complete = false;
+                        if !meant.iter().any(|name| **name == *member.name) {
+                            missing.push((member.name.clone(), self.store.show(ty.ty)));
+                        }
                         continue;
                     };
                     let arity = self.env.flows[default].arity;
@@ -253,12 +257,19 @@ impl<'a> Checker<'a> {
             });
         }
         if !missing.is_empty() {
-            let list = missing.iter().map(|m| format!("`{m}`")).collect::<Vec<_>>().join(", ");
-            self.report(Diagnostic::new(
-                codes::MISSING_MEMBER,
-                format!("this instance of `{}` lacks {list}", short(&key.0)),
-                span,
-            ));
+            let list = missing.iter().map(|(m, _)| format!("`{m}`")).collect::<Vec<_>>().join(", ");
+            let typed =
+                missing.iter().map(|(m, ty)| format!("`{m}`, of the type `{ty}`")).collect::<Vec<_>>().join("; ");
+            self.report(
+                Diagnostic::new(
+                    codes::MISSING_MEMBER,
+                    format!("this instance of `{}` lacks {list}", short(&key.0)),
+                    span,
+                )
+                .help(format!("add {typed}")),
+            );
+        }
+        if !complete {
             return;
         }
         if let Some(info) = self.env.instances.get_mut(key) {

@@ -22,6 +22,8 @@ pub(super) struct Cursor {
     pub(super) after_lexical_error: bool,
     /// The brackets of the declaration it begins do not pair up.
     pub(super) unbalanced: bool,
+    /// They do but for a `)` or `]` that has no partner at all.
+    pub(super) surplus: bool,
     /// In column 1, and begins a declaration.
     pub(super) begins_declaration: bool,
 }
@@ -64,6 +66,7 @@ pub(super) fn significant(source: &str, tokens: &Tokens) -> Vec<Cursor> {
             spaced,
             after_lexical_error,
             unbalanced: false,
+            surplus: false,
             begins_declaration: false,
         });
         newline = false;
@@ -85,13 +88,15 @@ pub(super) fn significant(source: &str, tokens: &Tokens) -> Vec<Cursor> {
 fn mark_unbalanced(cursor: &mut [Cursor]) {
     let mut first = 0;
     let mut open: Vec<TokenKind> = Vec::new();
-    let (mut balanced, mut lexical) = (true, false);
+    let (mut balanced, mut surplus, mut lexical) = (true, false, false);
     for i in 0..cursor.len() {
         let token = cursor[i];
         if token.begins_declaration || token.kind == TokenKind::Eof {
             // What an unterminated text swallowed is not a bracket's fault.
-            cursor[first].unbalanced = !lexical && (!balanced || !open.is_empty());
-            (first, balanced, lexical) = (i, true, false);
+            let broken = !balanced || !open.is_empty();
+            cursor[first].unbalanced = !lexical && (broken || surplus);
+            cursor[first].surplus = surplus && !broken;
+            (first, balanced, surplus, lexical) = (i, true, false, false);
             open.clear();
         }
         lexical |= token.after_lexical_error;
@@ -106,6 +111,10 @@ fn mark_unbalanced(cursor: &mut [Cursor]) {
             TokenKind::FormatClose => TokenKind::FormatOpen,
             _ => continue,
         };
+        if matches!(token.kind, TokenKind::RParen | TokenKind::RBracket) && !open.contains(&opener) {
+            surplus = true;
+            continue;
+        }
         balanced &= open.pop() == Some(opener);
     }
 }

@@ -118,7 +118,10 @@ impl Parser<'_> {
     fn not_a_declaration(&mut self) -> DeclKind {
         let token = self.raw(0);
         let text = self.text(token.span);
-        let binding = matches!(self.nth(1), TokenKind::Eq | TokenKind::Colon | TokenKind::LParen);
+        let binding = matches!(
+            self.nth(1),
+            TokenKind::Eq | TokenKind::Colon | TokenKind::ColonColon | TokenKind::LParen | TokenKind::Lower
+        );
         let help = match (token.kind, text) {
             (TokenKind::Lower, "def" | "fun" | "func" | "function") | (TokenKind::Fn | TokenKind::Let, _) => {
                 "a function is declared with `flow`: `flow f(x) = ..`"

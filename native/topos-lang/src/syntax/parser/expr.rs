@@ -166,6 +166,11 @@ impl Parser<'_> {
         self.operand()
     }
 
+    /// Whether an infix operator stands here.
+    pub(super) fn at_infix(&self) -> bool {
+        self.infix().is_some()
+    }
+
     /// The infix operator that goes on with the expression, if the current token is one.
     fn infix(&self) -> Option<(BinaryOp, Level)> {
         let found = operator(self.kind())?;

@@ -23,6 +23,7 @@ impl Parser<'_> {
             self.suspect = None;
             if self.raw(0).begins_declaration || self.pos == 0 {
                 self.unbalanced = self.raw(0).unbalanced;
+                self.surplus = self.raw(0).surplus;
                 self.lost = false;
                 self.failed_line = None;
             }
@@ -54,6 +55,11 @@ impl Parser<'_> {
     fn import(&mut self) -> Import {
         let start = self.bump_declaration();
         let mut qualified = self.eat(TokenKind::Qualified);
+        if self.at(TokenKind::Lower) && self.nth(1) == TokenKind::Slash {
+            let span = self.span();
+            let help = "the parts begin with upper-case letters: `import A.B`";
+            self.error(codes::UNEXPECTED, "the parts of a module's name are joined by `.`", span, help);
+        }
         let path = self.path("a module");
         if self.at(TokenKind::Dot) && !self.newline() {
             self.unexpected_help(
@@ -121,8 +127,18 @@ impl Parser<'_> {
         if self.stopped() || (self.newline() && self.last_error != Some(self.pos)) {
             return;
         }
-        self.unexpected(codes::STATEMENT_END, "a new line");
-        self.skip_to_decl();
+        let help = match self.text(self.span()) {
+            "exposing" | "hiding" | "using" | "only" => {
+                "names of a module are listed in parentheses, `import A.B (name)`; what a module exports stands on a line of its own, \
+                 `export (name)`"
+            }
+            "/" => "the parts of a module's name are joined by `.`: `import A.B`",
+            _ => "it ends with its line",
+        };
+        self.unexpected_help(codes::STATEMENT_END, "a new line", help);
+        while !(self.stopped() || (self.newline() && self.raw(0).column == 0)) {
+            self.bump();
+        }
     }
 
     /// Passes over tokens up to the next one that begins a declaration.

@@ -44,6 +44,7 @@ pub(super) fn parse(source: &str, tokens: &Tokens, limits: &Limits) -> (Module, 
         opens: Vec::new(),
         members: None,
         unbalanced: false,
+        surplus: false,
         lost: false,
         failed_line: None,
         body_brace: None,
@@ -139,6 +140,8 @@ struct Parser<'s> {
     members: Option<Members>,
     /// Whether the brackets of the declaration that is being read do not pair up.
     unbalanced: bool,
+    /// Whether they would but for a `)` or `]` without a partner.
+    surplus: bool,
     /// Whether nothing more is said about this declaration: its brackets do not pair up, and that has been seen.
     lost: bool,
     /// The first byte of the line on which the grammar last failed.

@@ -52,6 +52,8 @@ impl Parser<'_> {
         match self.kind() {
             TokenKind::Case => {
                 self.error(codes::FOREIGN_SYNTAX, "there is no `case`", span, "write `match x { | pattern -> .. }`");
+                // Its arms have no bars and no end: that is the same mistake.
+                self.lost = true;
                 let kind = self.match_expr();
                 return Expr { kind, span: self.since(span) };
             }
@@ -89,8 +91,15 @@ impl Parser<'_> {
                 self.bump();
                 return self.primary_again();
             }
-            _ => {
-                self.unexpected(codes::EXPECTED_EXPRESSION, "an expression");
+            kind => {
+                let help = match kind {
+                    TokenKind::Eq => "`=` binds a name, once; `==` compares",
+                    _ if self.pos > 0 && self.cursor[self.pos - 1].kind == TokenKind::LParen && self.at_infix() => {
+                        "an operator is no function, and cannot lack an operand: write `fn(x) -> x + 1`"
+                    }
+                    _ => "a value belongs here: a name, a literal, a call, or a block in braces",
+                };
+                self.unexpected_help(codes::EXPECTED_EXPRESSION, "an expression", help);
                 return super::expr::error(self.nothing());
             }
         }
@@ -287,6 +296,12 @@ impl Parser<'_> {
         }
         let found = self.found();
         match self.kind() {
+            TokenKind::Colon if self.on_line(TokenKind::Arrow) => {
+                let help = "a list is taken apart with `::`, as in `| first :: rest -> ..`";
+                self.error(codes::ARM_ARROW, "there is no pattern with `:`", self.span(), help);
+                self.skip(|parser| parser.at(TokenKind::Arrow));
+                self.bump();
+            }
             TokenKind::FatArrow | TokenKind::Colon | TokenKind::Eq | TokenKind::Then => {
                 self.error(
                     codes::ARM_ARROW,

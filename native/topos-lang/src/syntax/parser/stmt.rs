@@ -140,12 +140,19 @@ impl Parser<'_> {
         let span = self.span();
         let found = self.found();
         match self.kind() {
-            TokenKind::RParen | TokenKind::RBracket | TokenKind::RBrace => self.error(
-                codes::STRAY_CLOSER,
-                format!("this {found} closes nothing"),
-                span,
-                "delete it, or open its partner further up",
-            ),
+            kind @ (TokenKind::RParen | TokenKind::RBracket | TokenKind::RBrace) => {
+                let lost = self.lost;
+                self.error(
+                    codes::STRAY_CLOSER,
+                    format!("this {found} closes nothing"),
+                    span,
+                    "delete it, or open its partner further up",
+                );
+                // It is the mistake itself, and what surrounds it pairs up: the rest of the declaration can be read.
+                if self.surplus && kind != TokenKind::RBrace {
+                    self.lost = lost;
+                }
+            }
             TokenKind::Comma => {
                 self.error(
                     codes::STRAY_CLOSER,
@@ -219,8 +226,23 @@ impl Parser<'_> {
         })
     }
 
+    /// `while c {`: a call of a function of that name would have no name behind it on its line and a block after that.
+    fn is_while(&self) -> bool {
+        self.at(TokenKind::Lower)
+            && matches!(self.text(self.span()), "while" | "until")
+            && matches!(self.nth(1), TokenKind::Lower | TokenKind::LParen | TokenKind::True)
+            && self.on_line(TokenKind::LBrace)
+    }
+
     fn stmt_kind(&mut self) -> StmtKind {
         let start = self.span();
+        if self.is_while() {
+            let help = "what goes on calls itself: `flow f(n) = if n < 3 { .. f(n + 1) }`; `for x in xs { .. }` goes through a list";
+            let message = format!("there is no `{}`", self.text(start));
+            self.error(codes::FOREIGN_SYNTAX, message, start, help);
+            // Its body is of a language with variables.
+            self.lost = true;
+        }
         match self.kind() {
             TokenKind::Let if self.nth(1) != TokenKind::Eq => return self.let_stmt(),
             TokenKind::For if self.nth(1) != TokenKind::Eq => return self.for_stmt(),

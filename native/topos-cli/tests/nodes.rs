@@ -1,0 +1,128 @@
+//! `topos test` on several nodes. Without Erlang, or before `rebar3 compile`, each test says that it is skipped and why.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+mod common;
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+};
+
+use common::{
+    cases, engines, turn,
+    vms::{eventually, mark, signal, vms},
+    Case, Outcome,
+};
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+
+/// A project with one of the cases: builds leave their cache where they run.
+fn project(name: &str) -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let file = format!("{name}.topos");
+    fs::copy(cases().join("nodes").join(&file), directory.path().join(file)).unwrap();
+    directory
+}
+
+/// Runs the tests of a case; no VM may be left.
+fn test(name: &str, args: &[&str]) -> Outcome {
+    let (project, mark) = (project(name), mark());
+    let args = [&["test", "--seed", "1"], args].concat();
+    let outcome = Case::new(&args).directory(project.path()).env("TOPOS_TEST_RUN", &mark).run();
+    eventually("the end of the VMs", || vms(&mark).is_empty());
+    outcome
+}
+
+/// Without what differs from run to run, or between engines.
+fn steady(outcome: &Outcome, engine: &str) -> String {
+    let shown = outcome.show().replace(&format!("--engine {engine}"), "--engine ENGINE");
+    shown
+        .lines()
+        .map(|line| match (line.find(" failed ("), line.find("the process <")) {
+            (Some(at), _) => format!("{} failed (TIME)\n", &line[..at]),
+            (_, Some(at)) => format!("{}the process PID{}\n", &line[..at], line[at..].split_once('>').unwrap().1),
+            _ => format!("{line}\n"),
+        })
+        .collect()
+}
+
+#[test]
+fn tests_run_on_real_nodes_of_every_engine() {
+    let Some(_turn) = turn() else { return };
+    for engine in engines() {
+        let outcome = test("Passing", &["--nodes", "3", "--runs", "20", "--engine", engine]);
+        insta::assert_snapshot!("passing_on_nodes", steady(&outcome, engine));
+    }
+}
+
+#[test]
+fn what_fails_on_a_node_fails_its_test_alone() {
+    let Some(_turn) = turn() else { return };
+    for engine in engines() {
+        let outcome = test("Failing", &["--nodes", "2", "--engine", engine]);
+        insta::assert_snapshot!("failing_on_nodes", steady(&outcome, engine));
+    }
+}
+
+#[test]
+fn without_nodes_a_test_says_what_it_lacks() {
+    let Some(_turn) = turn() else { return };
+    insta::assert_snapshot!(steady(&test("Passing", &["--filter", "what is sent"]), "none"));
+}
+
+#[test]
+fn programs_on_nodes_are_called_by_nobody() {
+    let Some(_turn) = turn() else { return };
+    let outcome = Case::new(&["run", "--nodes", "2", "--engine", "otp", "calls.topos"]).run();
+    assert!(outcome.status == 1 && outcome.stderr.contains("error[TP1056]"), "{}", outcome.show());
+}
+
+#[test]
+fn a_wrong_engine_or_number_of_nodes_is_refused() {
+    for args in [["--engine", "warp"], ["--nodes", "65"]] {
+        let outcome = test("Passing", &args);
+        assert_ne!(outcome.status, 0, "{}", outcome.show());
+        insta::assert_snapshot!(outcome.show());
+    }
+}
+
+/// A run of the endless tests that has begun the chosen one.
+fn endless(mark: &str, filter: &str, nodes: usize) -> (Child, TempDir) {
+    let project = project("Endless");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_topos"))
+        .args(["test", "--nodes", &nodes.to_string(), "--filter", filter])
+        .current_dir(project.path())
+        .env("TOPOS_TEST_RUN", mark)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap() == "running"), "the tests ended");
+    assert_eq!(vms(mark).len(), nodes);
+    (child, project)
+}
+
+#[test]
+fn a_ctrl_c_ends_tests_and_their_nodes() {
+    let Some(_turn) = turn() else { return };
+    for (filter, nodes) in [("for ever", 1), ("for ever elsewhere", 3)] {
+        let mark = mark();
+        let (mut child, _project) = endless(&mark, filter, nodes);
+        signal(&child, Signal::SIGINT);
+        assert_eq!(child.wait().unwrap().code(), Some(130));
+        assert_eq!(vms(&mark), [0; 0]);
+    }
+}
+
+#[test]
+fn nodes_of_tests_end_even_when_the_command_is_killed() {
+    let Some(_turn) = turn() else { return };
+    let mark = mark();
+    let (mut child, _project) = endless(&mark, "for ever elsewhere", 2);
+    signal(&child, Signal::SIGKILL);
+    child.wait().unwrap();
+    eventually("the end of the nodes", || vms(&mark).is_empty());
+}
