@@ -98,7 +98,7 @@ impl Checker<'_> {
             let visible = self.is_visible(&name);
             let constraints = Self::constraint_exports(&info.constraints, &mut trees);
             let params = info.params.len();
-            interface.types.push(TypeExport { name: name.into(), visible, vars, params, body, constraints });
+            interface.types.push(TypeExport { name, visible, vars, params, body, constraints });
         }
         self.export_effects(&mut interface);
         self.export_flows(&mut interface);
@@ -144,7 +144,7 @@ impl Checker<'_> {
             }
             let visible = self.is_visible(&name);
             let (params, bounds) = (info.arity, info.bounds);
-            interface.effects.push(EffectExport { name: name.into(), visible, params, bounds, operations });
+            interface.effects.push(EffectExport { name, visible, params, bounds, operations });
         }
     }
 
@@ -211,7 +211,7 @@ impl Checker<'_> {
             };
             interface.handlers.push(HandlerExport {
                 visible: self.is_visible(&name),
-                name: name.into(),
+                name,
                 effect: info.effect,
                 vars,
                 effect_args: trees,

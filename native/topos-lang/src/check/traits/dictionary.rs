@@ -363,7 +363,7 @@ impl Checker<'_> {
             let Some((vars, trees)) = self.store.export_all(&tys, &info.params) else { continue };
             interface.traits.push(TraitExport {
                 visible: self.is_visible(&name),
-                name: name.into(),
+                name,
                 vars,
                 supers: Self::constraint_exports(&info.supers, &mut trees.into_iter()),
                 members: info.members.iter().map(|m| m.name.clone()).collect(),
