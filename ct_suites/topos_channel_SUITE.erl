@@ -178,7 +178,7 @@ order_none_delivers_all(Config) ->
 %% comes first, since only half of the window is for pieces; elsewhere it comes when it is its turn.
 small_messages_overtake_a_large_one(Config) ->
     Bytes = 4_000_000,
-    ok = channel(create, [#{loose => #{order => none}, strict => #{}}], Config),
+    ok = channel(create, [#{overtaken => #{order => none}, strict => #{}}], Config),
     Arrived = fun(Channel) ->
         Send = fun(Message, More) ->
             ok = in(a, Config, topos_partisan, send, [b(Config), sink(Config), Message, More#{channel => Channel, key => k}])
@@ -195,8 +195,8 @@ small_messages_overtake_a_large_one(Config) ->
     end,
     ?assertEqual([first, {large, Bytes}, small, last], Arrived(strict)),
     %% What is sent at last is small too.
-    ?assertMatch([first, small, _, _], Arrived(loose)),
-    [ok = channel(close, [Channel], Config) || Channel <- [loose, strict]],
+    ?assertMatch([first, small, _, _], Arrived(overtaken)),
+    [ok = channel(close, [Channel], Config) || Channel <- [overtaken, strict]],
     ok.
 
 %% Connections die under it: some messages may be lost, and are counted; none comes twice or late.

@@ -18,6 +18,7 @@ arrows() ->
         "api" => ["base", "nif", "engine", "link", "overlay", "actor"],
         "compile" => ["base"],
         "effect" => ["base", "nif", "api", "actor", "compile"],
+        "simulation" => ["base", "effect"],
         "testing" => ["effect"],
         "rebar3" => []
     }.

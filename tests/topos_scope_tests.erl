@@ -139,7 +139,7 @@ the_owner_ends_with_the_process_of_the_with_test() ->
     Pid = spawn(fun() ->
         with_cell(true, 1, fun({Scope, _}) -> Self ! {Tag, Scope}, receive never -> ok end end)
     end),
-    Owner = receive {Tag, {_, _, O, _}} -> topos_owner:pid(O) end,
+    Owner = receive {Tag, {_, _, O, _}} -> O end,
     Monitor = monitor(process, Owner),
     true = exit(Pid, kill),
     ?assertEqual(shutdown, receive {'DOWN', Monitor, process, _, Reason} -> Reason end).

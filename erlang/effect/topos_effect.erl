@@ -15,6 +15,7 @@
 
 -export([root/0, install/1, install_standard/2, uninstall/0, with_handler/5]).
 -export([main/0, run_main/2, run_text/3, compile_server/0, report/3]).
+-export([call_main/2, effects/0]).
 -export_type([evidence/0, effect/0]).
 
 %% The full name of an effect: `'Topos.IO.IO''.
@@ -138,6 +139,25 @@ report(exit, Reason, _) when Reason =:= normal; Reason =:= shutdown ->
 report(Class, Reason, Stack) ->
     io:put_chars(standard_error, [topos_rt:format_error(Class, Reason, Stack), $\n]).
 
+%% @doc Calls a program's `main', which may take its arguments. Fails with `no_main' (TP1063).
+%% The exported one has the flow's written arity (see `topos_lang::core'); the one with evidence is one longer.
+-spec call_main(module(), [binary()]) -> term().
+call_main(Module, Arguments) ->
+    case code:ensure_loaded(Module) of
+        {module, Module} ->
+            case {erlang:function_exported(Module, main, 0), erlang:function_exported(Module, main, 1)} of
+                {true, _} -> Module:main();
+                {false, true} -> Module:main(Arguments);
+                {false, false} -> erlang:error(topos_error:new(no_main, #{module => Module}))
+            end;
+        {error, _} ->
+            erlang:error(topos_error:new(no_main, #{module => Module}))
+    end.
+
+%% @doc The effects that have a handler from the start, with the module of each.
+-spec effects() -> [{effect(), module()}].
+effects() -> [{Effect, Module} || {Effect, Module, _} <- standard([], vm)].
+
 %% internal
 
 -spec standard([binary()], vm | process) -> [{effect(), module(), [term()]}].
@@ -167,17 +187,3 @@ start_handlers([{Effect, Module, Args} | Rest], Ev) ->
 -spec terminate_all(normal, evidence()) -> ok.
 terminate_all(Reason, Ev) ->
     maps:foreach(fun(_, {Module, Instance}) -> ok = Module:terminate(Reason, Instance) end, Ev).
-
-%% The exported `main' has the flow's written arity (see `topos_lang::core'); the one with evidence is one longer.
--spec call_main(module(), [binary()]) -> term().
-call_main(Module, Arguments) ->
-    case code:ensure_loaded(Module) of
-        {module, Module} ->
-            case {erlang:function_exported(Module, main, 0), erlang:function_exported(Module, main, 1)} of
-                {true, _} -> Module:main();
-                {false, true} -> Module:main(Arguments);
-                {false, false} -> erlang:error(topos_error:new(no_main, #{module => Module}))
-            end;
-        {error, _} ->
-            erlang:error(topos_error:new(no_main, #{module => Module}))
-    end.

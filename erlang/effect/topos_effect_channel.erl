@@ -7,6 +7,8 @@
 
 -export([init/2, terminate/2, portable/1]).
 -export([send_on/4, send_keyed/5, create_channel/3, create_channels/2, close_channel/2, reconfigure/3, stats/2, health/1]).
+%% For the same effect in a simulation.
+-export([given/1]).
 -export_type([instance/0]).
 
 %% The specs say what the effect's declaration promises, which is more than what the API answers today.
@@ -87,6 +89,7 @@ with_channel(Name, Fun) ->
 outcome({ok, Value}) -> {ok, Value};
 outcome(Other) -> topos_effect_distributed:outcome(Other).
 
+%% @doc The settings of a channel, as a configuration has them.
 -spec given(settings()) -> settings().
 given(#{order := Order} = Settings) ->
     Settings#{order := case Order of by_key -> key; by_pair -> pair; unordered -> none end}.

@@ -16,8 +16,9 @@
 -export([send/3, send_with/4, default_channel/1, broadcast/3, recv/1, recv_within/2, next_event/1, next_event_within/2]).
 -export([monitor/2, demonitor/2, on_up/2, on_down/2, cancel/2]).
 -export([configuration/2]).
-%% For `topos_effect_channel' and `topos_effect_remote'.
--export([outcome/1, on_channel/3, send_options/1]).
+%% For `topos_effect_channel', and for the same effects in a simulation.
+-export([outcome/1, on_channel/3, send_options/1, value/1, item/1, topology/1, shown_topology/1, wait/1]).
+-export([spawn_on/3, spawn_through/4, send_to_process/4, this_process/1, run/1]).
 -export_type([instance/0, error/0, options/0]).
 
 -compile({no_auto_import, [monitor/2, demonitor/2]}).
@@ -32,6 +33,7 @@
 -type options() :: #{channel := binary(), key := {some, binary()} | none, wait := integer(), acknowledged := boolean()}.
 -type error() :: #{code := binary(), reason := binary(), message := binary(), help := binary()}.
 -type outcome() :: {ok, ok} | {error, error()}.
+-type body() :: fun((ok, topos_effect:evidence()) -> term()).
 
 -define(DEFAULT_NODE, <<"node@127.0.0.1">>).
 %% How long a node of the same run may take to listen, in milliseconds.
@@ -97,20 +99,7 @@ statuses(#distributed{}) ->
     [maps:with([node, status, incarnation], Member) || Member <- value(topos_partisan:members())].
 
 -spec current_topology(instance()) -> full_mesh | {peer_to_peer | client_server | custom, map()}.
-current_topology(#distributed{}) ->
-    case value(topos_topology:current()) of
-        #{type := full_mesh} ->
-            full_mesh;
-        #{type := hyparview} = Settings ->
-            {peer_to_peer, maps:with([active_view, passive_view, active_walk, passive_walk, shuffle_period], Settings)};
-        #{type := client_server, hubs := Hubs, hubs_of_a_client := Count} ->
-            {client_server, #{hubs => [atom_to_binary(Hub) || Hub <- Hubs], hubs_of_a_client => Count}};
-        #{type := custom, handler := topos_topology_flow, args := Flow, max_links := MaxLinks} ->
-            {custom, #{handler => Flow, max_links => MaxLinks}};
-        #{type := custom, handler := Module, max_links := MaxLinks} ->
-            %% A module of Erlang, which nodes that are no programs may have chosen.
-            {custom, #{handler => <<"erlang:", (atom_to_binary(Module))/binary>>, max_links => MaxLinks}}
-    end.
+current_topology(#distributed{}) -> shown_topology(value(topos_topology:current())).
 
 -spec set_topology(instance(), full_mesh | {peer_to_peer | client_server | custom, map()}) -> outcome().
 set_topology(#distributed{}, Topology) -> outcome(topos_topology:set_topology(topology(Topology))).
@@ -218,7 +207,40 @@ configuration(Config, Env) ->
     ],
     maps:from_list([Entry || {_, Value} = Entry <- Given, Value =/= none]).
 
+%% For `Topos.Remote', whose flows act through the root handler of this effect
+
+%% @doc Starts a process on a node that runs the body there, with the handlers that are installed there at start.
+-spec spawn_on(instance(), node(), body()) -> {ok, topos_process:ref()} | {error, error()}.
+spawn_on(#distributed{} = Instance, Node, Body) -> spawn_through(Instance, Node, Body, Body).
+
+%% @doc As {@link spawn_on/3} for a body that is called by another one. It is the inner one whose module the node needs in the
+%% same version; the outer one is of the standard library.
+-spec spawn_through(instance(), node(), Inner :: body(), Outer :: body()) -> {ok, topos_process:ref()} | {error, error()}.
+spawn_through(#distributed{}, Node, Inner, Outer) ->
+    remote(topos_process:spawn_as(Node, Inner, fun() -> ?MODULE:run(Outer) end)).
+
+%% @doc Sends a message of a program.
+-spec send_to_process(instance(), options(), term(), topos_process:ref()) -> outcome().
+send_to_process(#distributed{}, #{channel := Channel} = Given, Message, Process) ->
+    on_channel(Channel, send_options(Given), fun(Full) -> topos_process:send(Process, {'$topos', Message}, Full) end).
+
+-spec this_process(instance()) -> {ok, topos_process:ref()} | {error, error()}.
+this_process(#distributed{}) -> remote(topos_process:self()).
+
+%% @private What runs on the other node.
+-spec run(body()) -> term().
+run(Body) ->
+    try
+        Body(ok, topos_effect:root())
+    catch
+        Class:Reason:Stack -> topos_effect:report(Class, Reason, Stack)
+    end.
+
 %% internal
+
+-spec remote(ok | {ok, Value} | {error, topos_error:t()}) -> {ok, ok | Value} | {error, error()}.
+remote({ok, Value}) -> {ok, Value};
+remote(Result) -> outcome(Result).
 
 -spec given(binary(), string() | false, Default) -> binary() | Default.
 given(<<>>, FromEnvironment, Default) -> chosen(FromEnvironment, Default);
@@ -236,6 +258,24 @@ detection(swim_detection) -> #{method => swim};
 detection({echo_detection, #{interval := Interval, suspect_after := Suspect, down_after := Down}}) ->
     #{echo_interval => Interval, suspect_after => Suspect, down_after => Down}.
 
+%% @doc A topology as the effect shows it.
+-spec shown_topology(topos_config_topology:t() | #{type := topos_config_topology:type(), atom() => term()}) ->
+    full_mesh | {peer_to_peer | client_server | custom, map()}.
+shown_topology(full_mesh) ->
+    full_mesh;
+shown_topology(#{type := full_mesh}) ->
+    full_mesh;
+shown_topology(#{type := hyparview} = Settings) ->
+    {peer_to_peer, maps:with([active_view, passive_view, active_walk, passive_walk, shuffle_period], Settings)};
+shown_topology(#{type := client_server, hubs := Hubs, hubs_of_a_client := Count}) ->
+    {client_server, #{hubs => [atom_to_binary(Hub) || Hub <- Hubs], hubs_of_a_client => Count}};
+shown_topology(#{type := custom, handler := topos_topology_flow, args := Flow, max_links := MaxLinks}) ->
+    {custom, #{handler => Flow, max_links => MaxLinks}};
+shown_topology(#{type := custom, handler := Module, max_links := MaxLinks}) ->
+    %% A module of Erlang, which nodes that are no programs may have chosen.
+    {custom, #{handler => <<"erlang:", (atom_to_binary(Module))/binary>>, max_links => MaxLinks}}.
+
+%% @doc A topology of a program, as a configuration has it.
 -spec topology(full_mesh | {peer_to_peer | client_server | custom, map()}) -> full_mesh | map().
 topology(full_mesh) -> full_mesh;
 topology({peer_to_peer, Settings}) -> Settings#{type => hyparview};
@@ -303,7 +343,7 @@ error_record(Error) ->
         help => unicode:characters_to_binary(topos_error:help(Error))
     }.
 
-%% For operations that have no `Result': their error ends the process, with its code.
+%% @doc For operations that have no `Result': their error ends the process, with its code.
 -spec value({error, topos_error:t()} | {ok, Value} | Value) -> Value when Value :: term().
 value({error, Error}) -> erlang:error(Error);
 value({ok, Value}) -> Value;
@@ -313,6 +353,7 @@ value(Value) -> Value.
 taken({error, Error}) -> erlang:error(Error);
 taken(Answer) -> Answer.
 
+%% @doc What came, as an `Event' of Topos.
 -spec item(topos_program_queue:item()) -> tuple().
 item({message, Sender, Message}) -> {message, Sender, Message};
 item({event, Event}) -> event(Event).
@@ -328,5 +369,6 @@ event({undeliverable, Node, Error}) -> {undeliverable, Node, error_record(Error)
 event({monitor_down, Ref, Node}) -> {monitor_down, Ref, Node};
 event({missed, Count}) -> {missed, Count}.
 
+%% @doc A time to wait for, in milliseconds.
 -spec wait(integer()) -> non_neg_integer().
 wait(Time) -> max(0, min(Time, ?MAX_WAIT)).

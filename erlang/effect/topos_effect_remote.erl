@@ -1,46 +1,35 @@
-%% @doc The flows of `Topos.Remote': processes of other nodes, over `topos_process'.
+%% @doc The flows of `Topos.Remote': processes of other nodes.
 %%
-%% A function value is a fun that takes evidence. It crosses without any: on the other node it runs with the evidence of that
-%% node's root handlers. That it needs no other is what the compiler has seen to.
+%% They have no evidence of their own, and act through the root handler of the effect `Distributed': that of real nodes, over
+%% `topos_process', or that of a simulation. A function value is a fun that takes evidence. It crosses without any: on the other
+%% node it runs with the evidence of that node's root handlers. That it needs no other is what the compiler has seen to.
 -module(topos_effect_remote).
 
--export([spawn_on/2, spawn_through/3, send_with/3, this_process/0, run/1]).
-
-%% The specs say what the flows' declarations promise, which is more than what the API answers today.
--dialyzer(no_underspecs).
+-export([spawn_on/2, spawn_through/3, send_with/3, this_process/0]).
 
 -type error() :: topos_effect_distributed:error().
 -type body() :: fun((ok, topos_effect:evidence()) -> term()).
+%% A reference to a process, whatever the root handler takes for one.
+-type ref() :: term().
 
 %% @doc Starts a process on a node that runs the body there.
--spec spawn_on(node(), body()) -> {ok, topos_process:ref()} | {error, error()}.
-spawn_on(Node, Body) -> outcome(topos_process:spawn_as(Node, Body, fun() -> ?MODULE:run(Body) end)).
+-spec spawn_on(node(), body()) -> {ok, ref()} | {error, error()}.
+spawn_on(Node, Body) -> perform(spawn_on, [Node, Body]).
 
-%% @doc As {@link spawn_on/2} for a body that is called by another one. It is the inner one whose module the node needs in the
-%% same version; the outer one is of the standard library.
--spec spawn_through(node(), Inner :: body(), Outer :: body()) -> {ok, topos_process:ref()} | {error, error()}.
-spawn_through(Node, Inner, Outer) -> outcome(topos_process:spawn_as(Node, Inner, fun() -> ?MODULE:run(Outer) end)).
+%% @doc As {@link spawn_on/2} for a body that is called by another one, of the standard library.
+-spec spawn_through(node(), Inner :: body(), Outer :: body()) -> {ok, ref()} | {error, error()}.
+spawn_through(Node, Inner, Outer) -> perform(spawn_through, [Node, Inner, Outer]).
 
 %% @doc Sends a message of a program.
--spec send_with(topos_effect_distributed:options(), term(), topos_process:ref()) -> {ok, ok} | {error, error()}.
-send_with(#{channel := Channel} = Given, Message, Process) ->
-    Options = topos_effect_distributed:send_options(Given),
-    topos_effect_distributed:on_channel(Channel, Options, fun(Full) -> topos_process:send(Process, {'$topos', Message}, Full) end).
+-spec send_with(topos_effect_distributed:options(), term(), ref()) -> {ok, ok} | {error, error()}.
+send_with(Options, Message, Process) -> perform(send_to_process, [Options, Message, Process]).
 
--spec this_process() -> {ok, topos_process:ref()} | {error, error()}.
-this_process() -> outcome(topos_process:self()).
-
-%% @doc What runs on the other node.
--spec run(body()) -> term().
-run(Body) ->
-    try
-        Body(ok, topos_effect:root())
-    catch
-        Class:Reason:Stack -> topos_effect:report(Class, Reason, Stack)
-    end.
+-spec this_process() -> {ok, ref()} | {error, error()}.
+this_process() -> perform(this_process, []).
 
 %% internal
 
--spec outcome(ok | {ok, Value} | {error, topos_error:t()}) -> {ok, ok | Value} | {error, error()}.
-outcome({ok, Value}) -> {ok, Value};
-outcome(Result) -> topos_effect_distributed:outcome(Result).
+-spec perform(atom(), [term()]) -> term().
+perform(Operation, Arguments) ->
+    #{'Topos.Partisan.Distributed' := {Module, Instance}} = topos_effect:root(),
+    erlang:apply(Module, Operation, [Instance | Arguments]).

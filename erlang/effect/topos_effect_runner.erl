@@ -7,6 +7,7 @@
 
 -export([init/2, terminate/2, portable/1]).
 -export([nodes/1, kill/2, start/2]).
+-export([partition/2, heal/1, pause/2, resume/2, hold/2, release/2, release_next/3]).
 -export([on_node/2, node/1, first_names/1, await_members/1]).
 
 -compile({no_auto_import, [node/1]}).
@@ -37,6 +38,29 @@ kill([], Name) -> unit(topos_runner:kill(Name)).
 %% @doc Starts a node that ended again.
 -spec start(instance(), binary()) -> {ok, ok} | {error, binary()}.
 start([], Name) -> unit(topos_runner:start_node(Name)).
+
+%% What needs virtual nodes
+
+-spec partition(instance(), [[binary()]]) -> {error, binary()}.
+partition([], _Sides) -> only_simulated(partition).
+
+-spec heal(instance()) -> {error, binary()}.
+heal([]) -> only_simulated(heal).
+
+-spec pause(instance(), binary()) -> {error, binary()}.
+pause([], _Name) -> only_simulated(pause).
+
+-spec resume(instance(), binary()) -> {error, binary()}.
+resume([], _Name) -> only_simulated(resume).
+
+-spec hold(instance(), binary()) -> {error, binary()}.
+hold([], _Name) -> only_simulated(hold).
+
+-spec release(instance(), binary()) -> {error, binary()}.
+release([], _Name) -> only_simulated(release).
+
+-spec release_next(instance(), binary(), binary()) -> {error, binary()}.
+release_next([], _From, _To) -> only_simulated(release_next).
 
 %% @doc What a function answers on another node.
 -spec on_node(binary(), topos_runner_call:body()) -> term().
@@ -78,6 +102,11 @@ await_members(Count) ->
     end.
 
 %% internal
+
+-spec only_simulated(atom()) -> {error, binary()}.
+only_simulated(Operation) ->
+    Error = topos_error:new(only_simulated, #{operation => <<"Runner.", (atom_to_binary(Operation))/binary>>}),
+    {error, unicode:characters_to_binary(topos_error:format(Error))}.
 
 -spec await_members(integer(), reference(), integer()) -> ok.
 await_members(Count, Tag, Deadline) ->

@@ -9,11 +9,15 @@
 -module(topos_mailbox).
 
 -export([next/0, next/1, select/2, is_waiting/0]).
+-export([next_of/2, select_of/3]).
 -export([notify_end/2, how_ended/1, failed/1, message/1]).
--export_type([exit/0]).
+-export_type([exit/0, source/0]).
 
 %% `Topos.Process.Exit'.
 -type exit() :: finished | gone | {failed, binary()}.
+
+%% Where messages come from, and the time there in milliseconds. The process's own mailbox is one; a simulation has another.
+-type source() :: {Take :: fun((timeout()) -> {some, term()} | none), Now :: fun(() -> integer())}.
 
 %% The messages that were set aside, the oldest first.
 -define(ASIDE, '$topos_aside').
@@ -29,25 +33,33 @@ next() ->
 
 %% @doc The next message, or `none' after so many milliseconds.
 -spec next(timeout()) -> {some, term()} | none.
-next(Timeout) ->
+next(Timeout) -> next_of(mailbox(), Timeout).
+
+%% @doc As {@link next/1}, of another source.
+-spec next_of(source(), timeout()) -> {some, term()} | none.
+next_of({Take, _}, Timeout) ->
     case aside() of
         [Message | Rest] ->
             ok = set_aside(Rest),
             {some, Message};
         [] ->
-            take(Timeout)
+            Take(Timeout)
     end.
 
 %% @doc What `Choose' makes of the first message that it does not answer with `none'. If it fails, no message is lost.
 -spec select(fun((term()) -> {some, Result} | none), timeout()) -> {some, Result} | none.
-select(Choose, Timeout) ->
+select(Choose, Timeout) -> select_of(mailbox(), Choose, Timeout).
+
+%% @doc As {@link select/2}, of another source.
+-spec select_of(source(), fun((term()) -> {some, Result} | none), timeout()) -> {some, Result} | none.
+select_of(Source, Choose, Timeout) ->
     case choose(Choose, aside(), []) of
         {some, Result, Rest} ->
             ok = set_aside(Rest),
             {some, Result};
         none ->
             Refused = lists:reverse(aside()),
-            wait(Choose, deadline(Timeout), Refused, max_aside() - length(Refused))
+            wait(Source, Choose, deadline(Source, Timeout), Refused, max_aside() - length(Refused))
     end.
 
 %% @doc Whether messages were set aside.
@@ -113,8 +125,8 @@ choose(Choose, [Message | Rest], Before) ->
 max_aside() -> application:get_env(topos_partisan, max_set_aside_messages, ?MAX_ASIDE).
 
 %% `Refused' are all messages that were set aside, the newest first; there is room for `Room' more.
-wait(Choose, Deadline, Refused, Room) ->
-    case take(left(Deadline)) of
+wait({Take, _} = Source, Choose, Deadline, Refused, Room) ->
+    case Take(left(Source, Deadline)) of
         none ->
             ok = set_aside(lists:reverse(Refused)),
             none;
@@ -127,7 +139,7 @@ wait(Choose, Deadline, Refused, Room) ->
                     ok = set_aside(lists:reverse(Refused, [Message])),
                     erlang:error(topos_error:new(mailbox_full, #{limit => max_aside()}));
                 none ->
-                    wait(Choose, Deadline, [Message | Refused], Room - 1)
+                    wait(Source, Choose, Deadline, [Message | Refused], Room - 1)
             catch
                 Class:Reason:Stack ->
                     ok = set_aside(lists:reverse(Refused, [Message])),
@@ -135,10 +147,13 @@ wait(Choose, Deadline, Refused, Room) ->
             end
     end.
 
--spec deadline(timeout()) -> integer() | infinity.
-deadline(infinity) -> infinity;
-deadline(Timeout) -> erlang:monotonic_time(millisecond) + Timeout.
+-spec mailbox() -> source().
+mailbox() -> {fun take/1, fun() -> erlang:monotonic_time(millisecond) end}.
 
--spec left(integer() | infinity) -> timeout().
-left(infinity) -> infinity;
-left(Deadline) -> max(0, Deadline - erlang:monotonic_time(millisecond)).
+-spec deadline(source(), timeout()) -> integer() | infinity.
+deadline(_, infinity) -> infinity;
+deadline({_, Now}, Timeout) -> Now() + Timeout.
+
+-spec left(source(), integer() | infinity) -> timeout().
+left(_, infinity) -> infinity;
+left({_, Now}, Deadline) -> max(0, Deadline - Now()).

@@ -4,16 +4,20 @@
 %% linked to it. It survives their failures. Waiters for the lock are served in order; one that gives up or ends is
 %% forgotten. The application variable `state_lock_timeout' of `topos_partisan' says how long a process waits, in
 %% milliseconds (30,000).
+%%
+%% A process that belongs to a simulation has owners of another module ({@link use/1}), which answers what this one
+%% does.
 -module(topos_owner).
 -behaviour(gen_server).
 
--export([start/1, stop/1, pid/1, lock/1, unlock/1, patience/0]).
+-export([start/1, stop/1, lock/1, unlock/1, patience/0, use/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 -export_type([owner/0]).
 
--opaque owner() :: pid().
+-type owner() :: pid() | {module(), term()}.
 
 -define(PATIENCE, 30_000).
+-define(ELSEWHERE, '$topos_owners').
 
 %% `holder' and the waiters by their monitors; the table is this process's.
 -record(state, {home :: reference(), holder :: undefined | {pid(), reference()}, waiting :: queue:queue(waiter())}).
@@ -22,11 +26,26 @@
 %% @doc Starts an owner for a `with' that this process runs.
 -spec start(pid()) -> {owner(), ets:table()}.
 start(Home) ->
-    {ok, Pid} = gen_server:start(?MODULE, Home, []),
-    {Pid, gen_server:call(Pid, table, infinity)}.
+    case erlang:get(?ELSEWHERE) of
+        undefined ->
+            {ok, Pid} = gen_server:start(?MODULE, Home, []),
+            {Pid, gen_server:call(Pid, table, infinity)};
+        Module ->
+            {Id, Table} = Module:start(Home),
+            {{Module, Id}, Table}
+    end.
+
+%% @doc Has the calling process start owners of that module. It exports {@link start/1}, which answers what stands for
+%% the owner there and its table, and {@link stop/1}, {@link lock/1} and {@link unlock/1} for that.
+-spec use(module()) -> ok.
+use(Module) ->
+    _ = erlang:put(?ELSEWHERE, Module),
+    ok.
 
 %% @doc Ends the owner; its table is gone when this returns, and the processes that are linked to it have been told.
 -spec stop(owner()) -> ok.
+stop({Module, Id}) ->
+    Module:stop(Id);
 stop(Owner) ->
     try
         gen_server:stop(Owner, shutdown, infinity)
@@ -35,15 +54,14 @@ stop(Owner) ->
         exit:_ -> ok
     end.
 
--spec pid(owner()) -> pid().
-pid(Owner) -> Owner.
-
 %% @doc How long a process waits for the lock, in milliseconds.
 -spec patience() -> pos_integer().
 patience() -> application:get_env(topos_partisan, state_lock_timeout, ?PATIENCE).
 
 %% @doc Takes the lock. A process that holds it must not ask again.
 -spec lock(owner()) -> ok | gone | timeout.
+lock({Module, Id}) ->
+    Module:lock(Id);
 lock(Owner) ->
     try
         gen_server:call(Owner, lock, patience())
@@ -56,6 +74,7 @@ lock(Owner) ->
     end.
 
 -spec unlock(owner()) -> ok.
+unlock({Module, Id}) -> Module:unlock(Id);
 unlock(Owner) -> gen_server:cast(Owner, {unlock, self()}).
 
 %% gen_server

@@ -125,7 +125,7 @@ abort(Scope, Value) ->
     end.
 
 %% @doc The owner that a process which is started now is linked to: that of the handler whose `init' runs.
--spec owner() -> pid() | undefined.
+-spec owner() -> topos_owner:owner() | undefined.
 owner() -> erlang:get(?OWNER).
 
 %% internal
@@ -148,7 +148,7 @@ init({_, _}, Init, Instance) ->
     _ = Init(Instance),
     ok;
 init({_, _, Owner, _}, Init, Instance) ->
-    Outer = erlang:put(?OWNER, topos_owner:pid(Owner)),
+    Outer = erlang:put(?OWNER, Owner),
     try
         _ = Init(Instance),
         ok

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::run::sim::{NodeFault, Seeds, Share, Time, Times};
+
 /// Compiles Topos programs and runs them on clusters of BEAM nodes.
 #[derive(Debug, Parser)]
 #[command(
@@ -73,7 +75,9 @@ pub(crate) enum Command {
     Clean(Clean),
     /// Compile a program and run it on one node or on several.
     #[command(after_help = "Examples:\n  topos run app.topos\n  topos run --nodes 3 --engine otp app.topos\n  \
-                            topos run app.topos -- one two\n\n\
+                            topos run app.topos -- one two\n  \
+                            topos run --engine sim --nodes 5 --seed 7 --loss 10% --nemesis \"wait 1s, crash node2 3s\" app.topos\n  \
+                            topos run --engine sim --nodes 3 --seeds 1..1000 app.topos\n\n\
                             The nodes are called seed@127.0.0.1, node2@127.0.0.1, ...; each is a BEAM VM of its own \
                             that runs the program's `main`. The run ends when all of them have; its exit status is \
                             the first that was not 0. A node that fails stops the others.")]
@@ -213,10 +217,11 @@ pub(crate) struct Clean {
 /// `topos run`.
 #[derive(Args, Debug)]
 pub(crate) struct Run {
-    /// How many nodes, 1 to 64. With several, each line of output begins with the name of its node.
-    #[arg(short, long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
-    pub(crate) nodes: u8,
-    /// What carries the bytes: partisan or otp (Distributed Erlang). Default: partisan where it is installed.
+    /// How many nodes, 1 to 64; 1 to 10000 simulated ones. With several, each line of output begins with the name of its node.
+    #[arg(short, long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub(crate) nodes: u16,
+    /// What carries the bytes: partisan, otp (Distributed Erlang), or sim, where all nodes are virtual. Default: partisan where it is
+    /// installed.
     #[arg(short, long, value_name = "ENGINE")]
     pub(crate) engine: Option<String>,
     /// The part of the nodes' names after the @: a name or an address of this machine.
@@ -231,6 +236,43 @@ pub(crate) struct Run {
     /// For the program.
     #[arg(last = true, value_name = "ARGS")]
     pub(crate) args: Vec<String>,
+    /// How to simulate.
+    #[command(flatten)]
+    pub(crate) simulation: Simulation,
+}
+
+/// What goes with `--engine sim` alone.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Simulation (--engine sim)")]
+pub(crate) struct Simulation {
+    /// Decides everything that is left to chance: the same seed gives the same run. Default: another one in each run; it is shown.
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Try these seeds, 1..100, until the program fails with one, and show that run.
+    #[arg(long, value_name = "FIRST..LAST", conflicts_with = "seed")]
+    pub(crate) seeds: Option<Seeds>,
+    /// How long a message takes, 5ms or 5ms..50ms. Default: 1ms..10ms.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) delay: Option<Times>,
+    /// How many per cent of the packets are lost, and sent again later.
+    #[arg(long, value_name = "PERCENT")]
+    pub(crate) loss: Option<Share>,
+    /// How many per cent of the packets come twice. Programs do not notice: the link drops the second.
+    #[arg(long, value_name = "PERCENT")]
+    pub(crate) duplicate: Option<Share>,
+    /// What happens, one after the other, divided by commas: wait TIME; crash NODES [TIME] (then they start again); partition, pause or
+    /// hold NODES TIME; loss PERCENT TIME. NODES are names, or a share drawn by lot: 30%.
+    #[arg(long, value_name = "FAULTS", value_delimiter = ',')]
+    pub(crate) nemesis: Vec<NodeFault>,
+    /// How much virtual time a run may take. Default: 1h.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) max_time: Option<Time>,
+    /// How many operations and events a run may have. Default: 100000000.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) max_steps: Option<u64>,
+    /// Write on standard error what the network delivers and how nodes see each other, with virtual times.
+    #[arg(long)]
+    pub(crate) trace: bool,
 }
 
 /// `topos demo`.

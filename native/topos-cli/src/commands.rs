@@ -9,14 +9,14 @@ use std::{
 use topos_lang::emit;
 
 use crate::{
-    args::{Build, Check, Clean, Demo, Emit, Explain, Places, Run},
+    args::{Build, Check, Clean, Demo, Emit, Explain, Places, Run, Simulation},
     build, explain,
     failure::{Error, Failure},
     frontend::{self, Compiled, Role},
     home::{self, Home},
     loader::{self, Loaded},
     render::{plural, Style},
-    run::{self, Plan, Work},
+    run::{self, sim, Plan, Work},
     server::Server,
     source::Findings,
     stdlib::QUICK_START,
@@ -112,7 +112,8 @@ pub(crate) fn clean(args: &Clean) -> Result<i32, Failure> {
 
 /// `topos run`.
 pub(crate) fn run(args: &Run, style: Style) -> Result<i32, Failure> {
-    check_engine(args.engine.as_deref())?;
+    check_engine(args.engine.as_deref(), true)?;
+    sim::check(args.engine.as_deref(), args.nodes, &args.simulation)?;
     let address = resolve(&args.host)?;
     let stdlib = home::stdlib(&args.places)?;
     let program = loader::load(&args.file, stdlib.as_deref())?;
@@ -123,13 +124,14 @@ pub(crate) fn run(args: &Run, style: Style) -> Result<i32, Failure> {
         address,
         args: &args.args,
         places: &args.places,
+        simulation: &args.simulation,
     };
     start(program, &request, style)
 }
 
 /// `topos demo`.
 pub(crate) fn demo(args: &Demo, style: Style) -> Result<i32, Failure> {
-    check_engine(args.engine.as_deref())?;
+    check_engine(args.engine.as_deref(), true)?;
     let stdlib = home::stdlib(&args.places)?;
     let program = loader::load_text("examples/quick_start.topos", QUICK_START, stdlib.as_deref())?;
     let request = Request {
@@ -139,6 +141,7 @@ pub(crate) fn demo(args: &Demo, style: Style) -> Result<i32, Failure> {
         address: Ipv4Addr::LOCALHOST.into(),
         args: &[],
         places: &args.places,
+        simulation: &Simulation::default(),
     };
     start(program, &request, style)
 }
@@ -157,6 +160,7 @@ struct Request<'a> {
     address: IpAddr,
     args: &'a [String],
     places: &'a Places,
+    simulation: &'a Simulation,
 }
 
 fn start(program: Vec<Loaded>, request: &Request<'_>, style: Style) -> Result<i32, Failure> {
@@ -165,7 +169,10 @@ fn start(program: Vec<Loaded>, request: &Request<'_>, style: Style) -> Result<i3
     let home = Home::find(request.places)?;
     let directory = tempfile::tempdir().map_err(|why| unwritable(Path::new("the temporary directory"), &why))?;
     let mut server = Server::start(&home)?;
-    let engine = choose_engine(request.engine, &server.call("topos_engine", "available")?)?;
+    let engine = match request.engine {
+        Some(sim::ENGINE) => sim::ENGINE,
+        asked => choose_engine(asked, &server.call("topos_engine", "available")?)?,
+    };
     for module in modules {
         let (name, beam) = server.compile(module.emitted.to_etf())?;
         write(directory.path(), &format!("{name}.beam"), &beam)?;
@@ -181,19 +188,25 @@ fn start(program: Vec<Loaded>, request: &Request<'_>, style: Style) -> Result<i3
         host: request.host,
         address: request.address,
     };
+    if engine == sim::ENGINE {
+        let program = sim::Program { main: &main, args: request.args };
+        return sim::run(&plan, program, request.simulation, style).map_err(|why| cannot_run(&why));
+    }
     run_nodes(&plan, style)
 }
 
 /// Runs nodes to their end; the answer is the exit status.
 pub(crate) fn run_nodes(plan: &Plan<'_>, style: Style) -> Result<i32, Failure> {
-    run::run(plan, style).map_err(|why| {
-        Error::new(
-            "TP0808",
-            format!("the nodes cannot be run: {why}"),
-            "check that `erl` starts and that processes are allowed",
-        )
-        .into()
-    })
+    run::run(plan, style).map_err(|why| cannot_run(&why))
+}
+
+fn cannot_run(why: &io::Error) -> Failure {
+    Error::new(
+        "TP0808",
+        format!("the nodes cannot be run: {why}"),
+        "check that `erl` starts and that processes are allowed",
+    )
+    .into()
 }
 
 /// Checks a program and lowers its modules, the program's own first.
@@ -219,12 +232,14 @@ struct Lowered {
     emitted: emit::Emitted,
 }
 
-pub(crate) fn check_engine(asked: Option<&str>) -> Result<(), Error> {
-    match asked {
-        Some(engine) if !ENGINES.contains(&engine) => Err(Error::new(
+/// With virtual nodes or without.
+pub(crate) fn check_engine(asked: Option<&str>, simulated: bool) -> Result<(), Error> {
+    let engines: Vec<&str> = ENGINES.iter().copied().chain(simulated.then_some(sim::ENGINE)).collect();
+    match (asked, engines.split_last()) {
+        (Some(engine), Some((last, others))) if !engines.contains(&engine) => Err(Error::new(
             "TP1002",
             format!("there is no engine called {engine}"),
-            format!("the engines of this release are {}", ENGINES.join(" and ")),
+            format!("the engines of this release are {} and {last}", others.join(", ")),
         )),
         _ => Ok(()),
     }

@@ -102,6 +102,12 @@ const OWN: &[(u16, &str, &str)] = &[
          title contains the text of `--filter`.",
     ),
     (
+        818,
+        "an option does not go with the engine",
+        "`topos run` has options for simulations, which go with `--engine sim` alone. Real nodes are VMs of this machine, 64 at most; simulated ones \
+         may be 10,000.",
+    ),
+    (
         820,
         "a simulation cannot be run as asked",
         "The message names every parameter of `topos simulate` or `topos graph` that is out of its range, with the range. A full mesh of \

@@ -22,7 +22,7 @@ use crate::{
 /// Builds and runs; the answer is the exit status.
 pub(crate) fn test(args: &Test, style: Style) -> Result<i32, Failure> {
     let stdlib = home::stdlib(&args.places)?;
-    commands::check_engine(args.engine.as_deref())?;
+    commands::check_engine(args.engine.as_deref(), false)?;
     let home = Home::find(&args.places)?;
     let beams = args.cache.join("test");
     let job = Job {

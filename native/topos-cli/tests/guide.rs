@@ -15,11 +15,11 @@ fn story(outcome: &Outcome) -> Vec<&str> {
     lines
 }
 
-/// Runs it on so many nodes, on every engine.
+/// Runs it on so many nodes, on every engine and simulated.
 #[track_caller]
 fn expect(name: &str, nodes: &str, wanted: &[&str]) {
     let Some(_turn) = turn() else { return };
-    for engine in engines() {
+    for engine in engines().into_iter().chain(["sim"]) {
         let outcome = Case::new(&["run", "--nodes", nodes, "--engine", engine, &program(name)]).run();
         assert_eq!(outcome.status, 0, "{}", outcome.show());
         assert_eq!(story(&outcome), wanted, "{}", outcome.show());

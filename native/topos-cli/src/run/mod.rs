@@ -1,7 +1,8 @@
-//! `topos run`: a compiled program on real nodes.
+//! `topos run`: a compiled program on nodes.
 //!
 //! [`vm`] is one VM, [`cluster`] all of them; [`lines`] takes apart what they write, [`output`] shows it, [`protocol`]
 //! is what they ask of the runner, [`input`] the user's own input, [`epmd`] the port mapper of a run on Distributed Erlang.
+//! [`sim`] runs all nodes in one VM instead, simulated.
 
 mod cluster;
 mod epmd;
@@ -9,6 +10,7 @@ mod input;
 mod lines;
 mod output;
 mod protocol;
+pub(crate) mod sim;
 mod vm;
 
 use std::{
