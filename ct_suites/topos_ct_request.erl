@@ -104,7 +104,7 @@ asking({Node, Name, Timeout, Stop} = To, Number, Answers) ->
             Answer = case call(Node, {count, Id}, Timeout) of
                 {ok, {Id, 1}} -> ok;
                 {ok, Other} -> {wrong, Other};
-                {error, {not_connected, _}} -> receive after ?RETRY -> not_connected end;
+                {error, {Away, _}} when Away =:= not_connected; Away =:= unknown_node -> receive after ?RETRY -> Away end;
                 {error, {Reason, _}} -> Reason
             end,
             asking(To, Number + 1, [{Id, Answer} | Answers])

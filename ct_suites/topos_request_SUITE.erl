@@ -15,7 +15,8 @@ all() -> [{group, Engine} || Engine <- topos_engine:names()].
 
 groups() ->
     Cases = [once_while_connections_are_cut, large_ones_go_through_lanes, nothing_is_left_behind, killed_callers_are_cleaned_up,
-             overdue_service_is_ended, a_later_life_is_not_asked],
+             overdue_service_is_ended, a_later_life_is_not_asked,
+             a_node_that_leaves_is_told_of],
     [{Engine, [], Cases} || Engine <- topos_engine:names()].
 
 suite() -> [{timetrap, {seconds, case is_full() of true -> 240; false -> 60 end}}].
@@ -94,6 +95,17 @@ a_later_life_is_not_asked(Config) ->
     _ = ?CLUSTER:await(A, {up, Name}, Mark, 10_000),
     ?assertMatch({ok, {now, 1}}, in(A, call, [Name, {count, now}, 5_000])),
     ?assertEqual(#{0 => 1}, in(Again, carried_out, [[{early, 1}]])).
+
+%% Whoever asks a node while it leaves hears of that soon, and not when its time is up.
+a_node_that_leaves_is_told_of(Config) ->
+    [A, B] = pair(Config),
+    Hanging = in(A, start_callers, [?CLUSTER:name(B), [one, two, three, four], 50_000]),
+    ok = ?NODE:wait_until(asking, fun() -> in(B, carried_out, [[{one, 20}]]) =:= #{1 => 1} end, 10_000),
+    ok = ?CLUSTER:call(B, leave, []),
+    _ = ?CLUSTER:await(A, {left, ?CLUSTER:name(B)}, 0, 10_000),
+    {Micros, Answers} = timer:tc(fun() -> in(A, stop_callers, [Hanging]) end),
+    ?assertEqual([], lists:usort([Answer || {_, Answer} <- Answers]) -- [ok, in_doubt, not_connected, unknown_node]),
+    ?assert(Micros < 20_000_000).
 
 %% internal
 

@@ -231,7 +231,10 @@ send(#request{service = Service, payload = Encoded, bytes = Size} = New, Slot, T
     Sent = New#request{payload = topos_frame:request(Slot, Timeout, Service, Encoded)},
     ok = topos_local:count(sent),
     ok = topos_channel_stats:sent(New#request.node, ?CHANNEL, Size),
-    {ok, write(Sent)};
+    case write(Sent) of
+        gone -> in_doubt(New#request.node);
+        Repeated -> {ok, Repeated}
+    end;
 send(#request{node = Node, service = Service} = New, {Slot, Sequence}, Timeout, Request, Alias) ->
     Destination = {?TOPOS_DEST_REQUEST, <<Slot:32, Sequence:64, Timeout:32, Service/binary>>},
     %% The reply says that the request arrived; only that it did not is told apart.
@@ -240,12 +243,25 @@ send(#request{node = Node, service = Service} = New, {Slot, Sequence}, Timeout, 
         {error, _} = Error -> Error
     end.
 
-%% To the life of the node that was asked first, and to no later one.
--spec write(#request{}) -> #request{}.
+%% To the life of the node that was asked first, and to no later one: `gone' if that is over. What is not sent, or gets lost, is
+%% repeated. The news that a node left can come before this request was there to hear it, so it is looked for here too.
+-spec write(#request{}) -> #request{} | gone.
 write(#request{node = Node, incarnation = Incarnation, payload = Payload, repeat = Repeat} = Request) ->
-    %% What is not sent or gets lost is repeated; if the node's life has ended, that is told.
-    _ = topos_relay:ask(Node, Incarnation, ?TOPOS_DEST_PROCESS_REQUEST, ?TOPOS_FRAME_REQUEST, Payload),
-    Request#request{repeat = min(2 * Repeat, ?LONGEST_REPEAT)}.
+    case topos_relay:ask(Node, Incarnation, ?TOPOS_DEST_PROCESS_REQUEST, ?TOPOS_FRAME_REQUEST, Payload) of
+        {error, gone} ->
+            case ets:lookup(topos_peers, Node) of
+                [{_, Status, Incarnation, _}] when Status =/= left -> repeated(Repeat, Request);
+                _ -> gone
+            end;
+        _ ->
+            repeated(Repeat, Request)
+    end.
+
+-spec repeated(pos_integer(), #request{}) -> #request{}.
+repeated(Repeat, Request) -> Request#request{repeat = min(2 * Repeat, ?LONGEST_REPEAT)}.
+
+-spec in_doubt(node()) -> {error, topos_error:t()}.
+in_doubt(Node) -> {error, topos_error:new(in_doubt, #{node => Node})}.
 
 -spec await(#request{}, reference(), {integer(), pos_integer()}) -> {ok, term()} | {error, topos_error:t()}.
 await(#request{node = Node, service = Service, repeat = Repeat} = Request, Alias, {Deadline, Timeout} = Time) ->
@@ -253,14 +269,18 @@ await(#request{node = Node, service = Service, repeat = Repeat} = Request, Alias
     receive
         {Alias, {reply, Reply}} -> read(topos_delivery:message(Reply), Node, Service);
         {Alias, {undelivered, Reason}} -> {error, topos_lane:failure(Reason, Node, {?TOPOS_DEST_REQUEST, Service})};
-        {Alias, lost} -> {error, topos_error:new(in_doubt, #{node => Node})};
+        {Alias, lost} -> in_doubt(Node);
         {Alias, Failure} -> topos_lane:outcome(Failure, Node, {?TOPOS_DEST_REQUEST, Service})
     after min(Left, Repeat) ->
         case Left > Repeat of
-            true -> await(write(Request), Alias, Time);
+            true -> again(write(Request), Node, Alias, Time);
             false -> {error, topos_error:new(timeout, #{operation => Service, timeout => Timeout, node => Node})}
         end
     end.
+
+-spec again(#request{} | gone, node(), reference(), {integer(), pos_integer()}) -> {ok, term()} | {error, topos_error:t()}.
+again(gone, Node, _, _) -> in_doubt(Node);
+again(Request, _, Alias, Time) -> await(Request, Alias, Time).
 
 -spec read({ok, term()} | {error, byte()}, node(), binary()) -> {ok, term()} | {error, topos_error:t()}.
 read({ok, {ok, _} = Ok}, _, _) -> Ok;
