@@ -72,6 +72,8 @@
 -define(TOPOS_BATCH_URGENT, 1).
 %% Any receiver understands it; whether to compress is the sender's decision.
 -define(TOPOS_BATCH_COMPRESSED, 2).
+%% Its pieces are whole records, apart from the one that was begun before it and goes on after it.
+-define(TOPOS_BATCH_ASIDE, 4).
 %% What is compressed at most, and inflated. A sender's largest piece is smaller.
 -define(TOPOS_BATCH_MAX_BYTES, 2_097_152).
 

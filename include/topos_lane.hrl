@@ -19,8 +19,4 @@
 %% Records up to this size are copied into a row of them rather than kept one by one.
 -define(TOPOS_LANE_COPIED_BYTES, 1_024).
 
-%% A flag of a BATCH beside those of `topos_frame.hrl': its pieces are whole records, apart from the one that was begun before it
-%% and goes on after it.
--define(TOPOS_BATCH_ASIDE, 4).
-
 -endif.

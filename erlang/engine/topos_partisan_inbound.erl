@@ -21,8 +21,9 @@
 %% Partisan's wrapper of a socket, with or without TLS.
 -define(SOCKET, partisan_peer_socket).
 -define(IDLE_CHECK, 8_000).
-%% Packets that may wait for a connection that has greeted; before, it is one at a time. A call a packet would cost more than
-%% handling a small one.
+%% Packets that may wait for a connection with much to carry: a call a packet would cost more than handling a small one. On a
+%% channel of high priority, where a packet comes alone, it is one at a time, as it is before a greeting: a socket that stays
+%% active is polled by the schedulers themselves, and one packet then waits until the first of them is idle enough.
 -define(PACKETS, 8).
 
 -record(state, {
@@ -34,6 +35,7 @@
     %% The nonces of a probe and ours.
     nonces = undefined :: undefined | {topos_partisan_proof:nonce(), topos_partisan_proof:nonce()},
     peer = undefined :: undefined | binary(),
+    packets = once :: once | pos_integer(),
     %% Whether something came since the last look.
     heard = true :: boolean(),
     warned = false :: boolean()
@@ -70,15 +72,15 @@ handle_call(_, _From, State) -> {reply, {error, unknown_call}, State}.
 handle_cast(_, State) -> {noreply, State}.
 
 -spec handle_info(term(), #state{}) -> {noreply, #state{}} | {stop, normal, #state{}}.
-handle_info({Transport, _, Packet}, #state{peer = Peer} = State) when Transport =:= tcp; Transport =:= ssl ->
+handle_info({Transport, _, Packet}, #state{packets = Packets} = State) when Transport =:= tcp; Transport =:= ssl ->
     %% The next packet may come while this one is handled.
-    ok = case Peer of undefined -> listen(once, State); _ -> ok end,
+    ok = case Packets of once -> listen(State); _ -> ok end,
     case topos_partisan_wire:decode(Packet) of
         other -> other(topos_partisan_proof:decode(Packet), State#state{heard = true});
         Known -> packet(Known, State#state{heard = true})
     end;
 handle_info({Passive, _}, State) when Passive =:= tcp_passive; Passive =:= ssl_passive ->
-    ok = listen(?PACKETS, State),
+    ok = listen(State),
     {noreply, State};
 handle_info({Closed, _}, State) when Closed =:= tcp_closed; Closed =:= ssl_closed ->
     {stop, normal, State};
@@ -114,10 +116,12 @@ packet({frame, Dest, Version, Epoch, Frame}, #state{peer = Peer} = State) when P
 packet({hello, Peer, Channel}, #state{peer = undefined} = State) ->
     ok = topos_partisan_listener:greeted(),
     %% What it brings goes before that of channels with less priority here too.
-    _ = process_flag(priority, topos_engine_partisan:priority(Channel)),
-    ok = listen(?PACKETS, State),
+    Priority = topos_engine_partisan:priority(Channel),
+    _ = process_flag(priority, Priority),
+    Listening = case Priority of high -> State; _ -> State#state{packets = ?PACKETS} end,
+    ok = listen(Listening),
     ok = topos_engine_partisan:inbound(self(), Peer),
-    answer(topos_partisan_wire:state(), State#state{peer = Peer});
+    answer(topos_partisan_wire:state(), Listening#state{peer = Peer});
 packet({ping, Peer, Rest}, #state{peer = Peer, node = Node} = State) ->
     answer(topos_partisan_wire:pong(Node, Rest), State);
 packet(_, State) ->
@@ -139,8 +143,8 @@ other(_, State) ->
     dropped(State).
 
 %% An error is told by the socket's own message.
--spec listen(once | pos_integer(), #state{}) -> ok.
-listen(Packets, #state{socket = Socket}) ->
+-spec listen(#state{}) -> ok.
+listen(#state{socket = Socket, packets = Packets}) ->
     _ = call(setopts, [Socket, [{active, Packets}]]),
     ok.
 

@@ -32,8 +32,8 @@
     topos_lane_out:effect()
     | {send, topos_frame:stream(), pos_integer(), byte(), {packed, topos_compress:packed()}, {non_neg_integer(), non_neg_integer()}}.
 
--define(MAX_PIECE, 1_250_000).
--define(MAX_SHARED_PIECE, 262_144).
+%% A large piece holds others up: in a shared socket, and on the processors of both nodes.
+-define(MAX_PIECE, 262_144).
 %% What is in flight gives way to nothing any more.
 -define(MAX_MONOTONIC_BATCH, 256).
 %% Items taken from the mailbox before anything is sent: a few batches.
@@ -137,14 +137,6 @@ handle_info(_, State) ->
 
 -define(RETIRED_CHECK, 10).
 
-%% Where lanes share a socket, a large piece holds the others up; where they do not, each piece is only more work.
--spec max_piece() -> pos_integer().
-max_piece() ->
-    case (topos_local:engine()):capabilities() of
-        #{lane_isolation := true} -> ?MAX_PIECE;
-        #{lane_isolation := false} -> ?MAX_SHARED_PIECE
-    end.
-
 -spec options(topos_local:channel()) -> topos_lane_out:options().
 options(#{delivery := Delivery, order := Order, expiry := Expiry, monotonic := Monotonic} = Settings) ->
     Overtaking = Order =:= none andalso Delivery =:= at_least_once,
@@ -152,8 +144,7 @@ options(#{delivery := Delivery, order := Order, expiry := Expiry, monotonic := M
         overtaking => Overtaking,
         window => window(Settings),
         max_batch => case Monotonic of true -> ?MAX_MONOTONIC_BATCH; false -> ?TOPOS_LANE_BATCH end,
-        %% What overtakes a piece waits for those before it.
-        max_piece => case Overtaking of true -> ?MAX_SHARED_PIECE; false -> max_piece() end,
+        max_piece => ?MAX_PIECE,
         reliable => Delivery =:= at_least_once,
         expiry => case Expiry of 0 -> infinity; _ -> Expiry end
     }.
