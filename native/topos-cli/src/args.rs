@@ -260,8 +260,8 @@ pub(crate) struct Simulation {
     /// How many per cent of the packets come twice. Programs do not notice: the link drops the second.
     #[arg(long, value_name = "PERCENT")]
     pub(crate) duplicate: Option<Share>,
-    /// What happens, one after the other, divided by commas: wait TIME; crash NODES [TIME] (then they start again); partition, pause or
-    /// hold NODES TIME; loss PERCENT TIME. NODES are names, or a share drawn by lot: 30%.
+    /// What happens, one after the other, divided by commas: wait TIME; crash NODES; crash NODES TIME (then they start again);
+    /// partition, pause or hold NODES TIME; loss PERCENT TIME. NODES are names, or a share drawn by lot: 30%.
     #[arg(long, value_name = "FAULTS", value_delimiter = ',')]
     pub(crate) nemesis: Vec<NodeFault>,
     /// How much virtual time a run may take. Default: 1h.
