@@ -14,6 +14,8 @@
 
 -define(EPMD_TIMEOUT, 5_000).
 -define(POLL_INTERVAL, 20).
+-define(STOP_TIMEOUT, 2_000).
+-define(STOP_POLL, 2).
 
 %% @doc Finds what would go wrong, before anything is started; the answer is the address to listen on, or `theirs' when
 %% the VM is distributed already.
@@ -67,7 +69,7 @@ stop(#{mode := ours, environment := Environment}) ->
     _ = persistent_term:erase(?MODULE),
     %% `not_found': somebody stopped it before us.
     case net_kernel:stop() of
-        ok -> ok;
+        ok -> await_nobody(erlang:monotonic_time(millisecond) + ?STOP_TIMEOUT);
         {error, not_found} -> ok
     end,
     restore(Environment).
@@ -92,6 +94,18 @@ is_registered(Node) ->
     end.
 
 %% internal
+
+%% The VM keeps its name for some milliseconds, while its connections are taken down; a start in that time would take it for
+%% distributed by somebody else.
+-spec await_nobody(integer()) -> ok.
+await_nobody(Deadline) ->
+    case node() =:= nonode@nohost orelse erlang:monotonic_time(millisecond) > Deadline of
+        true ->
+            ok;
+        false ->
+            receive after ?STOP_POLL -> ok end,
+            await_nobody(Deadline)
+    end.
 
 -spec use_theirs(binary()) -> started().
 use_theirs(Cookie) ->
