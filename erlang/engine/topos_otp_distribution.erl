@@ -5,6 +5,8 @@
 %% distribution: it must have the configured name, gets the configured cookie, and has its own back at the end.
 -module(topos_otp_distribution).
 
+-include_lib("kernel/include/logger.hrl").
+
 -export([check/1, start/2, stop/1, port/1, is_registered/1]).
 -export_type([started/0]).
 
@@ -99,10 +101,12 @@ is_registered(Node) ->
 %% distributed by somebody else.
 -spec await_nobody(integer()) -> ok.
 await_nobody(Deadline) ->
-    case node() =:= nonode@nohost orelse erlang:monotonic_time(millisecond) > Deadline of
-        true ->
+    case {node(), erlang:monotonic_time(millisecond) > Deadline} of
+        {nonode@nohost, _} ->
             ok;
-        false ->
+        {Node, true} ->
+            ?LOG_WARNING(#{description => "the distribution has stopped, and the VM keeps its name", node => Node});
+        {_, false} ->
             receive after ?STOP_POLL -> ok end,
             await_nobody(Deadline)
     end.

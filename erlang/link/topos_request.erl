@@ -118,8 +118,8 @@ handle_info({topos, _, _, _} = Message, State) ->
     {noreply, State};
 handle_info({timeout, _, sweep}, State) ->
     ok = topos_request_server:sweep(erlang:monotonic_time(millisecond)),
-    %% Of callers that were killed.
-    _ = [ets:delete(topos_requests, Slot) || {Slot, _, _, _, Pid} <- ets:tab2list(topos_requests), not is_process_alive(Pid)],
+    %% Of callers that were killed. One that just ended may have given its slot to another: only its own row goes.
+    _ = [ets:delete_object(topos_requests, Row) || {_, _, _, _, Pid} = Row <- ets:tab2list(topos_requests), not is_process_alive(Pid)],
     _ = erlang:start_timer(?SWEEP, self(), sweep),
     {noreply, State};
 handle_info({topos, Ref, {down, Node, _}}, #state{subscription = Ref} = State) ->
