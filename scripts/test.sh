@@ -72,16 +72,17 @@ count() {
 
 # excerpt STAGE: what failed in it, once more, so that it stands at the end of the output too.
 excerpt() {
-    local from
+    local from after=6
     case $1 in
         rust) from='^ +(FAIL|SIGABRT|SIGSEGV|TIMEOUT) |^test .*FAILED|^error' ;;
-        properties) from='Failed!|failed|^!' ;;
+        # The line of the property's name ends in what PropEr printed of its cases; the counterexample follows, then its shrunk form.
+        properties) from='!$|Failed: |Error: |, [1-9][0-9]* failed' after=20 ;;
         ct) from='FAILED|Failed|failed' ;;
         *) from='' ;;
     esac
     printf '\n== what failed in %s (all of it: %s/%s.log)\n' "$1" "$logs" "$1"
     if [ -n "$from" ]; then
-        grep -E -A 6 "$from" "$logs/$1.log" | cut -c1-240 | tail -n 40
+        grep -E -A "$after" "$from" "$logs/$1.log" | cut -c1-240 | tail -n 60
     else
         sed -n '/^Failures:/,$p' "$logs/$1.log" | cut -c1-240 | head -n 40
     fi
