@@ -1,5 +1,6 @@
 -module(topos_inbox_tests).
 -include_lib("eunit/include/eunit.hrl").
+-include("topos_frame.hrl").
 
 inbox_test_() ->
     {foreach, fun start/0, fun stop/1, [
@@ -13,6 +14,7 @@ inbox_test_() ->
             {"late receivers take nothing", fun late_receivers_take_nothing/0},
             {"the order of waiters stays small", fun order_of_waiters_stays_small/0},
             {"many senders and receivers", fun many_senders_and_receivers/0},
+            {"a sender is told no limit of its own", fun limits_of_the_receiver/0},
             {"a process takes over", fun taken_over/0},
             {"who took over and ended gives back", fun given_back/0},
             {"not started", fun not_started/0}
@@ -54,6 +56,21 @@ bounded() ->
     {ok, {a@h, 1}} = topos_inbox:recv(0),
     ?assertEqual(ok, topos_inbox:offer(a@h, 101)),
     ?assertMatch({error, {inbox_full, _}}, topos_inbox:offer(a@h, 102)).
+
+%% A sender with other limits than the node that refused: neither says a number that is not the receiver's.
+limits_of_the_receiver() ->
+    ok = meck:expect(topos_local, config,
+        fun(node) -> 'here@host'; (limits) -> #{max_inbox_messages => 7_777, max_new_atoms => 7_777} end),
+    Full = topos_lane:failure(?TOPOS_UNDELIVERED_FULL, 'there@host', {?TOPOS_DEST_INBOX, <<>>}),
+    Atoms = topos_lane:failure(?TOPOS_UNDELIVERED_ATOMS, 'there@host', {?TOPOS_DEST_INBOX, <<>>}),
+    ?assertMatch({inbox_full, #{node := 'there@host'}}, Full),
+    ?assertMatch({too_many_atoms, #{node := 'here@host'}}, Atoms),
+    {error, Here} = lists:last([topos_inbox:offer(a@h, N) || N <- lists:seq(1, 101)]),
+    %% Nor a place for one.
+    lists:foreach(
+        fun({Error, Wrong}) ->
+            ?assertEqual(nomatch, binary:match(unicode:characters_to_binary(topos_error:format(Error)), Wrong))
+        end, [{Full, <<"7777">>}, {Atoms, <<"7777">>}, {Here, <<"{">>}]).
 
 %% What waits there counts as what waits here: the bound is that of the node.
 taken_over() ->

@@ -202,7 +202,7 @@ entry(foreign_process) ->
 entry(only_simulated) ->
     {<<"TP1087">>, "only a simulation can do this: {operation}", "run the program with `topos run --engine sim'"};
 entry(too_many_atoms) ->
-    {<<"TP1022">>, "{node} sent more new atoms than the limit of {limit}", "raise limits.max_new_atoms, or send texts instead of atoms"};
+    {<<"TP1022">>, "{node} sent more new atoms than its receiver takes", "raise limits.max_new_atoms of the receiver, or send texts instead of atoms"};
 %% Errors of compiled programs.
 entry(program_failed) ->
     {<<"TP1060">>, "{message}, at {file}:{line}:{column}", "handle this case in the program"};
@@ -233,7 +233,7 @@ entry(node_ended) ->
 entry(call_failed) ->
     {<<"TP1078">>, "what was called on {node} failed: {why}", "mend it there, or catch the failure with `try'"};
 entry(stays_here) ->
-    {<<"TP1079">>, "the process {value} cannot be used on another node", "let it cross as a RemoteRef, which Topos.Remote.this_process answers"};
+    {<<"TP1079">>, "{value} cannot be used on another node", "let a process cross as a RemoteRef, which Topos.Remote.this_process answers; of anything else, capture what is needed of it"};
 entry(call_too_large) ->
     {<<"TP1054">>, "what crosses to another node has {size} bytes, the limit is {limit}", "send large values as messages of the cluster"};
 entry(too_few_nodes) ->
@@ -275,7 +275,7 @@ entry(channel_exists) ->
 entry(no_route) ->
     {<<"TP1038">>, "no way leads to {node} over the nodes between (it is {status})", "wait for on_up, or handle the error; see topos_topology:links/0"};
 entry(inbox_full) ->
-    {<<"TP1070">>, "the inbox of {node} holds {limit} messages already", "take messages with recv, or raise limits.max_inbox_messages there"};
+    {<<"TP1070">>, "the inbox of {node} is full", "let that node take messages with recv, or raise its limits.max_inbox_messages"};
 entry(no_such_function) ->
     {<<"TP1071">>, "there is no {function} on {node}", "load the module on that node; check the name and the number of arguments"};
 entry(code_mismatch) ->

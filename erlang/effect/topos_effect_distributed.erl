@@ -214,10 +214,13 @@ configuration(Config, Env) ->
 spawn_on(#distributed{} = Instance, Node, Body) -> spawn_through(Instance, Node, Body, Body).
 
 %% @doc As {@link spawn_on/3} for a body that is called by another one. It is the inner one whose module the node needs in the
-%% same version; the outer one is of the standard library.
+%% same version; the outer one is of the standard library. What it captured must be able to cross: `stays_here' (TP1079).
 -spec spawn_through(instance(), node(), Inner :: body(), Outer :: body()) -> {ok, topos_process:ref()} | {error, error()}.
 spawn_through(#distributed{}, Node, Inner, Outer) ->
-    remote(topos_process:spawn_as(Node, Inner, fun() -> ?MODULE:run(Outer) end)).
+    case topos_portable:check(Inner) of
+        ok -> remote(topos_process:spawn_as(Node, Inner, fun() -> ?MODULE:run(Outer) end));
+        {error, _} = Error -> outcome(Error)
+    end.
 
 %% @doc Sends a message of a program.
 -spec send_to_process(instance(), options(), term(), topos_process:ref()) -> outcome().

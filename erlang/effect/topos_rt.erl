@@ -3,7 +3,7 @@
 %% A function value of `n' parameters is a fun of `max(n, 1) + 1' arguments, the evidence last (see `topos_effect').
 -module(topos_rt).
 
--export([apply/3, capture/2, check/3, fits/2, show/1, same/1, format_error/3]).
+-export([apply/3, capture/2, tied/1, check/3, fits/2, show/1, same/1, format_error/3]).
 -export([leavable/1, leave/2, no_element/1, no_handler/1, attempt/2]).
 -export_type([descriptor/0]).
 
@@ -29,6 +29,7 @@
 %% A partial application that lacks more arguments than this is refused: Erlang has no way to make a fun of an arity that
 %% is not written somewhere.
 -define(MAX_MISSING, 16).
+-define(TIED, '$topos_tied').
 
 %% @doc Applies a function value to one argument or more. Fewer than it has parameters make a function value of the rest;
 %% with more, its result is applied to the rest.
@@ -49,18 +50,16 @@ apply(Fun, Args, Ev) ->
 %% from whatever process, its own effects are handled by what was in force there. Evidence of the caller is used for
 %% effects that were not. What is not a function is returned as it is.
 -spec capture(term(), topos_effect:evidence()) -> term().
-capture(Fun, Ev) when is_function(Fun, 2) ->
-    fun(A, CallerEv) -> Fun(A, maps:merge(CallerEv, Ev)) end;
-capture(Fun, Ev) when is_function(Fun, 3) ->
-    fun(A, B, CallerEv) -> Fun(A, B, maps:merge(CallerEv, Ev)) end;
 capture(Fun, Ev) when is_function(Fun) ->
     {arity, Arity} = erlang:fun_info(Fun, arity),
-    of_arity(Arity, fun(Args) ->
-        {Params, [CallerEv]} = lists:split(Arity - 1, Args),
-        erlang:apply(Fun, Params ++ [maps:merge(CallerEv, Ev)])
-    end);
+    tie(Arity, {?TIED, Fun, Ev});
 capture(Value, _Ev) ->
     Value.
+
+%% @doc The function and the evidence in what a function captured that {@link capture/2} has tied.
+-spec tied(term()) -> {tied, function(), topos_effect:evidence()} | none.
+tied({?TIED, Fun, Ev}) -> {tied, Fun, Ev};
+tied(_) -> none.
 
 %% @doc Runs a body that {@link leave/2} may leave, with the label that it needs.
 -spec leavable(fun((reference()) -> Result)) -> Result.
@@ -156,6 +155,25 @@ failure(Reason) ->
 partial(Fun, [A], 1) -> fun(B, Ev) -> Fun(A, B, Ev) end;
 partial(Fun, [A, B], 1) -> fun(C, Ev) -> Fun(A, B, C, Ev) end;
 partial(Fun, Args, Missing) -> of_arity(Missing + 1, fun(More) -> erlang:apply(Fun, Args ++ More) end).
+
+%% A function that captures what is tied as one term, by which others can tell it ({@link tied/1}).
+-spec tie(pos_integer(), {?TIED, function(), topos_effect:evidence()}) -> function().
+tie(2, Tied) ->
+    fun(A, CallerEv) ->
+        {_, Fun, Ev} = Tied,
+        Fun(A, maps:merge(CallerEv, Ev))
+    end;
+tie(3, Tied) ->
+    fun(A, B, CallerEv) ->
+        {_, Fun, Ev} = Tied,
+        Fun(A, B, maps:merge(CallerEv, Ev))
+    end;
+tie(Arity, Tied) ->
+    of_arity(Arity, fun(Args) ->
+        {_, Fun, Ev} = Tied,
+        {Params, [CallerEv]} = lists:split(Arity - 1, Args),
+        erlang:apply(Fun, Params ++ [maps:merge(CallerEv, Ev)])
+    end).
 
 -spec of_arity(pos_integer(), fun(([term()]) -> term())) -> function().
 of_arity(2, F) -> fun(A, B) -> F([A, B]) end;

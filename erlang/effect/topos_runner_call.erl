@@ -3,8 +3,7 @@
 %%
 %% It takes the way over the runner, so it works before the nodes are a cluster, and while the network between them is cut. All VMs
 %% of a run have the same beams, so a function value crosses as it is; it is called with the evidence of the root handlers there.
-%% Processes and ports do not cross: VMs that are not distributed number theirs alike, and a foreign one would stand for one of
-%% this VM.
+%% What belongs to one VM does not cross, in a function or in an answer: see {@link topos_portable}.
 -module(topos_runner_call).
 
 -export([encode_body/1, serve/1, decode_answer/2]).
@@ -65,35 +64,13 @@ run(Body) ->
 
 -spec encode(term()) -> {ok, binary()} | {error, topos_error:t()}.
 encode(Term) ->
-    case local(Term) of
-        {some, Process} ->
-            {error, topos_error:new(stays_here, #{value => shown(Process)})};
-        none ->
+    case topos_portable:check(Term) of
+        ok ->
             Bytes = term_to_binary(Term),
             case byte_size(Bytes) of
                 Size when Size > ?MAX_BYTES -> {error, topos_error:new(call_too_large, #{size => Size, limit => ?MAX_BYTES})};
                 _ -> {ok, base64:encode(Bytes)}
-            end
-    end.
-
--spec shown(pid() | port()) -> binary().
-shown(Process) when is_pid(Process) -> list_to_binary(pid_to_list(Process));
-shown(Port) -> list_to_binary(port_to_list(Port)).
-
-%% A process or a port in the term, also in what a function captured.
--spec local(term()) -> {some, pid() | port()} | none.
-local(Term) when is_pid(Term); is_port(Term) -> {some, Term};
-local([Head | Tail]) -> first(Head, Tail);
-local(Term) when is_tuple(Term) -> local(tuple_to_list(Term));
-local(Term) when is_map(Term) -> local(maps:to_list(Term));
-local(Term) when is_function(Term) ->
-    {env, Captured} = erlang:fun_info(Term, env),
-    local(Captured);
-local(_) -> none.
-
--spec first(term(), term()) -> {some, pid() | port()} | none.
-first(Head, Tail) ->
-    case local(Head) of
-        none -> local(Tail);
-        Found -> Found
+            end;
+        {error, _} = Error ->
+            Error
     end.

@@ -99,16 +99,15 @@ has_room({Room, _}, #{max_queue_messages := MaxMessages, max_queue_bytes := MaxB
 has_room({Room, _}, #{max_queue_messages := MaxMessages, max_queue_bytes := MaxBytes, monotonic := false}) ->
     atomics:get(Room, 1) =< MaxMessages * 3 div 4 andalso atomics:get(Room, 2) =< MaxBytes * 3 div 4.
 
-%% @doc The error for a record that the peer reported as not delivered.
+%% @doc The error for a record that the peer reported as not delivered. The limits of the peer are its own: a reason is one byte,
+%% and those of this node are no news of them.
 -spec failure(byte(), node(), destination()) -> topos_error:t().
 failure(?TOPOS_UNDELIVERED_NO_PROCESS, Node, Destination) ->
     topos_error:new(no_such_process, #{node => Node, target => target(Destination)});
 failure(?TOPOS_UNDELIVERED_ATOMS, _Node, _) ->
-    #{max_new_atoms := Limit} = topos_local:config(limits),
-    topos_error:new(too_many_atoms, #{node => topos_local:config(node), limit => Limit});
+    topos_error:new(too_many_atoms, #{node => topos_local:config(node)});
 failure(?TOPOS_UNDELIVERED_FULL, Node, _) ->
-    #{max_inbox_messages := Limit} = topos_local:config(limits),
-    topos_error:new(inbox_full, #{node => Node, limit => Limit});
+    topos_error:new(inbox_full, #{node => Node});
 failure(?TOPOS_UNDELIVERED_NO_HANDLER, Node, {?TOPOS_DEST_REQUEST, Service}) ->
     topos_error:new(no_such_service, #{node => Node, service => Service});
 failure(?TOPOS_UNDELIVERED_NO_HANDLER, Node, {Kind, _}) ->

@@ -168,11 +168,20 @@ cancel(#distributed{}, Subscription) -> forget(Subscription).
 -spec spawn_on(instance(), node(), fun((ok, topos_effect:evidence()) -> term())) -> {ok, term()} | {error, error()}.
 spawn_on(#distributed{} = Instance, Node, Body) -> spawn_through(Instance, Node, Body, Body).
 
-%% @doc All virtual nodes have the modules of the program, so the inner body needs no check.
+%% @doc All virtual nodes have the modules of the program, so the inner body's version needs no check; what it captured does, as
+%% on real nodes.
 -spec spawn_through(instance(), node(), Inner, Outer) -> {ok, term()} | {error, error()} when
     Inner :: fun((ok, topos_effect:evidence()) -> term()), Outer :: fun((ok, topos_effect:evidence()) -> term()).
-spawn_through(#distributed{}, Node, _Inner, Outer) ->
-    answered(ask({spawn_on, Node, topos_sim_process:body(Outer, topos_effect:root())})).
+spawn_through(#distributed{}, Node, Inner, Outer) ->
+    case topos_portable:check(Inner, fun is_process_reference/1) of
+        ok -> answered(ask({spawn_on, Node, topos_sim_process:body(Outer, topos_effect:root())}));
+        {error, _} = Error -> answered(Error)
+    end.
+
+%% A `RemoteRef' of a simulation, whose process is named by its pid.
+-spec is_process_reference(tuple()) -> boolean().
+is_process_reference({topos_sim_ref, _Node, _Incarnation, Pid}) -> is_pid(Pid);
+is_process_reference(_) -> false.
 
 -spec send_to_process(instance(), topos_effect_distributed:options(), term(), term()) -> outcome().
 send_to_process(#distributed{}, Options, Message, Process) ->

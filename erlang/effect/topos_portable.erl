@@ -1,0 +1,79 @@
+%% @doc What may cross to another node inside of a function: anything that means the same there.
+%%
+%% The compiler sees to effects, state and clauses of handlers (`TP0313'). What only a running program knows is looked at here,
+%% before anything is sent: a function must not capture
+%% <ul>
+%% <li>a process (`Pid', a promise, a supervisor, a question's `Reply') or a port. VMs that are not distributed number theirs
+%% alike, so a foreign one would stand for one of the other node. A `RemoteRef' is data, and crosses;</li>
+%% <li>a reference: a monitor, a subscription, a table. It is of use to its own node alone;</li>
+%% <li>a function that was tied (`topos_rt:capture/2') to another handler of an effect than the one every node installs at
+%% start: the body would perform it on this node's handler there. Effects that no node installs are no harm: the body's row
+%% does not have them.</li>
+%% </ul>
+%% The answer is the same on every engine, and does not depend on which node the function is for.
+-module(topos_portable).
+
+-export([check/1, check/2]).
+
+%% @equiv check(Term, fun(_) -> false end)
+-spec check(term()) -> ok | {error, topos_error:t()}.
+check(Term) -> check(Term, fun(_) -> false end).
+
+%% @doc Whether the term may cross; the error is `stays_here' (TP1079) and names the first part that may not. `Crosses' says of a
+%% tuple that it may cross whatever it holds: references to processes of a simulation.
+-spec check(term(), Crosses :: fun((tuple()) -> boolean())) -> ok | {error, topos_error:t()}.
+check(Term, Crosses) ->
+    case find(Term, Crosses) of
+        none -> ok;
+        {some, What} -> {error, topos_error:new(stays_here, #{value => What})}
+    end.
+
+%% internal
+
+-spec find(term(), fun((tuple()) -> boolean())) -> {some, binary()} | none.
+find(Pid, _) when is_pid(Pid) -> shown("the process", pid_to_list(Pid));
+find(Port, _) when is_port(Port) -> shown("the port", port_to_list(Port));
+find(Ref, _) when is_reference(Ref) -> shown("the reference", ref_to_list(Ref));
+find([Head | Tail], Crosses) -> either(find(Head, Crosses), Tail, Crosses);
+find(Map, Crosses) when is_map(Map) -> find(maps:to_list(Map), Crosses);
+find(Tuple, Crosses) when is_tuple(Tuple) ->
+    case {topos_rt:tied(Tuple), Crosses(Tuple)} of
+        {{tied, Fun, Ev}, _} -> either(handlers(maps:to_list(Ev), topos_effect:root(), Crosses), Fun, Crosses);
+        {none, true} -> none;
+        {none, false} -> find(tuple_to_list(Tuple), Crosses)
+    end;
+find(Fun, Crosses) when is_function(Fun) ->
+    {env, Captured} = erlang:fun_info(Fun, env),
+    find(Captured, Crosses);
+find(_, _) ->
+    none.
+
+-spec either({some, binary()} | none, term(), fun((tuple()) -> boolean())) -> {some, binary()} | none.
+either(none, Rest, Crosses) -> find(Rest, Crosses);
+either(Found, _, _) -> Found.
+
+%% The first handler of these that is another one than every node's.
+-spec handlers([{topos_effect:effect(), tuple()}], topos_effect:evidence(), fun((tuple()) -> boolean())) ->
+    {some, binary()} | none.
+handlers([], _, _) ->
+    none;
+handlers([{Effect, Handler} | Rest], Root, Crosses) ->
+    case Root of
+        #{Effect := Handler} ->
+            handlers(Rest, Root, Crosses);
+        #{Effect := _} ->
+            case is_portable(Handler) andalso find(element(2, Handler), Crosses) of
+                none -> handlers(Rest, Root, Crosses);
+                _ -> shown("a handler of", atom_to_list(Effect))
+            end;
+        _ ->
+            handlers(Rest, Root, Crosses)
+    end.
+
+%% A handler written in Topos has state and an evidence of its own node; one in Erlang says it.
+-spec is_portable(tuple()) -> boolean().
+is_portable({Module, Instance}) when is_atom(Module) -> Module:portable(Instance);
+is_portable(_) -> false.
+
+-spec shown(string(), string()) -> {some, binary()}.
+shown(Kind, Name) -> {some, unicode:characters_to_binary([Kind, $\s, Name])}.
