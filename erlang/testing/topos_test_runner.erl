@@ -1,13 +1,14 @@
 %% @doc Runs compiled tests and prints what came of them: what `topos test' starts in a VM of its own,
 %% ```
-%% erl -noinput -pa EBIN.. -s topos_test_runner main -extra FILE SEED RUNS TIMEOUT color|plain NODES WHERE
+%% erl -noinput -pa EBIN.. -s topos_test_runner main -extra FILE SEED RUNS TIMEOUT color|plain NODES WHERE AGAIN
 %% '''
 %% `FILE' has a test a line: its module, its flow and its place, with tabs between. Each test runs in a process of its own
 %% with the standard handlers, for at most `TIMEOUT' milliseconds. The VM halts with 0 if all passed, else with 1.
 %%
 %% With several nodes this VM is the first of them, and runs the tests; the others do what a test calls there
 %% (`topos_runner:call/2'). A test finds no node started, here or there: what one has started is stopped after it, and a VM
-%% that it called, killed or started is another one for the next. `WHERE' are the options of the command that chose the nodes.
+%% that it called, killed or started is another one for the next. `WHERE' are the options of the command that chose the nodes;
+%% `AGAIN' is what stands behind its seed to run the same tests in the same way.
 -module(topos_test_runner).
 
 -export([main/0, serve/0, run/2]).
@@ -17,15 +18,15 @@
 
 -type test() :: {module(), Flow :: atom(), Title :: binary(), Place :: binary()}.
 -type settings() :: #{seed := integer(), runs := pos_integer(), timeout := pos_integer(), color := boolean(),
-                      nodes := pos_integer(), where := string()}.
+                      nodes := pos_integer(), where := string(), again := string()}.
 
 %% @doc Starts the tests and returns at once, because the VM's own start goes on only then.
 -spec main() -> ok.
 main() ->
-    [File, Seed, Runs, Timeout, Color, Nodes, Where] = init:get_plain_arguments(),
+    [File, Seed, Runs, Timeout, Color, Nodes, Where, Again] = init:get_plain_arguments(),
     ok = io:setopts(user, [{encoding, unicode}]),
     Settings = #{seed => list_to_integer(Seed), runs => list_to_integer(Runs), timeout => list_to_integer(Timeout),
-                 color => Color =:= "color", nodes => list_to_integer(Nodes), where => Where},
+                 color => Color =:= "color", nodes => list_to_integer(Nodes), where => Where, again => Again},
     _ = spawn(?MODULE, start, [File, Settings]),
     ok.
 
@@ -37,14 +38,14 @@ serve() ->
 
 %% @doc Runs the tests one after the other. Answers how many failed.
 -spec run([test()], settings()) -> non_neg_integer().
-run(Tests, #{seed := Seed, where := Where} = Settings) ->
+run(Tests, #{seed := Seed, where := Where, again := Again} = Settings) ->
     Began = erlang:monotonic_time(millisecond),
     Nodes = [[", ", Where] || Where =/= ""],
     io:format("~ts, seed ~b~ts~n", [counted(length(Tests)), Seed, Nodes]),
     Failed = length([failed || failed <- run_all(Tests, Settings)]),
     Took = erlang:monotonic_time(millisecond) - Began,
     io:format("~n~b passed, ~b failed (~.2f s)~n", [length(Tests) - Failed, Failed, Took / 1000]),
-    _ = [io:format("again with the same values: topos test --seed ~b~ts~n", [Seed, [[" ", Where] || Where =/= ""]])
+    _ = [io:format("again with the same values: topos test --seed ~b~ts~n", [Seed, [[" ", Again] || Again =/= ""]])
          || Failed > 0],
     Failed.
 

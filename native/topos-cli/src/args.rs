@@ -181,7 +181,7 @@ pub(crate) struct Test {
     #[arg(short, long, value_name = "N")]
     pub(crate) seed: Option<u32>,
     /// How many values each `forall` tries.
-    #[arg(short, long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(short, long, default_value_t = DEFAULT_RUNS, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) runs: u32,
     /// How many nodes the tests have, 1 to 64: VMs of this machine.
     #[arg(short, long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
@@ -202,6 +202,9 @@ pub(crate) struct Test {
     #[arg(default_value = ".", value_name = "PATH")]
     pub(crate) files: Vec<PathBuf>,
 }
+
+/// How many values a `forall` tries unless it is said.
+pub(crate) const DEFAULT_RUNS: u32 = 100;
 
 /// `topos clean`.
 #[derive(Args, Debug)]

@@ -106,7 +106,12 @@ pub(crate) fn build(args: &Build) -> Result<i32, Failure> {
 
 /// `topos clean`.
 pub(crate) fn clean(args: &Clean) -> Result<i32, Failure> {
-    build::clean(&args.cache, &args.output)?;
+    let removed = build::clean(&args.cache, &args.output)?;
+    let shown = args.output.display();
+    terminal::print(&match removed {
+        0 => format!("nothing was built into {shown}; `-o` names another directory\n"),
+        _ => format!("{} removed from {shown}\n", plural(removed, "beam")),
+    })?;
     Ok(0)
 }
 

@@ -48,7 +48,11 @@ const OWN: &[(u16, &str, &str)] = &[
         "a file cannot be read",
         "The message says why. Files are read as UTF-8; a module is looked for next to the program.",
     ),
-    (807, "a file cannot be written", "The message says why. `topos build -o DIR` chooses another directory."),
+    (
+        807,
+        "a file cannot be written or removed",
+        "The message says why. `topos build -o DIR` chooses another directory, and `topos clean -o DIR` cleans it.",
+    ),
     (
         808,
         "a node's VM cannot be started",

@@ -13,6 +13,7 @@ use crate::{
     failure::Failure,
     loader::Loaded,
     source::{Findings, Source},
+    stdlib::BUILT_IN,
     visible::Visible,
 };
 
@@ -117,7 +118,10 @@ pub(crate) fn say_where_modules_are(found: &mut Diagnostic, source: &Source) {
     if found.code == codes::UNKNOWN_MODULE && found.help.is_none() {
         if let Some(name) = source.text.get(source.range(found.primary.span)) {
             let file = name.replace('.', "/");
-            found.help = Some(format!("looked for {file}.topos next to the program and in the standard library"));
+            let near = check::nearest(name, BUILT_IN.iter().map(|(module, _)| *module));
+            let meant = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            let place = format!("looked for {file}.topos next to the program and in the standard library");
+            found.help = Some(place + &meant);
         }
     }
 }

@@ -6,10 +6,11 @@ use std::{
     fs,
     hash::{BuildHasher, Hasher},
     net::Ipv4Addr,
+    path::Path,
 };
 
 use crate::{
-    args::Test,
+    args::{Test, DEFAULT_RUNS},
     build::{self, Job},
     commands,
     failure::{Error, Failure},
@@ -64,6 +65,7 @@ pub(crate) fn test(args: &Test, style: Style) -> Result<i32, Failure> {
         color.to_owned(),
         args.nodes.to_string(),
         options(args, engine),
+        again(args, engine),
     ];
     let plan = Plan {
         home: &home,
@@ -89,7 +91,27 @@ fn engine(args: &Test, home: &Home) -> Result<Option<&'static str>, Error> {
     commands::choose_engine(asked, &available).map(Some)
 }
 
-/// The options that chose the nodes, to run the same tests again in the same way.
+/// What stands behind the seed to run the same tests again in the same way.
+fn again(args: &Test, engine: Option<&str>) -> String {
+    let nodes = Some(options(args, engine)).filter(|options| !options.is_empty());
+    let filter = args.filter.as_ref().map(|text| format!("--filter {}", quoted(text)));
+    let runs = (args.runs != DEFAULT_RUNS).then(|| format!("--runs {}", args.runs));
+    let here = args.files.iter().all(|file| file == Path::new("."));
+    let files = args.files.iter().filter(|_| !here).map(|file| quoted(&file.display().to_string()));
+    nodes.into_iter().chain(filter).chain(runs).chain(files).collect::<Vec<_>>().join(" ")
+}
+
+/// As a shell takes it for one word.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/:@=+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
+/// The options that chose the nodes.
 fn options(args: &Test, engine: Option<&str>) -> String {
     let nodes = (args.nodes > 1).then(|| format!("--nodes {}", args.nodes));
     let engine = engine.map(|engine| format!("--engine {engine}"));
@@ -108,5 +130,19 @@ fn none(all: usize, args: &Test) -> Error {
             "choose another --filter",
         ),
         _ => Error::new("TP0817", "there are no tests here", "write `test \"title\" { assert(..) }` into a module"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn words_reach_a_shell_whole() {
+        assert_eq!(quoted("src/Shop-1.topos"), "src/Shop-1.topos");
+        assert_eq!(quoted("a cart"), "'a cart'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+        assert_eq!(quoted("$(x)"), "'$(x)'");
+        assert_eq!(quoted(""), "''");
     }
 }

@@ -150,7 +150,13 @@ fn clean_removes_what_build_made() {
     let Some(project) = shop() else { return };
     project.build();
     project.write("ebin/other.beam", "not ours");
-    assert_eq!(project.topos(&["clean", "-o", "ebin"]).status, 0);
+    let nothing = project.topos(&["clean"]);
+    assert_eq!(
+        (nothing.status, nothing.stdout.as_str()),
+        (0, "nothing was built into _topos; `-o` names another directory\n")
+    );
+    let cleaned = project.topos(&["clean", "-o", "ebin"]);
+    assert!(cleaned.status == 0 && cleaned.stdout.ends_with(" beams removed from ebin\n"), "{}", cleaned.show());
     let left: Vec<_> = fs::read_dir(project.path("ebin")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["other.beam"]);
 }

@@ -52,6 +52,8 @@ fn errors_of_every_command_come_as_json() {
     assert_eq!(codes(&["run", "--engine", "warp", "hello.topos"]), ["TP1002"]);
     assert_eq!(codes(&["demo", "--engine", "warp"]), ["TP1002"]);
     assert_eq!(codes(&["test", "--engine", "warp", "."]), ["TP1002"]);
+    assert_eq!(codes(&["clean", "-o", "hello.topos"]), ["TP0807"]);
+    assert_eq!(codes(&["clean", "--cache", "hello.topos"]), ["TP0807"]);
     assert_eq!(codes(&["explain", "TP0000"]), ["TP0811"]);
     assert_eq!(codes(&["top", "--once", "--address", "127.0.0.1:1"]), ["TP0815"]);
     assert_eq!(codes(&["graph", "--nodes", "501"]), ["TP0820"]);

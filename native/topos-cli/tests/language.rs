@@ -52,6 +52,7 @@ fn a_function_runs_on_another_node_with_that_nodes_handlers() {
 }
 
 programs! {
+    captures
     constraints
     handler_values
     impls

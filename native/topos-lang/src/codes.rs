@@ -71,7 +71,8 @@ codes! {
     TYPE_UNKNOWN_HERE = 208, "type must be known here",
         "`e.m(args)` looks for `m` in the module of e's type, so that type must be known at this place. Annotate it.";
     OPERAND = 209, "wrong operand",
-        "The operator, or the number literal, is not defined for this type.";
+        "The operator, or the number literal, is not defined for this type: `+` takes two numbers of one type, `++` two texts or two \
+         lists, and a number stands where a number is wanted. An f-string makes a text of any value: `f\"{6 * 7}\"`.";
     TYPE_TOO_LARGE = 210, "type too large",
         "The type is nested too deeply or has too many parts to be worked with. Give a part of it a name with `type`.";
     SIGNATURE_ARITY = 211, "parameters do not fit the signature",

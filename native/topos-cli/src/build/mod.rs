@@ -163,15 +163,31 @@ fn tests_of(unit: &Unit, entry: &Entry) -> Vec<Test> {
     entry.tests.iter().filter(|_| unit.asked).map(test).collect()
 }
 
-/// Removes what builds into `output` left: their beams, and what is remembered of them.
-pub(crate) fn clean(cache: &Path, output: &Path) -> Result<(), Error> {
-    for name in Cache::remove(cache, output).map_err(|why| unwritable(cache, &why))? {
-        let path = beam_path(output, &name);
-        if path.is_file() {
-            fs::remove_file(&path).map_err(|why| unwritable(&path, &why))?;
+/// Removes what builds into `output` left: their beams, and what is remembered of them. Answers how many beams.
+pub(crate) fn clean(cache: &Path, output: &Path) -> Result<usize, Error> {
+    for directory in [cache, output] {
+        if directory.exists() && !directory.is_dir() {
+            return Err(Error::new(
+                "TP0807",
+                format!("cannot clean {}: it is no directory", directory.display()),
+                "name the directories that `topos build` was given: `-o` for the beams, `--cache` for what it remembers",
+            ));
         }
     }
-    Ok(())
+    let mut removed = 0;
+    for name in Cache::remove(cache, output).map_err(|why| unremovable(cache, &why))? {
+        let path = beam_path(output, &name);
+        if path.is_file() {
+            fs::remove_file(&path).map_err(|why| unremovable(&path, &why))?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+fn unremovable(path: &Path, why: &io::Error) -> Error {
+    let message = format!("cannot remove {}: {why}", path.display());
+    Error::new("TP0807", message, "check the permissions of its directory")
 }
 
 /// Checks without the Erlang side: nothing is written, nothing remembered.

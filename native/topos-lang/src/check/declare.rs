@@ -32,6 +32,7 @@ impl<'a> Checker<'a> {
                     Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
                     None => diagnostic,
                 });
+                self.missing_import(import);
                 continue;
             }
             let name: Name = path.as_str().into();
@@ -44,6 +45,8 @@ impl<'a> Checker<'a> {
                         &[],
                         item,
                     );
+                    // Its uses are the same mistake.
+                    self.unsupported_names.insert(item.name.clone());
                 }
             }
             match &import.alias {
@@ -59,6 +62,18 @@ impl<'a> Checker<'a> {
             if !import.qualified && (import.alias.is_none() || only.is_some()) {
                 self.env.open_module(name, only);
             }
+        }
+    }
+
+    /// What a module that is not there would have brought: no use of it is another mistake.
+    fn missing_import(&mut self, import: &ast::Import) {
+        let last = import.path.last().map(|last| last.name.clone());
+        self.missing_qualifiers.extend([import.path.dotted()]);
+        self.missing_qualifiers.extend(import.alias.as_ref().map(|alias| alias.name.clone()).or(last));
+        match &import.names {
+            Some(names) => self.unsupported_names.extend(names.iter().map(|name| name.name.clone())),
+            // Any name that is not known may be one of its.
+            None => self.names_are_missing |= !import.qualified && import.alias.is_none(),
         }
     }
 

@@ -34,6 +34,7 @@ mod program;
 mod record;
 mod remote;
 mod report;
+mod rows;
 mod suggest;
 mod testing;
 #[cfg(test)]
@@ -56,6 +57,7 @@ pub use interface::{
     Interface, OperationExport, RecordFieldInfo, TraitExport, TypeBody, TypeExport,
 };
 pub use modules::{order, show_cycle};
+pub use suggest::nearest;
 pub use testing::is_test;
 
 use crate::core;
@@ -300,6 +302,9 @@ struct Checker<'a> {
     export_list: Option<HashSet<String>>,
     /// Names of declarations that this version does not compile: using them is not a second mistake.
     unsupported_names: HashSet<String>,
+    /// Qualifiers of modules that are not there, and whether one of those would have brought all its names: likewise.
+    missing_qualifiers: HashSet<String>,
+    names_are_missing: bool,
 }
 
 impl<'a> Checker<'a> {
@@ -347,6 +352,8 @@ impl<'a> Checker<'a> {
             private: HashSet::new(),
             export_list: None,
             unsupported_names: HashSet::new(),
+            missing_qualifiers: HashSet::new(),
+            names_are_missing: false,
         }
     }
 

@@ -1,4 +1,4 @@
-//! What can travel: the bodies of `Topos.Remote.spawn_on` and `Topos.Runner.on_node` run on another node, with that node's handlers.
+//! What can travel: the bodies of `Topos.Remote.spawn_on`, `spawn_with` and `Topos.Runner.on_node` run on another node, with that node's handlers.
 //!
 //! Its type has the row of the effects that every node handles, so another effect is a missing one; the messages here say why.
 //! What belongs to a `with` of this node cannot be captured either: its state, its clauses, the way out of it.
@@ -9,7 +9,8 @@ use crate::codes;
 use crate::diagnostic::{Diagnostic, Span};
 
 /// The flows whose arguments travel, with their modules.
-const TRAVELLING: [(&str, &str); 2] = [("Topos.Remote", "spawn_on"), ("Topos.Runner", "on_node")];
+const TRAVELLING: [(&str, &str); 3] =
+    [("Topos.Remote", "spawn_on"), ("Topos.Remote", "spawn_with"), ("Topos.Runner", "on_node")];
 
 impl Checker<'_> {
     /// Whether the arguments of a call travel to another node.

@@ -3,7 +3,7 @@
 use foldhash::HashMap;
 
 use super::env::{dotted, Lookup, Names};
-use super::{suggest, AmbientOf, Checker, Want, Why};
+use super::{suggest, Checker, Want, Why};
 use crate::codes;
 use crate::diagnostic::{Code, Diagnostic, Span};
 use crate::syntax::ast;
@@ -15,7 +15,7 @@ pub(super) const INDEX: &str = "m[k]";
 pub(super) const PUT_AT: &str = "m[k] := e";
 
 /// What the flow of a name was in the program: actors, tests and the like are flows of names that nobody can write.
-fn describe(flow: &str) -> String {
+pub(super) fn describe(flow: &str) -> String {
     match flow.split_once(' ') {
         Some((what, name)) => format!("the {what} `{name}`"),
         None if flow.contains('.') => format!("the member `{flow}`"),
@@ -24,7 +24,7 @@ fn describe(flow: &str) -> String {
 }
 
 /// Whether a flow whose signature is not at hand is the member of an instance: handlers, actors and tests have other names.
-fn is_member(flow: &str) -> bool {
+pub(super) fn is_member(flow: &str) -> bool {
     !flow.contains(' ') && !flow.contains('.')
 }
 
@@ -57,13 +57,19 @@ impl Checker<'_> {
         let span = qualifier.first().map_or(name.span, |q| q.span.to(name.span));
         let diagnostic = match lookup {
             Lookup::Found(_) => return,
+            // The import that would have brought it was reported.
+            Lookup::Unknown if self.names_are_missing => return,
+            Lookup::NoModule(qualifier) if self.missing_qualifiers.contains(qualifier) => return,
             Lookup::Unknown => {
                 let diagnostic = Diagnostic::new(code, format!("unknown {what} `{}`", name.name), name.span);
                 let near = suggest::nearest(&name.name, self.candidates(what)).map(str::to_owned);
                 match near {
                     Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
                     None => match self.homes(&name.name).as_slice() {
-                        [] => diagnostic,
+                        [] => match self.operation_homes(&name.name).as_slice() {
+                            [] => diagnostic,
+                            [effect, ..] => diagnostic.help(operation_help(effect, &name.name)),
+                        },
                         [home, ..] => diagnostic
                             .help(format!("the module `{home}` has this name: `import {home} ({})`", name.name)),
                     },
@@ -77,14 +83,13 @@ impl Checker<'_> {
             Lookup::NotExported(module) => {
                 let diagnostic =
                     Diagnostic::new(codes::NOT_EXPORTED, format!("`{module}` has no {what} `{}`", name.name), span);
-                let candidates = self.env.exported(module);
-                match suggest::nearest(&name.name, candidates) {
-                    Some(near) => {
-                        let near = near.to_owned();
-                        diagnostic.help(format!("did you mean `{near}`?"))
-                    }
-                    None => diagnostic.help("it may be private there"),
-                }
+                let effect = self.operation_homes(&name.name).into_iter().find(|full| is_of(full, module));
+                let near = suggest::nearest(&name.name, self.env.exported(module)).map(str::to_owned);
+                diagnostic.help(match (effect, near) {
+                    (Some(effect), _) => operation_help(&effect, &name.name),
+                    (None, Some(near)) => format!("did you mean `{near}`?"),
+                    (None, None) => "it may be private there".to_owned(),
+                })
             }
             Lookup::NoModule(qualifier) => {
                 let at = span;
@@ -126,6 +131,15 @@ impl Checker<'_> {
     /// Modules at hand that have a name.
     fn homes(&self, name: &str) -> Vec<String> {
         self.env.module_names().filter(|m| self.env.exports(m, name)).map(str::to_owned).collect()
+    }
+
+    /// The full names of effects that have an operation, in order.
+    fn operation_homes(&self, operation: &str) -> Vec<String> {
+        let has = |info: &super::env::EffectInfo| info.operations.iter().any(|o| &*o.name == operation);
+        let mut homes: Vec<String> =
+            self.env.effects.iter().filter(|(_, info)| has(info)).map(|(name, _)| name.to_string()).collect();
+        homes.sort_unstable();
+        homes
     }
 
     /// Makes an expression's type the one that is wanted; reports it if it cannot be.
@@ -323,113 +337,6 @@ impl Checker<'_> {
         diagnostic
     }
 
-    /// Adds the effects of something that is called to the ambient row.
-    pub(super) fn require(&mut self, row: Ty, span: Span, what: &str) {
-        let row = self.open_row(row, span, what);
-        let effects = self.store.row(row).entries.into_iter().map(|(label, _)| label).collect::<Vec<_>>();
-        if !effects.is_empty() {
-            self.brought.push(super::Brought { effects, span, what: what.to_owned() });
-        }
-        if let Err(error) = self.store.unify(row, self.ambient) {
-            self.effect_mismatch(&error, row, span, what);
-        }
-    }
-
-    /// A row that a larger one may take the place of.
-    pub(super) fn open_row(&mut self, row: Ty, span: Span, what: &str) -> Ty {
-        let parts = self.store.row(row);
-        match self.store.node(parts.tail) {
-            Node::Empty => {
-                let tail = self.fresh_row();
-                self.store.make_row(parts.entries, tail)
-            }
-            Node::Skolem { .. } => {
-                let tail = self.fresh_row();
-                self.rows.push(super::DeferredRow { rigid: parts.tail, row: tail, span, what: what.to_owned() });
-                self.store.make_row(parts.entries, tail)
-            }
-            _ => row,
-        }
-    }
-
-    fn effect_mismatch(&mut self, error: &UnifyError, row: Ty, span: Span, what: &str) {
-        let ambient = self.store.show(self.ambient);
-        let diagnostic = match error {
-            UnifyError::MissingLabel { label, .. } => self.missing_effect(short(label), span, what),
-            UnifyError::TooDeep => Diagnostic::new(codes::TYPE_TOO_LARGE, "this row is too large", span),
-            _ => Diagnostic::new(
-                codes::MISSING_EFFECT,
-                format!("the effects of {what} do not fit the row of {}", self.ambient_name()),
-                span,
-            )
-            .primary(format!("does `{}`, where `{ambient}` is allowed", self.store.show(row))),
-        };
-        self.report(diagnostic);
-    }
-
-    pub(super) fn missing_effect(&self, effect: &str, span: Span, what: &str) -> Diagnostic {
-        let ambient = self.store.show(self.ambient);
-        // A function written in place that may do what its flow may: it is the flow's row that is too small.
-        let of = match (&self.ambient_of, &self.flow_row) {
-            (AmbientOf::Lambda(_), Some((row, flow))) if self.store.root(*row) == self.store.root(self.ambient) => flow,
-            (of, _) => of,
-        };
-        match of {
-            AmbientOf::Guard => Diagnostic::new(codes::GUARD_PERFORMS, "a guard must be pure", span)
-                .primary(format!("{what} has the effect `{effect}`"))
-                .help("compute the value before the `match`, or use `if` in the arm"),
-            AmbientOf::Config(what_) => Diagnostic::new(codes::CONFIG_PERFORMS, format!("{what_} must be pure"), span)
-                .primary(format!("{what} has the effect `{effect}`"))
-                .help("make it a flow"),
-            AmbientOf::Flow(name, at) => {
-                // Not the ambient row: inside a `with` that has the handled effect too.
-                let row = self.flow_row.as_ref().map_or(self.ambient, |(row, _)| *row);
-                let allowed = self.store.show(row);
-                let diagnostic = Diagnostic::new(
-                    codes::MISSING_EFFECT,
-                    format!("{} may not have the effect `{effect}`", describe(name)),
-                    span,
-                )
-                .primary(format!("{what} brings `{effect}`"));
-                let diagnostic = match at {
-                    Some(at) => diagnostic.label(*at, format!("this signature allows `{allowed}`")),
-                    None => diagnostic,
-                };
-                let parts = self.store.row(row);
-                let mut names: Vec<String> = parts.entries.iter().map(|(l, _)| short(l).to_owned()).collect();
-                names.push(effect.to_owned());
-                let tail = match self.store.node(parts.tail) {
-                    Node::Skolem { name, .. } => format!(" | {name}"),
-                    _ => String::new(),
-                };
-                diagnostic.help(if at.is_none() && is_member(name) {
-                    format!("the trait says what `{name}` may do, and allows `{allowed}`: answer a value instead")
-                } else {
-                    format!("add it to the row: `/ {{{}{tail}}}`", names.join(", "))
-                })
-            }
-            AmbientOf::Lambda(at) => self.not_portable(effect, span, what).unwrap_or_else(|| {
-                Diagnostic::new(
-                    codes::MISSING_EFFECT,
-                    format!("the effect `{effect}` is not allowed in this function"),
-                    span,
-                )
-                .primary(format!("{what} brings `{effect}`"))
-                .label(*at, format!("this may do `{ambient}` only"))
-                .help("who takes the function says what it may do: let its parameter's type end in `/ e`, and its own row in `e`")
-            }),
-        }
-    }
-
-    fn ambient_name(&self) -> String {
-        match &self.ambient_of {
-            AmbientOf::Flow(name, _) => describe(name),
-            AmbientOf::Lambda(_) => "this function".to_owned(),
-            AmbientOf::Guard => "a guard".to_owned(),
-            AmbientOf::Config(what) => (*what).to_owned(),
-        }
-    }
-
     /// Settles what was put off: selected fields, and rigid rows that must be part of another row. What is still open is
     /// decided now if its variable is at level `from` or deeper: those are about to be generalised.
     pub(super) fn settle(&mut self, from: u32) {
@@ -482,4 +389,14 @@ impl Checker<'_> {
             _ => "this function".to_owned(),
         }
     }
+}
+
+/// Whether an effect's full name says that it is of that module.
+fn is_of(effect: &str, module: &str) -> bool {
+    effect.strip_prefix(module).is_some_and(|rest| rest.starts_with('.'))
+}
+
+fn operation_help(effect: &str, operation: &str) -> String {
+    let effect = short(effect);
+    format!("it is an operation of the effect `{effect}`: `perform {effect}.{operation}(..)`")
 }

@@ -8,7 +8,7 @@ const MAX_LISTED: usize = 12;
 /// The candidate nearest to a misspelt name, if it is near enough to be meant: at most a third of its letters differ. A single
 /// letter is not misspelt: any other one would be as near. Of those as near as others the one of the same letters, in
 /// another order, is meant.
-pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let letters = name.chars().count();
     let limit = if letters == 1 { 0 } else { letters.max(3) / 3 };
     let sorted = |text: &str| {

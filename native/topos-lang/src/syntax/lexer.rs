@@ -357,8 +357,13 @@ impl<'s> Lexer<'s> {
         self.pos += marker;
         let span = self.span_from(start);
         let text = self.source.get(start..self.pos).unwrap_or_default();
-        let diagnostic = Diagnostic::new(codes::FOREIGN_COMMENT, format!("`{text}` does not begin a comment"), span)
-            .help("comments begin with `--` and run to the end of the line, or stand between `{-` and `-}`");
+        let help = if self.byte(0) == b'[' && text == "#" {
+            "there are no attributes; `deriving [Eq, Show]` stands behind a type"
+        } else {
+            "comments begin with `--` and run to the end of the line, or stand between `{-` and `-}`"
+        };
+        let diagnostic =
+            Diagnostic::new(codes::FOREIGN_COMMENT, format!("`{text}` does not begin a comment"), span).help(help);
         self.diagnostics.push(diagnostic);
         self.take_while(|byte| byte != b'\n');
         self.push(TokenKind::Unknown, start);
@@ -376,15 +381,25 @@ impl<'s> Lexer<'s> {
             }
         };
         let rest = self.source.get(start..).unwrap_or_default();
-        self.pos += rest.chars().take_while(|c| same_kind(*c)).map(char::len_utf8).sum::<usize>();
+        let operator = backquoted(rest);
+        self.pos += operator.map_or_else(
+            || rest.chars().take_while(|c| same_kind(*c)).map(char::len_utf8).sum::<usize>(),
+            |name| name.len() + 2,
+        );
         if let Some(close) = closing_quote(first) {
             // The quoted text is passed over with its quotes.
             let line = self.source.get(self.pos..).and_then(|rest| rest.lines().next()).unwrap_or_default();
             self.pos += line.find(close).map_or(0, |at| at + close.len_utf8());
         }
         self.push(TokenKind::Unknown, start);
+        let next = self.byte(0);
         let help = match first {
             ';' => Some("statements are separated by line ends"),
+            '`' if operator.is_some() => Some("a function stands before its arguments: `f(a, b)`"),
+            '$' => Some("arguments stand in parentheses, `f(g(x))`; or begin with the value: `x |> g |> f`"),
+            '&' if self.pos == start + 1 && (next.is_ascii_alphabetic() || next == b'_') => {
+                Some("there are no references: write the value itself; `and` is written `&&`")
+            }
             '\u{201c}' | '\u{201d}' | '\u{201e}' | '\u{ab}' | '\u{bb}' => {
                 Some("texts are written between straight quotes: `\"..\"`")
             }
@@ -409,6 +424,13 @@ impl<'s> Lexer<'s> {
         }
         self.diagnostics.push(diagnostic);
     }
+}
+
+/// The name between two backquotes, as other languages make an operator of a function.
+fn backquoted(rest: &str) -> Option<&str> {
+    let name = rest.strip_prefix('`')?.split('`').next()?;
+    let closed = rest.as_bytes().get(name.len() + 1) == Some(&b'`');
+    (closed && !name.is_empty() && name.bytes().all(|byte| is_name_byte(byte) || byte == b'.')).then_some(name)
 }
 
 /// What closes a typographic quote.

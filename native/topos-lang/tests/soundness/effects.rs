@@ -22,7 +22,8 @@ impl Generator<'_> {
         let aborts = self.aborts.take();
         let (body, inside) = self.under(outer.with(effect), false, |g| g.expr(&body_ty, d));
         self.aborts = aborts;
-        self.used = self.used.union(if outer.has(effect) { inside } else { inside.without(effect) });
+        // What the handler answers is none of the flow's row, even if that has the same effect for something else.
+        self.used = self.used.union(inside.without(effect));
         // Without its handler an operation is one too much for the row, if the flow says its row.
         let lost = if inside.has(effect) && !outer.has(effect) && self.signed { wrong } else { other };
         format!("({} {{ {body} }})", lost(&format!("with {head}"), "do"))

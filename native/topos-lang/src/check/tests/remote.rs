@@ -26,6 +26,7 @@ fn state_and_clauses_stay_where_they_are() {
     R.spawn_on(node, fn() -> n := 2)
     R.spawn_on(node, fn() -> drop(perform next()))
     R.spawn_on(node, fn() -> abort ())
+    R.spawn_with(\"bulk\", node, fn() -> drop(n))
     R.spawn_on(node, fn() -> with counter(1) {{ drop(perform Counter.next()) }})
     ()
   }}
@@ -44,6 +45,7 @@ flow drop : (n : Int) -> () = ()
 flow f : (node : Node) -> () / {{Counter, P.Distributed}} = {{
   R.spawn_on(node, fn() -> drop(perform Counter.next()))
   R.spawn_on(node, count)
+  R.spawn_with(\"bulk\", node, count)
   ()
 }}
 flow g : (node : Node) -> (body : () -> () / e) -> () / {{P.Distributed | e}} = {{

@@ -117,27 +117,7 @@ impl Parser<'_> {
 
     fn not_a_declaration(&mut self) -> DeclKind {
         let token = self.raw(0);
-        let text = self.text(token.span);
-        let binding = matches!(
-            self.nth(1),
-            TokenKind::Eq | TokenKind::Colon | TokenKind::ColonColon | TokenKind::LParen | TokenKind::Lower
-        );
-        let help = match (token.kind, text) {
-            (TokenKind::Lower, "def" | "fun" | "func" | "function") | (TokenKind::Fn | TokenKind::Let, _) => {
-                "a function is declared with `flow`: `flow f(x) = ..`"
-            }
-            (TokenKind::Lower, "data" | "struct" | "enum" | "record" | "newtype" | "alias") => {
-                "a type is declared with `type`: `type T = | A | B(Int)` or `type T = { a : Int }`"
-            }
-            (TokenKind::Lower, "class" | "interface") => "a type class is declared with `trait`: `trait T a where ..`",
-            (TokenKind::Lower, "use" | "open" | "require" | "include") => {
-                "a module is imported with `import`: `import A.B as C`"
-            }
-            (TokenKind::Lower, "var" | "val" | "const") => "a constant is a flow: `flow name = ..`",
-            (TokenKind::Lower, "pub" | "public") => "everything is public unless it is `private`",
-            (TokenKind::Lower, _) if binding => "a function is declared with `flow`, a constant too: `flow name = ..`",
-            _ => "expressions and bindings belong into the body of a flow",
-        };
+        let help = self.foreign_declaration();
         if matches!(token.kind, TokenKind::RParen | TokenKind::RBracket | TokenKind::RBrace | TokenKind::End) {
             self.report_stray();
             self.end_of_decl_quietly();

@@ -19,18 +19,28 @@ struct Items {
 impl Parser<'_> {
     pub(super) fn effect(&mut self) -> EffectDecl {
         let keyword = self.previous();
-        let name = self.upper("the name of an effect");
+        let what = "the name of an effect";
+        let lower = self.at(TokenKind::Lower);
+        let name = if lower { self.ident() } else { self.upper(what) };
         let params = if self.at(TokenKind::LBracket) {
             self.type_params()
         } else {
             let names = self.lowers();
             names.into_iter().map(|name| TypeParam { span: name.span, bounds: Vec::new(), name }).collect()
         };
+        if lower && matches!(self.kind(), TokenKind::LBrace | TokenKind::Operation | TokenKind::End) {
+            self.lower_case(what, name.span);
+        }
         if self.at(TokenKind::LBrace) {
             self.open(Delim::Block);
         } else {
             if !self.at(TokenKind::Operation) && !self.at(TokenKind::End) {
-                self.unexpected_help(codes::UNEXPECTED, "`{`", "write `effect E { operation op(x : Int) : Text }`");
+                let shown = if name.name.is_empty() { "E".to_owned() } else { super::camel(&name.name) };
+                let binder = if self.at(TokenKind::Less) { "[a]" } else { "" };
+                let help = format!("write `effect {shown}{binder} {{ operation op(x : Int) : Text }}`");
+                self.unexpected_help(codes::UNEXPECTED, "`{`", &help);
+                // With a lower-case name, and without what opens it, this is another language's declaration: one mistake.
+                self.lost |= lower;
                 return EffectDecl { name, params, operations: Vec::new() };
             }
             self.await_closer(Delim::End, keyword);

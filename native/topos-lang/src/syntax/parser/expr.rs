@@ -299,6 +299,14 @@ impl Parser<'_> {
                         return error(self.nothing());
                     }
                     self.bump();
+                    if self.at(TokenKind::Dot) && self.glued() {
+                        let message = "there are no ranges with `..`";
+                        self.error(codes::FOREIGN_SYNTAX, message, self.span(), "`List.range(1, 3)` is `[1, 2, 3]`");
+                        self.bump();
+                        self.eat(TokenKind::Eq);
+                        self.operand();
+                        return error(self.since(start));
+                    }
                     let field = self.field_name();
                     expr = Expr { kind: ExprKind::Field { record: Box::new(expr), field }, span: start };
                 }

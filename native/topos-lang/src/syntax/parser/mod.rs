@@ -14,6 +14,7 @@ mod cursor;
 mod decl;
 mod effect;
 mod expr;
+mod foreign;
 mod import;
 mod operand;
 mod pattern;
@@ -600,15 +601,7 @@ impl<'s> Parser<'s> {
         match self.kind() {
             TokenKind::Upper => self.ident(),
             TokenKind::Lower => {
-                let span = self.span();
-                let name = self.text(span);
-                let upper = camel(name);
-                self.error(
-                    codes::WRONG_CASE,
-                    format!("{what} begins with an upper-case letter, found `{name}`"),
-                    span,
-                    &format!("write `{upper}`"),
-                );
+                self.lower_case(what, self.span());
                 self.ident()
             }
             kind if kind.is_keyword() && !self.newline() => self.keyword_as_name(what),
@@ -617,6 +610,13 @@ impl<'s> Parser<'s> {
                 Ident { name: String::new(), span: self.nothing() }
             }
         }
+    }
+
+    /// Says of a lower-case name that it should begin with an upper-case letter; `what` says whose it is.
+    fn lower_case(&mut self, what: &str, span: Span) {
+        let name = self.text(span);
+        let message = format!("{what} begins with an upper-case letter, found `{name}`");
+        self.error(codes::WRONG_CASE, message, span, &format!("write `{}`", camel(name)));
     }
 
     /// `A.B.C`.

@@ -92,14 +92,17 @@ impl Parser<'_> {
                 return self.primary_again();
             }
             kind => {
-                let help = match kind {
+                let foreign = self.foreign_operand();
+                let help = foreign.unwrap_or_else(|| match kind {
                     TokenKind::Eq => "`=` binds a name, once; `==` compares",
                     _ if self.pos > 0 && self.cursor[self.pos - 1].kind == TokenKind::LParen && self.at_infix() => {
                         "an operator is no function, and cannot lack an operand: write `fn(x) -> x + 1`"
                     }
                     _ => "a value belongs here: a name, a literal, a call, or a block in braces",
-                };
+                });
                 self.unexpected_help(codes::EXPECTED_EXPRESSION, "an expression", help);
+                // What belongs to the habit cannot be read either.
+                self.lost |= foreign.is_some();
                 return super::expr::error(self.nothing());
             }
         }
@@ -348,7 +351,9 @@ impl Parser<'_> {
         if self.at(TokenKind::Then) {
             return self.if_then(keyword, condition);
         }
-        if !self.at(TokenKind::LBrace) && !self.newline() && !self.stopped() {
+        if self.at(TokenKind::Do) {
+            self.foreign_do("write `if c { .. } else { .. }`, without `end`");
+        } else if !self.at(TokenKind::LBrace) && !self.newline() && !self.stopped() {
             self.unexpected_help(
                 codes::UNEXPECTED,
                 "`{` or `then`",
@@ -407,7 +412,8 @@ impl Parser<'_> {
             params.push(Param { span: pattern.span, pattern, ty: None });
         }
         if params.is_empty() {
-            self.unexpected(codes::EXPECTED_PATTERN, "a parameter");
+            let help = "a function without parameters is `fn() -> ..`, with one `fn(x) -> ..`";
+            self.unexpected_help(codes::EXPECTED_PATTERN, "a parameter", help);
         }
         params
     }

@@ -39,9 +39,14 @@ impl Parser<'_> {
         if self.is_stray() && self.pos > before {
             return;
         }
-        if self.last_error != Some(self.pos) {
+        if self.last_error != Some(self.pos) && self.at(TokenKind::Do) {
+            self.foreign_do(self.help_of_do());
+        } else if self.last_error != Some(self.pos) {
             let found = self.found();
             let help = match self.kind() {
+                TokenKind::Arrow if self.cursor[before].column == 0 => {
+                    "a declaration begins with its keyword: `flow name : A -> B`"
+                }
                 TokenKind::LeftArrow => {
                     "a pattern stands before `<-`; to compare with a negative number write `a < -1`"
                 }
@@ -274,6 +279,10 @@ impl Parser<'_> {
                 self.skip_line();
                 return StmtKind::Expr(Expr { kind: ExprKind::Error, span: start });
             }
+            _ if self.at_foreign_use() => {
+                self.foreign_use();
+                return self.stmt_kind();
+            }
             _ if self.binds() => {
                 let pattern = self.pattern();
                 self.expect(TokenKind::LeftArrow);
@@ -434,13 +443,11 @@ impl Parser<'_> {
                 self.bump();
                 self.expr()
             }
-            TokenKind::Lower | TokenKind::LParen if !self.newline() && self.last_error != Some(self.pos) => {
-                self.error(
-                    codes::UNEXPECTED,
-                    format!("expected `=`, found {}", self.found()),
-                    self.span(),
-                    "a local function is `let f = fn(x) -> ..`",
-                );
+            TokenKind::Lower | TokenKind::Upper | TokenKind::LParen
+                if !self.newline() && self.last_error != Some(self.pos) =>
+            {
+                let message = format!("expected `=`, found {}", self.found());
+                self.error(codes::UNEXPECTED, message, self.span(), self.help_of_let());
                 self.skip(|parser| parser.at(TokenKind::Eq) || parser.newline());
                 if self.eat(TokenKind::Eq) {
                     self.expr();

@@ -104,7 +104,12 @@ impl Parser<'_> {
         let name = self.path("a type");
         let params = self.lowers();
         if !self.at(TokenKind::LBrace) {
-            self.unexpected_help(codes::UNEXPECTED, "`{`", "write `impl T { member : A -> B = .. }`");
+            let help = if self.at(TokenKind::For) {
+                "an `impl` has no trait: write `instance Show Point where` and the members below it"
+            } else {
+                "write `impl T { member : A -> B = .. }`"
+            };
+            self.unexpected_help(codes::UNEXPECTED, "`{`", help);
             self.skip_to_decl();
             return ImplDecl { name, params, members: Vec::new() };
         }
@@ -134,7 +139,7 @@ impl Parser<'_> {
                     self.end_member(before);
                 }
                 _ => {
-                    self.unexpected_help(codes::UNEXPECTED, "a member", "a member is `name : Type` or `name x = ..`");
+                    self.wrong(codes::UNEXPECTED, "a member", "a member is `name : Type` or `name x = ..`");
                     self.skip_line();
                 }
             }

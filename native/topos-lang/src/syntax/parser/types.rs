@@ -180,7 +180,7 @@ impl Parser<'_> {
                     let args = if self.at(TokenKind::LParen) && self.glued() {
                         self.list(Delim::Paren, Self::ty)
                     } else {
-                        Vec::new()
+                        self.angle_arguments(&path.dotted())
                     };
                     TypeKind::Named { path, args }
                 }
@@ -216,7 +216,12 @@ impl Parser<'_> {
                 TypeKind::Error
             }
             _ => {
-                self.unexpected(codes::EXPECTED_TYPE, "a type");
+                if self.at(TokenKind::Less) {
+                    let help = "effects stand behind the type: `Int / {IO}`";
+                    self.unexpected_help(codes::EXPECTED_TYPE, "a type", help);
+                } else {
+                    self.unexpected(codes::EXPECTED_TYPE, "a type");
+                }
                 return error(self.nothing());
             }
         };
