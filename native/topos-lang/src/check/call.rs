@@ -293,6 +293,9 @@ impl Checker<'_> {
     /// Checks arguments: functions last, when the types that others give are known.
     pub(super) fn arguments(&mut self, args: Vec<Arg<'_>>, params: &[Ty], what: &str) -> Vec<Expr> {
         let name = what.trim_matches('`').to_owned();
+        if self.swapped(&args, params, &name) {
+            return Vec::new();
+        }
         let mut typed: Vec<Option<Expr>> = args.iter().map(|_| None).collect();
         let mut later = Vec::new();
         for (i, arg) in args.into_iter().enumerate() {
@@ -675,6 +678,6 @@ fn were(count: usize) -> &'static str {
     }
 }
 
-fn is_function_literal(expr: &ast::Expr) -> bool {
+pub(super) fn is_function_literal(expr: &ast::Expr) -> bool {
     matches!(expr.kind, ast::ExprKind::Lambda { .. } | ast::ExprKind::Thunk(_) | ast::ExprKind::MatchLambda(_))
 }

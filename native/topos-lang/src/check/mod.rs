@@ -36,6 +36,7 @@ mod remote;
 mod report;
 mod rows;
 mod suggest;
+mod swapped;
 mod testing;
 #[cfg(test)]
 mod tests;

@@ -446,7 +446,10 @@ impl<'s> Parser<'s> {
     fn between_items(&mut self, closer: TokenKind, indent: u32, before: usize) -> bool {
         let token = self.raw(0);
         let expected = format!("`,` or {}", closer.describe());
-        let diagnostic = self.unexpected_diagnostic(codes::UNEXPECTED, &expected);
+        let mut diagnostic = self.unexpected_diagnostic(codes::UNEXPECTED, &expected);
+        if matches!(token.kind, TokenKind::FatArrow | TokenKind::Arrow) {
+            diagnostic = diagnostic.help("a function is written `fn(x) -> ..`");
+        }
         if token.newline && self.pos > before {
             self.emit(diagnostic);
             return true;
