@@ -3,7 +3,9 @@
 
 -include_lib("eunit/include/eunit.hrl").
 
--define(PATIENCE, 15000).
+%% How long a line, or the end of a VM, may take, in milliseconds; a test starts ten VMs at most.
+-define(PATIENCE, 60_000).
+-define(SECONDS, 600).
 
 without_a_runner_every_request_is_an_error_test() ->
     ?assertNot(topos_runner:is_present()),
@@ -17,7 +19,8 @@ without_a_runner_every_request_is_an_error_test() ->
     ?assertEqual(self(), topos_runner:owner()).
 
 with_a_runner_test_() ->
-    {timeout, 60, [
+    %% Each has its own time: that of a list would leave them the five seconds of a test without one.
+    [{timeout, ?SECONDS, {Title, Test}} || {Title, Test} <- [
         {"addresses are asked for and read", fun addresses/0},
         {"a name that the runner does not know is an error with those it knows", fun unknown_name/0},
         {"answers find their requests in any order", fun answers_in_any_order/0},
@@ -29,10 +32,10 @@ with_a_runner_test_() ->
         {"what fails there fails here", fun fails_there/0},
         {"what the runner refuses is an error", fun refused/0},
         {"what cannot cross is refused before it is sent", fun stays_here/0}
-    ]}.
+    ]].
 
 the_vm_ends_with_its_input_test_() ->
-    {timeout, 60, fun() ->
+    {timeout, ?SECONDS, fun() ->
         Vm = start("io:format(\"running~n\")"),
         <<"running">> = line(Vm),
         {os_pid, Pid} = erlang:port_info(Vm, os_pid),
