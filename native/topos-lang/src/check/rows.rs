@@ -76,7 +76,10 @@ impl Checker<'_> {
     /// How the module can write an effect, given by its full name.
     fn written(&self, effect: &str) -> String {
         let own = short(effect);
-        let names_it = |qualifier: &[ast::Ident]| matches!(self.env.lookup(|names| &names.effects, qualifier, own), Lookup::Found(name) if *name == *effect);
+        let names_it = |qualifier: &[ast::Ident]| {
+            let found = self.env.lookup(|names| &names.effects, qualifier, own);
+            matches!(found, Lookup::Found(name) if *name == *effect)
+        };
         if names_it(&[]) {
             return own.to_owned();
         }
