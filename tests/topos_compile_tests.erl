@@ -142,3 +142,15 @@ reply(Port) ->
         {Port, {exit_status, Status}} -> {exited, Status}
     after 30000 -> timeout
     end.
+
+%% Nobody reads what it writes, while its input stays open.
+the_vm_ends_with_a_parent_that_does_not_read_test_() ->
+    {timeout, 300, fun() ->
+        Ebin = filename:dirname(code:which(topos_compile_server)),
+        Command = ["erl -noinput -pa '", Ebin, "' -s topos_effect compile_server | true"],
+        Port = open_port({spawn_executable, "/bin/sh"}, [{args, ["-c", lists:flatten(Command)]}, exit_status]),
+        receive
+            {Port, {exit_status, 0}} -> ok
+        after 240_000 -> error(still_there)
+        end
+    end}.

@@ -61,6 +61,7 @@ answer(Frame, Runner) ->
 
 -spec init(pid(), runner()) -> no_return().
 init(Starter, Runner) ->
+    ok = end_with(self()),
     Port = open_port({fd, 0, 1}, [{packet, 4}, binary, eof]),
     %% From here on standard output belongs to the frames.
     ok = quiet_logger(),
@@ -70,6 +71,17 @@ init(Starter, Runner) ->
     ok = send(Port, {0, {ready, ?VERSION}}),
     Starter ! {self(), started},
     loop(Port, Output, Runner).
+
+%% A parent that is gone before it has read what is written to it ends the port, and so this process: the VM ends with it.
+-spec end_with(pid()) -> ok.
+end_with(Server) ->
+    _ = spawn(fun() ->
+        Monitor = monitor(process, Server),
+        receive
+            {'DOWN', Monitor, process, Server, _} -> halt(1)
+        end
+    end),
+    ok.
 
 -spec loop(port(), pid(), runner()) -> no_return().
 loop(Port, Output, Runner) ->
