@@ -3,11 +3,11 @@
 -module(topos_ct_request).
 -behaviour(topos_request).
 
--export([serve/0, handle_request/2, carried_out/1, call/3, size_of_answer/3, start_callers/3, stop_callers/1]).
+-export([serve/0, handle_request/2, carried_out/1, call/3, size_of_answer/3, start_callers/3, answered/1, stop_callers/1]).
 -export([start_caller/2, kill_caller/1, waiting/0, strangers/2]).
 
 -define(SERVICE, topos_ct_request).
--define(TIMEOUT, 20_000).
+-define(TIMEOUT, 60_000).
 %% Between two tries where the peer is down, in milliseconds.
 -define(RETRY, 5).
 
@@ -72,20 +72,18 @@ strangers(Node, Count) ->
 -spec start_callers(node(), [term()], pos_integer()) -> pid().
 start_callers(Node, Names, Timeout) ->
     spawn(fun() ->
-        Stop = atomics:new(1, []),
+        Stop = atomics:new(2, []),
         Callers = [spawn_monitor(fun() -> exit({asked, asking({Node, Name, Timeout, Stop}, 1, [])}) end) || Name <- Names],
-        receive {From, Ref, stop} -> ok = atomics:put(Stop, 1, 1), From ! {Ref, [ended(C) || C <- Callers]} end
+        answering(Callers, Stop)
     end).
+
+%% @doc How many requests were answered so far.
+-spec answered(pid()) -> non_neg_integer().
+answered(Pid) -> ask(Pid, answered).
 
 %% @doc The answers by request.
 -spec stop_callers(pid()) -> [{Id :: term(), ok | {wrong, term()} | atom()}].
-stop_callers(Pid) ->
-    Ref = monitor(process, Pid),
-    Pid ! {self(), Ref, stop},
-    receive
-        {Ref, Answers} -> true = demonitor(Ref, [flush]), lists:append(Answers);
-        {'DOWN', Ref, process, _, Reason} -> error(Reason)
-    end.
+stop_callers(Pid) -> lists:append(ask(Pid, stop)).
 
 -spec start_caller(node(), term()) -> pid().
 start_caller(Node, Request) -> spawn(fun() -> call(Node, Request, 60_000) end).
@@ -95,6 +93,25 @@ kill_caller(Pid) -> exit(Pid, kill).
 
 %% internal
 
+ask(Pid, What) ->
+    Ref = monitor(process, Pid),
+    Pid ! {self(), Ref, What},
+    receive
+        {Ref, Answer} -> true = demonitor(Ref, [flush]), Answer;
+        {'DOWN', Ref, process, _, Reason} -> error(Reason)
+    end.
+
+%% `Counters': whether the callers shall stop, and how many answers there were.
+answering(Callers, Counters) ->
+    receive
+        {From, Ref, answered} ->
+            From ! {Ref, atomics:get(Counters, 2)},
+            answering(Callers, Counters);
+        {From, Ref, stop} ->
+            ok = atomics:put(Counters, 1, 1),
+            From ! {Ref, [ended(C) || C <- Callers]}
+    end.
+
 asking({Node, Name, Timeout, Stop} = To, Number, Answers) ->
     case atomics:get(Stop, 1) of
         1 ->
@@ -102,7 +119,7 @@ asking({Node, Name, Timeout, Stop} = To, Number, Answers) ->
         0 ->
             Id = {Name, Number},
             Answer = case call(Node, {count, Id}, Timeout) of
-                {ok, {Id, 1}} -> ok;
+                {ok, {Id, 1}} -> atomics:add(Stop, 2, 1);
                 {ok, Other} -> {wrong, Other};
                 {error, {Away, _}} when Away =:= not_connected; Away =:= unknown_node -> receive after ?RETRY -> Away end;
                 {error, {Reason, _}} -> Reason

@@ -340,8 +340,8 @@ hubs_and_clients(HubCount, Clients, Config) ->
 
 %% All join the first, at once.
 cluster(Specs, Config) ->
-    %% The times of the product: a client that lost its hub is not down as long as it can find another.
-    Detection = #{echo_interval => 250, suspect_after => 1_000, down_after => 3_000},
+    %% A client that lost its hub is not down as long as it can find another; and nobody is who waits for the processor for a while.
+    Detection = #{echo_interval => 250, suspect_after => 1_500, down_after => 5_000},
     Extra = fun(Topology) -> #{topology => Topology, fault_detection => Detection} end,
     Members = started([{Base, Extra(Topology)} || {Base, Topology} <- Specs], Config),
     Start = now_ms(),
@@ -492,7 +492,7 @@ start_sinks(From, To, Tag) ->
 
 send_all(A, To, Tag) ->
     Names = [?CLUSTER:name(B) || B <- To, B =/= A],
-    ?NODE:call(vm(A), ?MODULE, send_here, [Names, sink(A, Tag)], 90_000).
+    ?NODE:call(vm(A), ?MODULE, send_here, [Names, sink(A, Tag)], 120_000).
 
 %% Runs in the VM of the sender: the streams to all others at once.
 send_here(Names, Sink) ->
@@ -555,7 +555,7 @@ monitor_here(Process, Node) ->
     ok = topos_ct_node:wait_until(registered, fun() ->
         topos_partisan:send(Node, topos_topology_waits, stop, #{ack => true}) =:= ok
     end, 5_000),
-    receive {'DOWN', Ref, process, _, Reason} -> {down, Reason} after 5_000 -> nothing end.
+    receive {'DOWN', Ref, process, _, Reason} -> {down, Reason} after topos_ct_node:patience(5_000) -> nothing end.
 
 %% internal: who is there
 
@@ -632,7 +632,7 @@ neighbours(Member) -> topology(Member, neighbours, []).
 linked(#{vm := Vm, config := #{engine := Engine}}) ->
     lists:usort([N || {N, _, _} <- ?NODE:call(Vm, topos_engine:module(Engine), connections, [])]).
 
-topology(#{vm := Vm}, Function, Args) -> ?NODE:call(Vm, topos_topology, Function, Args, 20_000).
+topology(#{vm := Vm}, Function, Args) -> ?NODE:call(Vm, topos_topology, Function, Args, 120_000).
 
 vm(#{vm := Vm}) -> Vm.
 
