@@ -101,7 +101,7 @@ fn endless(mark: &str, filter: &str, nodes: usize) -> (Child, TempDir) {
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap() == "running"), "the tests ended");
-    assert_eq!(vms(mark).len(), nodes);
+    eventually("the start of the nodes", || vms(mark).len() == nodes);
     (child, project)
 }
 
