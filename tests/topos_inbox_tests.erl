@@ -35,7 +35,7 @@ started(Max) ->
     Pid.
 
 stopped(Pid) ->
-    gen_server:stop(Pid, shutdown, 5000).
+    gen_server:stop(Pid, shutdown, topos_await:patience()).
 
 in_order() ->
     [ok = topos_inbox:offer(a@h, N) || N <- lists:seq(1, 50)],
@@ -140,5 +140,5 @@ take_all(Took) ->
 send(Message) ->
     case topos_inbox:offer(a@h, Message) of
         ok -> ok;
-        {error, {inbox_full, _}} -> erlang:yield(), send(Message)
+        {error, {inbox_full, _}} -> receive after 1 -> send(Message) end
     end.
