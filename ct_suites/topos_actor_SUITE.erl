@@ -24,12 +24,7 @@ groups() ->
 
 suite() -> [{timetrap, {seconds, 60}}].
 
-init_per_group(Engine, Config) ->
-    case lists:member(Engine, topos_engine:available()) of
-        true -> ok = topos_ct_pool:open(), [{engine, Engine} | Config];
-        false -> {skip, lists:concat(["the engine ", Engine,
-            " is not installed: Erlang does not find its application"])}
-    end.
+init_per_group(Engine, Config) -> topos_ct_pool:init_group(Engine, Config).
 
 end_per_group(_Engine, _Config) -> topos_ct_pool:close().
 
@@ -37,7 +32,7 @@ init_per_testcase(Case, Config) ->
     [{case_name, Case}, {case_number, erlang:unique_integer([positive])},
         {vms, ets:new(vms, [public, ordered_set])} | Config].
 
-end_per_testcase(_Case, Config) -> topos_cluster_SUITE:end_per_testcase(actors, Config).
+end_per_testcase(_Case, Config) -> topos_ct_pool:end_case(Config).
 
 %% Spawn and send
 

@@ -34,14 +34,7 @@ groups() ->
 
 suite() -> [{timetrap, {seconds, 60 + 12 * runs()}}].
 
-init_per_group(Engine, Config) ->
-    case lists:member(Engine, topos_engine:available()) of
-        true ->
-            ok = topos_ct_pool:open(),
-            [{engine, Engine} | Config];
-        false ->
-            {skip, lists:concat(["the engine ", Engine, " is not installed: Erlang does not find its application"])}
-    end.
+init_per_group(Engine, Config) -> topos_ct_pool:init_group(Engine, Config).
 
 end_per_group(_Engine, _Config) -> topos_ct_pool:close().
 
@@ -49,14 +42,7 @@ init_per_testcase(Case, Config) ->
     Table = ets:new(vms, [public, ordered_set]),
     [{case_name, Case}, {case_number, erlang:unique_integer([positive])}, {vms, Table} | Config].
 
-%% A VM whose node does not stop in good order fails the case, and is not used again.
-end_per_testcase(_Case, Config) ->
-    Left = ?CLUSTER:together(fun settle/1, [Vm || {_, Vm} <- ets:tab2list(?config(vms, Config))]),
-    ok = topos_ct_pool:give([Vm || {ok, Vm} <- Left]),
-    case [Why || {error, Why} <- Left] of
-        [] -> ok;
-        Wrong -> {fail, {left_behind, Wrong}}
-    end.
+end_per_testcase(_Case, Config) -> topos_ct_pool:end_case(Config).
 
 %% Membership
 
@@ -470,25 +456,10 @@ cluster(Bases, Config) -> joined([{Base, #{}} || Base <- Bases], Config).
 
 %% Gives the VMs of a finished run back before the case ends.
 finish(Members, Config) ->
-    Settled = ?CLUSTER:together(fun settle/1, [vm(M) || M <- Members]),
+    Settled = ?CLUSTER:together(fun topos_ct_pool:settle/1, [vm(M) || M <- Members]),
     ?assertEqual([], [Why || {error, Why} <- Settled]),
     [ets:delete(?config(vms, Config), ?NODE:os_pid(Vm)) || {ok, Vm} <- Settled],
     topos_ct_pool:give([Vm || {ok, Vm} <- Settled]).
-
-%% Stops what runs in a VM. A killed one is no error.
-settle(Vm) ->
-    case ?NODE:is_alive(Vm) of
-        true ->
-            ok = ?NODE:resume(Vm),
-            try ?NODE:call(Vm, ?CLUSTER, stop_here, [], ?NODE:patience(15_000)) of
-                ok -> {ok, Vm}
-            catch
-                Class:Reason ->
-                    ok = ?NODE:kill(Vm),
-                    {error, {?NODE:os_pid(Vm), Class, Reason}}
-            end;
-        false -> killed
-    end.
 
 vm(#{vm := Vm}) -> Vm.
 

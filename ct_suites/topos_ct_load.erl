@@ -2,9 +2,10 @@
 %% stopped, a sink that checks the numbers as they come and keeps nothing, and something that cuts connections.
 -module(topos_ct_load).
 
--export([start_sink/1, sink/1, start_senders/5, senders/1, stop_senders/1, start_cutter/2, cuts/1, stop_cutter/1]).
+-export([start_sink/1, sink/1, start_senders/5, senders/1, stop_senders/1, start_cutter/2, stop_cutter/1]).
 -export([memory/0, start_waiters/3, waiters/1]).
 -export_type([seen/0, sent/0]).
+-export([cuts/1]).
 
 %% By sender: the last number, and what was not its successor, the first 10.
 -type seen() :: #{Sender :: term() => {Last :: non_neg_integer(), Wrong :: [{Expected :: pos_integer(), Came :: pos_integer()}]}}.

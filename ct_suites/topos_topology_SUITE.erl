@@ -28,27 +28,14 @@ groups() ->
 
 suite() -> [{timetrap, {seconds, 120 + 20 * nodes()}}].
 
-init_per_group(Engine, Config) ->
-    case lists:member(Engine, topos_engine:available()) of
-        true ->
-            ok = topos_ct_pool:open(),
-            [{engine, Engine} | Config];
-        false ->
-            {skip, lists:concat(["the engine ", Engine, " is not installed: Erlang does not find its application"])}
-    end.
+init_per_group(Engine, Config) -> topos_ct_pool:init_group(Engine, Config).
 
 end_per_group(_Engine, _Config) -> topos_ct_pool:close().
 
 init_per_testcase(_Case, Config) ->
     [{case_number, erlang:unique_integer([positive])}, {vms, ets:new(vms, [public, ordered_set])} | Config].
 
-end_per_testcase(_Case, Config) ->
-    Left = ?CLUSTER:together(fun settle/1, [Vm || {_, #{} = Vm} <- ets:tab2list(?config(vms, Config))]),
-    ok = topos_ct_pool:give([Vm || {ok, Vm} <- Left]),
-    case [Why || {error, Why} <- Left] of
-        [] -> ok;
-        Wrong -> {fail, {left_behind, Wrong}}
-    end.
+end_per_testcase(_Case, Config) -> topos_ct_pool:end_case(Config).
 
 %% Nodes with three links each (five, from 20 nodes on): joins, streams between all pairs, a broadcast; three are killed
 %% under traffic; one leaves.
@@ -371,20 +358,6 @@ node_name({exact, Name}, _) -> Name;
 node_name(Base, Config) -> ?NODE:name(lists:concat([Base, "_", ?config(case_number, Config)])).
 
 numbered(Base, Count) -> [lists:concat([Base, N]) || N <- lists:seq(1, Count)].
-
-settle(Vm) ->
-    case ?NODE:is_alive(Vm) of
-        true ->
-            try ?NODE:call(Vm, ?CLUSTER, stop_here, [], 15_000) of
-                ok -> {ok, Vm}
-            catch
-                Class:Reason ->
-                    ok = ?NODE:kill(Vm),
-                    {error, {?NODE:os_pid(Vm), Class, Reason}}
-            end;
-        false ->
-            killed
-    end.
 
 %% Everybody sees all members up, those that were killed down, and nobody else; and has a way to each.
 await_agreement(Members, Killed, Timeout) -> await_agreement(Members, Killed, [], Timeout).
