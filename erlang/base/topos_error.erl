@@ -194,7 +194,7 @@ entry(simulation_deadlock) ->
     {<<"TP1083">>, "at {time} s nobody can go on, and nothing is going to happen:\n  {waiting}",
      "what they wait for never comes: look for a message that nobody sends, or two who wait for each other"};
 entry(simulation_limit) ->
-    {<<"TP1084">>, "the simulation has reached its limit of {what}: {limit}", "let the program end, or raise the limit (--max-time, --max-steps)"};
+    {<<"TP1084">>, "the simulation has reached its limit of {what}: {limit}", "let the program end, or raise the limit (--max-time, --max-steps; --timeout of a test)"};
 entry(simulation_stuck) ->
     {<<"TP1085">>, "{process} has performed no operation for {timeout} ms", "a calculation that does not end, or Erlang code that waits"};
 entry(foreign_process) ->

@@ -199,7 +199,7 @@ name(Pid, World) ->
     {ok, #{node := Node, number := Number, kind := Kind}} = topos_sim_world:find(Pid, World),
     What =
         case Kind of
-            main -> "main";
+            main -> case topos_sim_world:option(tests, World) of true -> "the test"; false -> "main" end;
             call -> "a call of the test";
             process -> ["process ", integer_to_list(Number)]
         end,

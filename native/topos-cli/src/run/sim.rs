@@ -74,7 +74,11 @@ impl FromStr for Times {
 
 impl fmt::Display for Times {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}us..{}us", self.0, self.1)
+        if self.0 == self.1 {
+            Time(self.0).fmt(f)
+        } else {
+            write!(f, "{}..{}", Time(self.0), Time(self.1))
+        }
     }
 }
 
@@ -86,6 +90,16 @@ impl Time {
     /// So many seconds.
     pub(crate) fn of_seconds(seconds: u32) -> Self {
         Self(u64::from(seconds) * 1_000_000)
+    }
+}
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            micros if micros % 1_000 != 0 => write!(f, "{micros}us"),
+            micros if micros % 1_000_000 != 0 => write!(f, "{}ms", micros / 1_000),
+            micros => write!(f, "{}s", micros / 1_000_000),
+        }
     }
 }
 
@@ -437,7 +451,7 @@ mod tests {
             ..Simulation::default()
         };
         let written = options(&asked);
-        assert_eq!(written, ["--delay 5000us..1000000us", "--loss 7%", "--nemesis 'crash node2 3s, wait 1s'"]);
-        assert_eq!("5000us..1000000us".parse().ok(), asked.delay);
+        assert_eq!(written, ["--delay 5ms..1s", "--loss 7%", "--nemesis 'crash node2 3s, wait 1s'"]);
+        assert_eq!(["20us".parse(), "2ms..2ms".parse()].map(|t: Result<Times, _>| t.unwrap().to_string()), ["20us", "2ms"]);
     }
 }
