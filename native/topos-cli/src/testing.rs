@@ -98,8 +98,7 @@ fn simulate(args: &Test, home: &Home, beams: &Path, file: &Path, style: Style) -
         host: "127.0.0.1",
         address: Ipv4Addr::LOCALHOST.into(),
     };
-    let asked =
-        Asked { seed: args.seed, max_time: Some(Time::of_seconds(args.timeout)), simulation: &args.simulation };
+    let asked = Asked { seed: args.seed, max_time: Some(Time::of_seconds(args.timeout)), simulation: &args.simulation };
     sim::test(&plan, &arguments, asked, style).map_err(|why| commands::cannot_run(&why))
 }
 

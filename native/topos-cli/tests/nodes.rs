@@ -105,7 +105,10 @@ fn a_search_over_seeds_finds_a_race_between_nodes() {
     }
     let again = found.stdout.split("again: topos ").nth(1).and_then(|rest| rest.lines().next()).unwrap();
     let seed = again.strip_prefix("test --seed ").and_then(|rest| rest.split(' ').next()).unwrap();
-    assert_eq!(again, format!("test --seed {seed} --filter 'two clients count to two' --nodes 3 --engine sim --runs 3"));
+    assert_eq!(
+        again,
+        format!("test --seed {seed} --filter 'two clients count to two' --nodes 3 --engine sim --runs 3")
+    );
     let args = again.replace("'two clients count to two'", "two");
     let alone = run(&args.split(' ').collect::<Vec<_>>());
     assert!(alone.status == 1 && alone.stdout.contains("left:  1\n       right: 2\n"), "{}", alone.show());
@@ -133,7 +136,10 @@ fn simulated_tests_refuse_options_that_do_not_fit() {
     for (args, told) in [
         (["--loss", "5%", "."], r#"{"code":"TP0818","message":"--loss is for simulations""#),
         (["--engine", "sim", "--nemesis=crash seed 1s"], r#""message":"--nemesis crashes seed, which runs the tests""#),
-        (["--engine", "sim", "--nemesis=pause node2 1s"], r#""message":"--nemesis names node2, but there are 1 nodes""#),
+        (
+            ["--engine", "sim", "--nemesis=pause node2 1s"],
+            r#""message":"--nemesis names node2, but there are 1 nodes""#,
+        ),
     ] {
         let outcome = Case::new(&[&["--error-format", "json", "test"][..], &args].concat()).run();
         assert!(outcome.status == 1 && outcome.stderr.contains(told), "{told}\n{}", outcome.show());

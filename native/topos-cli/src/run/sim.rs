@@ -452,6 +452,9 @@ mod tests {
         };
         let written = options(&asked);
         assert_eq!(written, ["--delay 5ms..1s", "--loss 7%", "--nemesis 'crash node2 3s, wait 1s'"]);
-        assert_eq!(["20us".parse(), "2ms..2ms".parse()].map(|t: Result<Times, _>| t.unwrap().to_string()), ["20us", "2ms"]);
+        assert_eq!(
+            ["20us".parse(), "2ms..2ms".parse()].map(|t: Result<Times, _>| t.unwrap().to_string()),
+            ["20us", "2ms"]
+        );
     }
 }
