@@ -200,7 +200,7 @@ entry(simulation_stuck) ->
 entry(foreign_process) ->
     {<<"TP1086">>, "{process} is a process of another node", "a Pid means nothing on another node: send a RemoteRef (Topos.Remote)"};
 entry(only_simulated) ->
-    {<<"TP1087">>, "only a simulation can do this: {operation}", "run the program with `topos run --engine sim'"};
+    {<<"TP1087">>, "only a simulation can do this: {operation}", "add `--engine sim' to `topos run' or `topos test'"};
 entry(too_many_atoms) ->
     {<<"TP1022">>, "{node} sent more new atoms than the limit of {limit}", "raise limits.max_new_atoms, or send texts instead of atoms"};
 %% Errors of compiled programs.
