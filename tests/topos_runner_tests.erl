@@ -3,9 +3,7 @@
 
 -include_lib("eunit/include/eunit.hrl").
 
-%% How long a line, or the end of a VM, may take, in milliseconds; a test starts ten VMs at most.
--define(PATIENCE, 60_000).
--define(SECONDS, 600).
+-define(PATIENCE, (topos_await:patience())).
 
 without_a_runner_every_request_is_an_error_test() ->
     ?assertNot(topos_runner:is_present()),
@@ -19,8 +17,7 @@ without_a_runner_every_request_is_an_error_test() ->
     ?assertEqual(self(), topos_runner:owner()).
 
 with_a_runner_test_() ->
-    %% Each has its own time: that of a list would leave them the five seconds of a test without one.
-    [{timeout, ?SECONDS, {Title, Test}} || {Title, Test} <- [
+    {timeout, 60, [
         {"addresses are asked for and read", fun addresses/0},
         {"a name that the runner does not know is an error with those it knows", fun unknown_name/0},
         {"answers find their requests in any order", fun answers_in_any_order/0},
@@ -32,26 +29,26 @@ with_a_runner_test_() ->
         {"what fails there fails here", fun fails_there/0},
         {"what the runner refuses is an error", fun refused/0},
         {"what cannot cross is refused before it is sent", fun stays_here/0}
-    ]].
+    ]}.
 
 the_vm_ends_with_its_input_test_() ->
-    {timeout, ?SECONDS, fun() ->
+    {timeout, 60, fun() ->
         Vm = start("io:format(\"running~n\")"),
         <<"running">> = line(Vm),
         {os_pid, Pid} = erlang:port_info(Vm, os_pid),
         true = port_close(Vm),
-        gone(Pid, erlang:monotonic_time(millisecond) + ?PATIENCE)
+        topos_await:process_gone(Pid)
     end}.
 
 addresses() ->
-    Vm = start("show(topos_runner:contact('seed@127.0.0.1', 5000))"),
+    Vm = start("show(topos_runner:contact('seed@127.0.0.1', 60000))"),
     ?assertEqual(<<16#1E, "contact 1 seed@127.0.0.1">>, line(Vm)),
     say(Vm, "ok 1 127.0.0.1:4000,[::1]:5"),
     ?assertEqual(<<"{ok,[{{127,0,0,1},4000},{{0,0,0,0,0,0,0,1},5}]}">>, line(Vm)),
     stop(Vm).
 
 unknown_name() ->
-    Vm = start("{error, E} = topos_runner:contact('x@y', 5000), io:format(\"~ts~n\", [topos_error:format(E)])"),
+    Vm = start("{error, E} = topos_runner:contact('x@y', 60000), io:format(\"~ts~n\", [topos_error:format(E)])"),
     <<16#1E, "contact 1 x@y">> = line(Vm),
     say(Vm, "error 1 unknown seed@127.0.0.1,node2@127.0.0.1"),
     ?assertMatch(<<"error[TP1080]: this run has no node called x@y">>, line(Vm)),
@@ -180,11 +177,4 @@ line(Vm) ->
         {Vm, {data, {eol, Line}}} -> Line;
         {Vm, {exit_status, Status}} -> error({vm_ended, Status})
     after ?PATIENCE -> error(no_line)
-    end.
-
-gone(Pid, Deadline) ->
-    case {filelib:is_dir("/proc/" ++ integer_to_list(Pid)), erlang:monotonic_time(millisecond) < Deadline} of
-        {false, _} -> ok;
-        {true, true} -> timer:sleep(20), gone(Pid, Deadline);
-        {true, false} -> error(still_running)
     end.
