@@ -524,7 +524,7 @@ broadcast(Members, Tag) ->
     [
         ok = ?NODE:wait_until({broadcasts, ?CLUSTER:name(M)}, fun() ->
             case Names -- [?CLUSTER:name(M) | Got(M)] of [] -> true; Missing -> {missing, Missing} end
-        end, 10_000)
+        end, 60_000)
      || M <- Members
     ],
     quiet(300),

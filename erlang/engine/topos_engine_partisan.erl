@@ -35,7 +35,7 @@
 -include("topos_frame.hrl").
 -include_lib("kernel/include/logger.hrl").
 
--export([start_link/2, capabilities/0, addresses/0, connect/1, disconnect/1, send/5, send_clean/5, priority/1, failure/1, connections/0, reconfigure/1]).
+-export([start_link/2, capabilities/0, addresses/0, connect/1, disconnect/1, send/5, send_clean/5, priority/1, failure/1, connections/0, reconfigure/1, cut/1]).
 -export([inbound/2]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
@@ -104,7 +104,7 @@ start_link(Config, Sink) -> start_link(Config, Sink, 3).
 
 -spec capabilities() -> #{topos_engine:capability() := boolean()}.
 capabilities() ->
-    #{channel_isolation => true, lane_isolation => true, tls => true, addresses => true, fault_injection => false}.
+    #{channel_isolation => true, lane_isolation => true, tls => true, addresses => true, fault_injection => true}.
 
 -spec addresses() -> [topos_engine:address()].
 addresses() -> topos_engine_table:get(?TAB, addresses, []).
@@ -136,6 +136,8 @@ write(Write, {Node, Channel, Lane}, Dest, Frame) ->
                 {Port, _} when is_port(Port) -> Write(Port, Dest, Epoch, Frame);
                 {Connection, _} -> through(Connection, Sent, Index, Dest, {topos, ?TOPOS_FRAME_VERSION, Epoch, Frame})
             end;
+        cut ->
+            ok;
         {error, _} = Error ->
             Error
     end.
@@ -194,6 +196,10 @@ connections() ->
 -spec reconfigure(topos_node_spec:channels()) -> ok.
 reconfigure(Channels) -> gen_server:call(?MODULE, {reconfigure, Channels}).
 
+%% @doc Partisan's own pings are not cut.
+-spec cut([node()]) -> ok.
+cut(Nodes) -> gen_server:call(?MODULE, {cut, Nodes}).
+
 %% @private Called by `topos_partisan_inbound' when the peer has said its name.
 -spec inbound(pid(), binary()) -> ok.
 inbound(Pid, Name) -> gen_server:cast(?MODULE, {inbound, Pid, Name}).
@@ -201,7 +207,7 @@ inbound(Pid, Name) -> gen_server:cast(?MODULE, {inbound, Pid, Name}).
 %% internal
 
 -spec link_of(node(), topos_engine:channel()) ->
-    {ok, {non_neg_integer(), tuple(), atomics:atomics_ref()}} | {error, not_connected | no_such_channel}.
+    {ok, {non_neg_integer(), tuple(), atomics:atomics_ref()}} | cut | {error, not_connected | no_such_channel}.
 link_of(Node, Channel) ->
     case topos_engine_table:link(?TAB, Node, Channel) of
         {error, not_connected} when Channel =/= data -> topos_engine_table:link(?TAB, Node, data);
@@ -289,6 +295,8 @@ handle_call({reconfigure, Channels}, _From, #state{settings = Settings, peers = 
         channels = Layout, settings = lists:keystore(channels, 1, Settings, {channels, maps:remove(undefined, Layout)})
     },
     {reply, ok, ticking(maps:fold(fun change/3, Next, Peers))};
+handle_call({cut, Nodes}, _From, State) ->
+    {reply, topos_engine_table:cut(?TAB, Nodes), State};
 handle_call(_Request, _From, State) -> {reply, {error, unknown_call}, State}.
 
 -spec handle_cast(term(), #state{}) -> {noreply, #state{}}.
@@ -435,12 +443,17 @@ close_strays(#state{peers = Peers} = State) ->
 -spec probe(node(), #peer{}, #state{}) -> #state{}.
 probe(Node, #peer{addresses = Addresses} = Peer0, #state{tls = Tls, key = Key, refs = Refs} = State) ->
     Peer = cancel(Peer0),
-    Options = #{tls => Tls, key => Key, timeout => ?PROBE_TIMEOUT},
-    Worker = {_, Ref} = topos_engine_worker:start(fun() ->
-        topos_partisan_probe:run(Node, Addresses, Options, {unreachable, no_address})
-    end),
-    Probing = Peer#peer{phase = probing, worker = Worker},
-    set_peer(Node, Probing, State#state{refs = Refs#{Ref => {prober, Node}}}).
+    case topos_engine_table:is_cut(?TAB, Node) of
+        true ->
+            failed({unreachable, ehostunreach}, Node, Peer, State);
+        false ->
+            Options = #{tls => Tls, key => Key, timeout => ?PROBE_TIMEOUT},
+            Worker = {_, Ref} = topos_engine_worker:start(fun() ->
+                topos_partisan_probe:run(Node, Addresses, Options, {unreachable, no_address})
+            end),
+            Probing = Peer#peer{phase = probing, worker = Worker},
+            set_peer(Node, Probing, State#state{refs = Refs#{Ref => {prober, Node}}})
+    end.
 
 -spec ended(prober | inspector | lane | inbound, node() | binary(), pid(), term(), #state{}) -> #state{}.
 ended(inbound, _Name, Pid, _Reason, #state{inbound = Inbound} = State) ->
