@@ -414,7 +414,7 @@ ask_echo(_Now, Peer) ->
     {Peer, []}.
 
 -spec hello(ms(), t()) -> {t(), [effect()]}.
-hello(Now, #peer{nonce = Nonce, self = Self, known = Known, greeted = Greeted, settings = #{hello_interval := Interval}} = Peer) ->
+hello(Now, #peer{nonce = Nonce, self = Self, known = Known, greeted = Greeted, pace = Pace, settings = #{hello_interval := Interval}} = Peer) ->
     #{name := Name, incarnation := Incarnation, cluster := Cluster, key := Key} = Self,
     Addresses = maps:get(addresses, Self, []),
     Hello = topos_frame:hello(#{
@@ -423,15 +423,16 @@ hello(Now, #peer{nonce = Nonce, self = Self, known = Known, greeted = Greeted, s
         cluster => Cluster,
         addresses => Addresses
     }),
-    {Peer#peer{next_hello = Now + doubled(Interval, Greeted), greeted = Greeted + 1}, [handshake_effect(?TOPOS_FRAME_HELLO, Hello, Peer)]}.
+    {Peer#peer{next_hello = Now + doubled(Interval, Pace, Greeted), greeted = Greeted + 1}, [handshake_effect(?TOPOS_FRAME_HELLO, Hello, Peer)]}.
 
--spec doubled(ms(), non_neg_integer()) -> ms().
-doubled(Interval, Times) -> Interval bsl min(Times, ?MAX_DOUBLED).
+%% A peer over others is far and its way passes nothing by: there is less reason to ask twice, and the answer takes longer.
+-spec doubled(ms(), pos_integer(), non_neg_integer()) -> ms().
+doubled(Interval, Pace, Times) -> min(Pace * Interval bsl min(Times, ?MAX_DOUBLED), Interval bsl ?MAX_DOUBLED).
 
 %% Until the first reply of a session the echo repeats as the hello does.
 -spec echo(ms(), t()) -> {t(), [effect()]}.
 echo(Now, #peer{echo = Id, confirmed = Confirmed, pace = Pace, asked = Already, settings = #{echo_interval := Slow, hello_interval := Fast}} = Peer) ->
-    Wait = case Confirmed of true -> Pace * Slow; false -> doubled(min(Slow, Fast), Already) end,
+    Wait = case Confirmed of true -> Pace * Slow; false -> doubled(min(Slow, Fast), Pace, Already) end,
     Asked = Peer#peer{echo = Id + 1, echoed = Now, next_echo = Now + Wait, asked = Already + 1},
     {Asked, [send_effect(?TOPOS_FRAME_ECHO, <<(Id + 1):64>>, Asked)]}.
 
