@@ -8,7 +8,7 @@
 %% to the registered processes they name, and drops everything else unread (`topos_partisan_wire'), with a warning for the
 %% first of each connection. Names of peers stay binaries. Who a frame is from, the link finds out.
 %%
-%% A connection on which nothing came for 40 s is closed: Partisan's client pings after 5 s of silence, and later on a busy machine.
+%% A connection on which nothing came for 16 s is closed: Partisan's client pings after 5 s of silence.
 -module(topos_partisan_inbound).
 
 -behaviour(gen_server).
@@ -20,7 +20,7 @@
 
 %% Partisan's wrapper of a socket, with or without TLS.
 -define(SOCKET, partisan_peer_socket).
--define(IDLE_CHECK, 20_000).
+-define(IDLE_CHECK, 8_000).
 %% Packets that may wait for a connection with much to carry: a call a packet would cost more than handling a small one. On a
 %% channel of high priority, where a packet comes alone, it is one at a time, as it is before a greeting: a socket that stays
 %% active is polled by the schedulers themselves, and one packet then waits until the first of them is idle enough.
