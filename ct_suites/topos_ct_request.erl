@@ -3,7 +3,7 @@
 -module(topos_ct_request).
 -behaviour(topos_request).
 
--export([serve/0, handle_request/2, carried_out/1, call/3, size_of_answer/3, start_callers/3, stop_callers/1]).
+-export([serve/0, handle_request/2, carried_out/1, call/3, size_of_answer/3, start_callers/3, start_refused/3, stop_callers/1]).
 -export([start_caller/2, kill_caller/1, waiting/0, strangers/2]).
 
 -define(SERVICE, topos_ct_request).
@@ -71,10 +71,20 @@ strangers(Node, Count) ->
 %% @doc Processes that ask one numbered request after the other until they are stopped.
 -spec start_callers(node(), [term()], pos_integer()) -> pid().
 start_callers(Node, Names, Timeout) ->
-    spawn(fun() ->
-        Stop = atomics:new(1, []),
-        Callers = [spawn_monitor(fun() -> exit({asked, asking({Node, Name, Timeout, Stop}, 1, [])}) end) || Name <- Names],
-        receive {From, Ref, stop} -> ok = atomics:put(Stop, 1, 1), From ! {Ref, [ended(C) || C <- Callers]} end
+    start_asking(Names, fun(Id) ->
+        case call(Node, {count, Id}, Timeout) of
+            {ok, {Id, 1}} -> ok;
+            {ok, Other} -> {wrong, Other};
+            {error, {Reason, _}} -> Reason
+        end
+    end).
+
+%% @doc The same, but with large requests to a service that the node does not have.
+-spec start_refused(node(), [term()], pos_integer()) -> pid().
+start_refused(Node, Names, Timeout) ->
+    start_asking(Names, fun(_) ->
+        {error, {Reason, _}} = topos_request:call(Node, topos_ct_no_service, <<0:(8 * 70_000)>>, Timeout),
+        Reason
     end).
 
 %% @doc The answers by request.
@@ -95,19 +105,25 @@ kill_caller(Pid) -> exit(Pid, kill).
 
 %% internal
 
-asking({Node, Name, Timeout, Stop} = To, Number, Answers) ->
+start_asking(Names, Ask) ->
+    spawn(fun() ->
+        Stop = atomics:new(1, []),
+        Callers = [spawn_monitor(fun() -> exit({asked, asking(Name, Ask, Stop, 1, [])}) end) || Name <- Names],
+        receive {From, Ref, stop} -> ok = atomics:put(Stop, 1, 1), From ! {Ref, [ended(C) || C <- Callers]} end
+    end).
+
+asking(Name, Ask, Stop, Number, Answers) ->
     case atomics:get(Stop, 1) of
         1 ->
             Answers;
         0 ->
             Id = {Name, Number},
-            Answer = case call(Node, {count, Id}, Timeout) of
-                {ok, {Id, 1}} -> ok;
-                {ok, Other} -> {wrong, Other};
-                {error, {Away, _}} when Away =:= not_connected; Away =:= unknown_node -> receive after ?RETRY -> Away end;
-                {error, {Reason, _}} -> Reason
+            Answer = Ask(Id),
+            ok = case Answer =:= not_connected orelse Answer =:= unknown_node of
+                true -> receive after ?RETRY -> ok end;
+                false -> ok
             end,
-            asking(To, Number + 1, [{Id, Answer} | Answers])
+            asking(Name, Ask, Stop, Number + 1, [{Id, Answer} | Answers])
     end.
 
 ended({Pid, Ref}) -> receive {'DOWN', Ref, process, Pid, {asked, Answers}} -> Answers end.

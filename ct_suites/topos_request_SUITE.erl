@@ -14,7 +14,7 @@
 all() -> [{group, Engine} || Engine <- topos_engine:names()].
 
 groups() ->
-    Cases = [once_while_connections_are_cut, large_ones_go_through_lanes, nothing_is_left_behind, killed_callers_are_cleaned_up,
+    Cases = [once_while_connections_are_cut, refusals_are_not_lost, large_ones_go_through_lanes, nothing_is_left_behind, killed_callers_are_cleaned_up,
              overdue_service_is_ended, a_later_life_is_not_asked,
              a_node_that_leaves_is_told_of],
     [{Engine, [], Cases} || Engine <- topos_engine:names()].
@@ -46,6 +46,21 @@ once_while_connections_are_cut(Config) ->
     ?assert(Cuts >= 4),
     ?assert(length(Answered) > 100),
     comment("~b requests answered, ~b not, ~b cuts", [length(Answered), length(Answers) - length(Answered), Cuts]).
+
+%% The same with large requests that nobody serves: each is told so in the end, though it is asked but once.
+refusals_are_not_lost(Config) ->
+    Engine = ?config(engine, Config),
+    [A, B] = pair(Config),
+    Callers = in(A, start_refused, [?CLUSTER:name(B), lists:seq(1, 4), 30_000]),
+    Cutters = [{M, load(M, start_cutter, [Engine, 100])} || M <- [A, B]],
+    ok = pass(case is_full() of true -> 60_000; false -> 4_000 end),
+    Cuts = lists:sum([load(M, stop_cutter, [Pid]) || {M, Pid} <- Cutters]),
+    Answers = [Answer || {_, Answer} <- in(A, stop_callers, [Callers])],
+    ?assertEqual([], lists:usort(Answers) -- [no_such_service, not_connected, in_doubt]),
+    Refused = length([Answer || no_such_service = Answer <- Answers]),
+    ?assert(Cuts >= 4),
+    ?assert(Refused > 0),
+    comment("~b refusals, ~b cuts", [Refused, Cuts]).
 
 large_ones_go_through_lanes(Config) ->
     [A, B] = pair(Config),
