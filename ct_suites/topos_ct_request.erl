@@ -3,7 +3,7 @@
 -module(topos_ct_request).
 -behaviour(topos_request).
 
--export([serve/0, handle_request/2, carried_out/1, call/3, size_of_answer/3, start_callers/3, start_refused/3, stop_callers/1]).
+-export([serve/0, handle_request/2, carried_out/1, call/3, size_of_answer/3, start_callers/3, start_refused/3, answered/1, stop_callers/1]).
 -export([start_caller/2, kill_caller/1, waiting/0, strangers/2]).
 
 -define(SERVICE, topos_ct_request).
@@ -87,15 +87,13 @@ start_refused(Node, Names, Timeout) ->
         Reason
     end).
 
+%% @doc How many answers the callers have from a peer that they reached.
+-spec answered(pid()) -> non_neg_integer().
+answered(Pid) -> ask(Pid, answered).
+
 %% @doc The answers by request.
 -spec stop_callers(pid()) -> [{Id :: term(), ok | {wrong, term()} | atom()}].
-stop_callers(Pid) ->
-    Ref = monitor(process, Pid),
-    Pid ! {self(), Ref, stop},
-    receive
-        {Ref, Answers} -> true = demonitor(Ref, [flush]), lists:append(Answers);
-        {'DOWN', Ref, process, _, Reason} -> error(Reason)
-    end.
+stop_callers(Pid) -> lists:append(ask(Pid, stop)).
 
 -spec start_caller(node(), term()) -> pid().
 start_caller(Node, Request) -> spawn(fun() -> call(Node, Request, 60_000) end).
@@ -107,13 +105,28 @@ kill_caller(Pid) -> exit(Pid, kill).
 
 start_asking(Names, Ask) ->
     spawn(fun() ->
-        Stop = atomics:new(1, []),
-        Callers = [spawn_monitor(fun() -> exit({asked, asking(Name, Ask, Stop, 1, [])}) end) || Name <- Names],
-        receive {From, Ref, stop} -> ok = atomics:put(Stop, 1, 1), From ! {Ref, [ended(C) || C <- Callers]} end
+        %% Whether to stop, and how many were answered.
+        Shared = atomics:new(2, []),
+        Callers = [spawn_monitor(fun() -> exit({asked, asking(Name, Ask, Shared, 1, [])}) end) || Name <- Names],
+        until_stopped(Shared, Callers)
     end).
 
-asking(Name, Ask, Stop, Number, Answers) ->
-    case atomics:get(Stop, 1) of
+until_stopped(Shared, Callers) ->
+    receive
+        {From, Ref, answered} -> From ! {Ref, atomics:get(Shared, 2)}, until_stopped(Shared, Callers);
+        {From, Ref, stop} -> ok = atomics:put(Shared, 1, 1), From ! {Ref, [ended(C) || C <- Callers]}
+    end.
+
+ask(Pid, What) ->
+    Ref = monitor(process, Pid),
+    Pid ! {self(), Ref, What},
+    receive
+        {Ref, Answer} -> true = demonitor(Ref, [flush]), Answer;
+        {'DOWN', Ref, process, _, Reason} -> error(Reason)
+    end.
+
+asking(Name, Ask, Shared, Number, Answers) ->
+    case atomics:get(Shared, 1) of
         1 ->
             Answers;
         0 ->
@@ -121,9 +134,9 @@ asking(Name, Ask, Stop, Number, Answers) ->
             Answer = Ask(Id),
             ok = case Answer =:= not_connected orelse Answer =:= unknown_node of
                 true -> receive after ?RETRY -> ok end;
-                false -> ok
+                false -> atomics:add(Shared, 2, 1)
             end,
-            asking(Name, Ask, Stop, Number + 1, [{Id, Answer} | Answers])
+            asking(Name, Ask, Shared, Number + 1, [{Id, Answer} | Answers])
     end.
 
 ended({Pid, Ref}) -> receive {'DOWN', Ref, process, Pid, {asked, Answers}} -> Answers end.

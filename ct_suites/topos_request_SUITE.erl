@@ -47,20 +47,21 @@ once_while_connections_are_cut(Config) ->
     ?assert(length(Answered) > 100),
     comment("~b requests answered, ~b not, ~b cuts", [length(Answered), length(Answers) - length(Answered), Cuts]).
 
-%% The same with large requests that nobody serves: each is told so in the end, though it is asked but once.
+%% All connections are killed after a few answers, again and again, while four processes ask large requests that nobody serves: each is told so in
+%% the end, though it is asked but once.
 refusals_are_not_lost(Config) ->
-    Engine = ?config(engine, Config),
+    ct:timetrap({seconds, 300}),
     [A, B] = pair(Config),
-    Callers = in(A, start_refused, [?CLUSTER:name(B), lists:seq(1, 4), 30_000]),
-    Cutters = [{M, load(M, start_cutter, [Engine, 100])} || M <- [A, B]],
-    ok = pass(case is_full() of true -> 60_000; false -> 4_000 end),
-    Cuts = lists:sum([load(M, stop_cutter, [Pid]) || {M, Pid} <- Cutters]),
+    Callers = in(A, start_refused, [?CLUSTER:name(B), lists:seq(1, 4), 40_000]),
+    ok = lists:foreach(
+        fun(_) ->
+            Before = in(A, answered, [Callers]),
+            ok = ?NODE:wait_until(answered, fun() -> in(A, answered, [Callers]) >= Before + 4 end, 100_000),
+            [ok = ?NODE:call(vm(M), topos_ct_channel, kill_connections, [?CLUSTER:name(Of)]) || {M, Of} <- [{A, B}, {B, A}]]
+        end, lists:seq(1, 20)),
     Answers = [Answer || {_, Answer} <- in(A, stop_callers, [Callers])],
     ?assertEqual([], lists:usort(Answers) -- [no_such_service, not_connected, in_doubt]),
-    Refused = length([Answer || no_such_service = Answer <- Answers]),
-    ?assert(Cuts >= 4),
-    ?assert(Refused > 0),
-    comment("~b refusals, ~b cuts", [Refused, Cuts]).
+    comment("~b refusals", [length([Answer || no_such_service = Answer <- Answers])]).
 
 large_ones_go_through_lanes(Config) ->
     [A, B] = pair(Config),
