@@ -18,7 +18,7 @@
 -define(FLOWS, 3).
 
 %% Many pieces and a small window make few steps reach much.
--define(OPTIONS, #{window => 3, max_batch => 4, max_batch_bytes => 64, max_piece => 80, rto => 1000, max_rto => 4000}).
+-define(OPTIONS, #{window => 3, max_batch => 4, max_batch_bytes => 64, max_piece => 80, max_whole => 120, rto => 1000, max_rto => 4000}).
 -define(MAX_BYTES, 1000).
 %% More than any schedule leaves to do.
 -define(MAX_FINISH, 10_000).

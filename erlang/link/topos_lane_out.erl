@@ -1,8 +1,9 @@
 %% @doc The sending half of a lane, as a pure state machine: batches, credit, retransmission.
 %%
 %% Items are queued, cut into batches of at most `max_batch' pieces and `max_batch_bytes' bytes, and numbered from 1 within a
-%% stream. An item larger than that is a batch by itself, and one larger than `max_piece' several: then it counts as sent
-%% with the last. At most `window' batches are unacknowledged; they are kept and sent again, all of them in order
+%% stream. An item larger than that is a batch by itself, and one larger than `max_whole' is several, of `max_piece' bytes: then it counts as
+%% sent with the last. At most `window' batches are unacknowledged, and no more are sent while they hold `window' times
+%% `max_batch_bytes'; they are kept and sent again, all of them in order
 %% (go-back-N), after the link came back, after the receiver reported a gap, and when no acknowledgement made progress for
 %% a retransmission time-out that doubles up to `max_rto'. Together with `topos_lane_in' this delivers every item once
 %% and in order while both ends live, whatever the transport loses, repeats or reorders.
@@ -71,6 +72,7 @@
     | {passed, pos_integer()}.
 -type options() :: #{
     window => pos_integer(), max_batch => pos_integer(), max_batch_bytes => pos_integer(), max_piece => pos_integer(),
+    max_whole => pos_integer(),
     rto => pos_integer(), max_rto => pos_integer(), pause => pos_integer(), max_pause => pos_integer(),
     reliable => boolean(), expiry => pos_integer() | infinity, overtaking => boolean()
 }.
@@ -126,7 +128,9 @@ new(Stream, Options) ->
         rto => 1000, max_rto => 8000, pause => 1, max_pause => 64, reliable => true,
         expiry => infinity, overtaking => false
     },
-    #{rto := Rto, pause := Pause, max_batch_bytes := Max} = All = maps:merge(Defaults, Options),
+    #{rto := Rto, pause := Pause, max_batch_bytes := Max} = All = maps:merge(Defaults, Options#{
+        max_whole => maps:get(max_whole, Options, maps:get(max_piece, Options, maps:get(max_piece, Defaults)))
+    }),
     #lane{stream = Stream, options = All, backoff = Rto, pause = Pause, flows = topos_lane_flow:new(Max)}.
 
 -spec enqueue([item()], integer(), t()) -> {t(), [effect()]}.
@@ -196,11 +200,11 @@ unacknowledged(#lane{unacknowledged = N}) -> N.
 %% @doc Whether it is to be given more of what waits elsewhere: nothing waits here, and what is enqueued now is sent now (there is
 %% credit, and the transport takes frames) or may overtake a large item.
 -spec takes_more(t()) -> boolean().
-takes_more(#lane{open = true, refused = none, options = #{overtaking := true, window := Window}} = Lane) ->
-    #lane{queue = Queue, unacknowledged = Sent, flows = Flows} = Ready = set_aside(Lane),
-    queue:is_empty(Queue) andalso (Sent < Window orelse has_large(Ready)) andalso topos_lane_flow:count(Flows) < ?LOOK_AHEAD;
-takes_more(#lane{open = true, refused = none, rest = none, unacknowledged = Sent, queue = Queue, options = #{window := Window}}) ->
-    Sent < Window andalso queue:is_empty(Queue);
+takes_more(#lane{open = true, refused = none, options = #{overtaking := true}} = Lane) ->
+    #lane{queue = Queue, flows = Flows} = Ready = set_aside(Lane),
+    queue:is_empty(Queue) andalso (has_credit(Ready) orelse has_large(Ready)) andalso topos_lane_flow:count(Flows) < ?LOOK_AHEAD;
+takes_more(#lane{open = true, refused = none, rest = none, queue = Queue} = Lane) ->
+    has_credit(Lane) andalso queue:is_empty(Queue);
 takes_more(_) ->
     false.
 
@@ -384,9 +388,16 @@ is_begun(_) -> false.
 
 %% Sends batches while there is credit and something to send.
 -spec pump(integer(), t(), [effect()]) -> {t(), [effect()]}.
-pump(Now, #lane{open = true, refused = none, unacknowledged = Sent, options = #{window := Window}} = Lane, Effects) when
-    Sent < Window
-->
+pump(Now, #lane{open = true, refused = none} = Lane, Effects) ->
+    case has_credit(Lane) of
+        true -> pump_one(Now, Lane, Effects);
+        false -> {Lane, Effects}
+    end;
+pump(_Now, Lane, Effects) ->
+    {Lane, Effects}.
+
+-spec pump_one(integer(), t(), [effect()]) -> {t(), [effect()]}.
+pump_one(Now, #lane{unacknowledged = Sent, options = #{window := Window}} = Lane, Effects) ->
     {Current, Expired} = expire(Now, Lane, []),
     {Cut, Taken} = next_batch(Current),
     All = Effects ++ dropped(expired, Expired),
@@ -395,13 +406,16 @@ pump(Now, #lane{open = true, refused = none, unacknowledged = Sent, options = #{
             {Taken, All};
         #batch{flags = Flags} ->
             #lane{next = Next, sent = Queue, passed = Passed} = Taken,
-            Batch = Cut#batch{flags = Flags bor urgency(Sent + 1, Window)},
+            Batch = Cut#batch{flags = Flags bor urgency(Sent + 1, Window) bor urgency_of_size(Cut, Lane)},
             Grown = Taken#lane{next = Next + 1, sent = queue:in(Batch, Queue), unacknowledged = Sent + 1, passed = 0},
             Armed = case Sent of 0 -> rearm(Now, Grown); _ -> Grown end,
             pump(Now, Armed, All ++ [send(Batch, Armed) | passed(Passed)])
-    end;
-pump(_Now, Lane, Effects) ->
-    {Lane, Effects}.
+    end.
+
+-spec has_credit(t()) -> boolean().
+has_credit(#lane{unacknowledged = Sent, options = #{window := Window}}) when Sent >= Window -> false;
+has_credit(#lane{sent = Batches, options = #{window := Window, max_batch_bytes := Max}}) ->
+    queue:fold(fun(#batch{wire = Bytes}, Sum) -> Bytes + Sum end, 0, Batches) < Window * Max.
 
 -spec passed(non_neg_integer()) -> [effect()].
 passed(0) -> [];
@@ -411,6 +425,11 @@ passed(Count) -> [{passed, Count}].
 -spec urgency(pos_integer(), pos_integer()) -> byte().
 urgency(Sent, Window) when Sent =:= Window; Sent rem ((Window + 1) div 2) =:= 0 -> ?TOPOS_BATCH_URGENT;
 urgency(_, _) -> 0.
+
+%% What is larger than a batch takes the place of several.
+-spec urgency_of_size(#batch{}, t()) -> byte().
+urgency_of_size(#batch{wire = Bytes}, #lane{options = #{max_batch_bytes := Max}}) when Bytes > Max -> ?TOPOS_BATCH_URGENT;
+urgency_of_size(_, _) -> 0.
 
 -spec next_batch(t()) -> {#batch{}, t()}.
 next_batch(#lane{options = #{overtaking := true}} = Any) ->
@@ -457,9 +476,9 @@ turn(#lane{queue = Queue} = Lane) ->
     end.
 
 -spec share(t()) -> piece | other.
-share(#lane{sent = Batches, unacknowledged = Sent, options = #{window := Window}}) ->
+share(#lane{sent = Batches, unacknowledged = Sent, options = #{window := Window, max_batch_bytes := Max}}) ->
     Half = max(1, Window div 2),
-    Pieces = length([piece || #batch{} = Batch <- queue:to_list(Batches), is_begun(Batch)]),
+    Pieces = length([piece || #batch{wire = Bytes} = Batch <- queue:to_list(Batches), Bytes > Max orelse is_begun(Batch)]),
     case Sent - Pieces < Window - Half of
         true -> other;
         false -> piece
@@ -472,8 +491,8 @@ cut(#lane{rest = {[Piece, Next | More], Item}} = Lane) ->
     %% One piece of a begun item fills a batch, but the last.
     {(batch(Lane, {1, [Piece], [], 0, true}))#batch{wire = iolist_size(Piece)}, Lane#lane{rest = {[Next | More], Item}}};
 cut(#lane{rest = {[Piece], #topos_item{bytes = Bytes, notify = Notify} = Item}} = Lane) ->
-    #{max_batch_bytes := Max, max_piece := MaxPiece} = Lane#lane.options,
-    Size = 1 + (Bytes - 1) rem MaxPiece,
+    #{max_batch_bytes := Max} = Lane#lane.options,
+    Size = 1 + (Bytes - 1) rem piece_size(Bytes, Lane),
     {Batch, Left} = take(through(Item, Lane#lane{rest = none}), 1, Max - Size, {[Piece], [Item], Bytes, not is_waiting(Notify)}),
     {Batch#batch{wire = Batch#batch.wire - Bytes + Size}, Left};
 cut(#lane{rest = none, options = #{max_batch_bytes := Max}, queue = Queue, newest = Newest} = Lane) ->
@@ -489,8 +508,12 @@ cut(#lane{rest = none, options = #{max_batch_bytes := Max}, queue = Queue, newes
     end.
 
 -spec begin_large(item(), t()) -> t().
-begin_large(#topos_item{piece = Piece} = Item, #lane{options = #{max_piece := Max}} = Lane) ->
-    Lane#lane{rest = {topos_frame:parts(Piece, Max), Item}}.
+begin_large(#topos_item{piece = Piece, bytes = Bytes} = Item, Lane) ->
+    Lane#lane{rest = {topos_frame:parts(Piece, piece_size(Bytes, Lane)), Item}}.
+
+-spec piece_size(pos_integer(), t()) -> pos_integer().
+piece_size(Bytes, #lane{options = #{max_whole := Whole}}) when Bytes =< Whole -> Bytes;
+piece_size(_, #lane{options = #{max_piece := Max}}) -> Max.
 
 -spec take(t(), non_neg_integer(), integer(), {[topos_frame:piece()], [item()], non_neg_integer(), boolean()}) ->
     {#batch{}, t()}.

@@ -34,6 +34,9 @@
 
 %% A large piece holds others up: in a shared socket, and on the processors of both nodes.
 -define(MAX_PIECE, 262_144).
+%% A message that is not cut is not put together either, which costs as much as the network: one that is at most half of what may be in
+%% flight, and so large, crosses whole.
+-define(MAX_WHOLE, 1_048_576).
 %% What is in flight gives way to nothing any more.
 -define(MAX_MONOTONIC_BATCH, 256).
 %% Items taken from the mailbox before anything is sent: a few batches.
@@ -144,6 +147,7 @@ options(#{delivery := Delivery, expiry := Expiry, monotonic := Monotonic} = Sett
         window => window(Settings),
         max_batch => case Monotonic of true -> ?MAX_MONOTONIC_BATCH; false -> ?TOPOS_LANE_BATCH end,
         max_piece => ?MAX_PIECE,
+        max_whole => max(?MAX_PIECE, min(?MAX_WHOLE, window(Settings) * ?TOPOS_LANE_BATCH_BYTES div 2)),
         reliable => Delivery =:= at_least_once,
         expiry => case Expiry of 0 -> infinity; _ -> Expiry end
     }.
