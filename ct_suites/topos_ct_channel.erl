@@ -19,12 +19,13 @@ stream(Node, Sink, Channel, Senders, Count) ->
     [receive {'DOWN', Ref, process, Pid, Reason} -> normal = Reason end || {Pid, Ref} <- Workers],
     ok.
 
-%% @doc The same with messages of which each tenth crosses in pieces.
+%% @doc The same with messages of which each tenth is larger than a batch, and each twentieth crosses in pieces.
 -spec mixed(node(), atom(), atom(), pos_integer(), pos_integer()) -> ok.
 mixed(Node, Sink, Channel, Senders, Count) ->
-    Large = binary:copy(<<7>>, 600_000),
+    Large = binary:copy(<<7>>, 1_200_000),
+    Whole = binary:copy(<<7>>, 600_000),
     Send = fun(Key, N) ->
-        Content = case N rem 10 of 0 -> Large; _ -> <<N>> end,
+        Content = case N rem 10 of 0 when N rem 20 =:= 0 -> Large; 0 -> Whole; _ -> <<N>> end,
         ok = topos_partisan:send(Node, Sink, {Key, N, Content}, #{channel => Channel, key => Key, wait => 30_000})
     end,
     Workers = [spawn_monitor(fun() -> [Send(Key, N) || N <- lists:seq(1, Count)] end) || Key <- lists:seq(1, Senders)],

@@ -72,6 +72,17 @@ a_small_message_of_another_flow_overtakes_a_large_one_test() ->
     {_, Effects} = topos_lane_out:ack({?STREAM, 3}, 2, false, {[], 1}, Overtaken),
     ?assertMatch([{send, _, 6, _, {2, _}, {2, _}}, {passed, 1}], Effects).
 
+%% What is larger than a batch but not large enough to be cut is one piece, acknowledged at once, and takes the place of several batches.
+a_message_that_is_not_cut_takes_the_place_of_several_batches_test() ->
+    Options = #{window => 4, max_batch_bytes => 64, max_piece => 64, max_whole => 128},
+    {Sent, Effects} = topos_lane_out:enqueue([item(<<0:960>>), item(<<0:960>>), item(<<0:960>>)], 0, open(Options)),
+    %% 126 bytes each; after two of them 252 of 256 bytes are in flight.
+    ?assertEqual([{1, 1}, {2, 1}, {3, 1}], [{S, Flags} || {send, _, S, Flags, {1, _}, {1, 126}} <- Effects]),
+    ?assertNot(topos_lane_out:takes_more(Sent)),
+    {Waiting, []} = topos_lane_out:enqueue([item(<<"small">>)], 1, Sent),
+    {_, More} = topos_lane_out:ack({?STREAM, 3}, 2, false, {[], 2}, Waiting),
+    ?assertMatch([{release, 1, 126}, {release, 1, 126}, {send, _, 4, _, {1, _}, {1, 11}}], More).
+
 %% Small messages are kept as one binary; what is told of them is of each.
 messages_of_a_pack_fail_each_for_itself_test() ->
     Texts = [<<"a">>, <<"b">>, <<"c">>],
