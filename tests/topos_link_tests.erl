@@ -393,7 +393,7 @@ pending_calls_are_bounded() ->
     [receive {'DOWN', Ref, process, Pid, Exit} -> ?assertEqual({answer, {ok, gone}}, Exit) end || {Pid, Ref} <- Callers],
     ?assertEqual({ok, {?OWN, 2}}, topos_request:call(?OWN, topos_link_tests, {double, 1})),
     %% The server's own bound: others may ask more than it takes.
-    Others = [{{'other@host', N, 1}, undefined, erlang:monotonic_time(millisecond) + ?WAIT} || N <- lists:seq(1, ?MAX_CALLS)],
+    Others = [{{{'other@host', 1}, N, 1}, undefined, erlang:monotonic_time(millisecond) + ?WAIT} || N <- lists:seq(1, ?MAX_CALLS)],
     true = ets:insert(topos_serving, Others),
     ?assertMatch({error, {overloaded, _}}, topos_request:call(?OWN, topos_link_tests, {double, 1}, ?WAIT)),
     [true = ets:delete(topos_serving, Key) || {Key, _, _} <- Others].

@@ -7,16 +7,18 @@
 %% A reply is kept until the caller's time is up or the slot is used again, all replies together up to `limits.max_queue_bytes'.
 %% What would be more goes through a lane, which needs nobody to keep it.
 %%
-%% Tables: `topos_served', `{{Node, Incarnation, Block of slots}, atomics}'; `topos_serving', `{{Node, Slot, Sequence}, Pid,
-%% Deadline}'; `topos_replies', `{{Node, Slot, Sequence}, Reason, Reply, Bytes, Deadline}'. Deadlines are in milliseconds of
-%% monotonic time.
+%% A peer that comes back numbers its requests anew, so its incarnation is part of what they are known by.
+%%
+%% Tables, where `Key' is `{{Node, Incarnation}, Slot, Sequence}': `topos_served', `{{Node, Incarnation, Block of slots}, atomics}';
+%% `topos_serving', `{Key, Pid, Deadline}'; `topos_replies', `{Key, Reason, Reply, Bytes, Deadline}'. Deadlines are in milliseconds
+%% of monotonic time.
 -module(topos_request_server).
 -behaviour(topos_delivery).
 
 -include("topos_frame.hrl").
 -include_lib("kernel/include/logger.hrl").
 
--export([open/0, request/5, here/5, deliver/3, forget/1, sweep/1]).
+-export([open/0, request/5, here/5, deliver/3, forget/1, sweep/1, sweep/2]).
 
 -define(CHANNEL, control).
 -define(BLOCK, 256).
@@ -27,7 +29,7 @@
 
 %% Who asks, and how the reply gets there: to an alias of this node, in a frame, or through a lane.
 -type asker() :: {here, reference()} | {frame | lane, topos_delivery:from()}.
--type key() :: {node(), Slot :: non_neg_integer(), Sequence :: pos_integer()}.
+-type key() :: {topos_delivery:from(), Slot :: non_neg_integer(), Sequence :: pos_integer()}.
 -record(job, {asker :: asker(), node :: node(), key :: key(), timeout :: pos_integer()}).
 
 %% @doc Called once in each life of `topos_request'. What is being served goes on.
@@ -41,13 +43,13 @@ open() ->
 request({Node, _} = From, {Number, Sequence} = Slot, Timeout, Service, Request) ->
     case claim(From, Slot) of
         {new, Before} ->
-            ok = drop({Node, Number, Before}),
+            ok = drop({From, Number, Before}),
             ok = topos_local:count(delivered),
             ok = topos_channel_stats:received(Node, ?CHANNEL, byte_size(Request)),
-            Job = #job{asker = {frame, From}, node = Node, key = {Node, Number, Sequence}, timeout = Timeout},
+            Job = #job{asker = {frame, From}, node = Node, key = {From, Number, Sequence}, timeout = Timeout},
             ok = start(Service, {bytes, Request}, Job);
         repeated ->
-            repeat(From, {Node, Number, Sequence});
+            repeat(From, {From, Number, Sequence});
         past ->
             ok
     end.
@@ -56,7 +58,8 @@ request({Node, _} = From, {Number, Sequence} = Slot, Timeout, Service, Request) 
 -spec here(reference(), topos_frame:slot(), pos_integer(), Service :: binary(), Request :: term()) -> ok.
 here(Alias, {Number, Sequence}, Timeout, Service, Request) ->
     #{node := Node} = topos_local:hot(),
-    ok = start(Service, {term, Request}, #job{asker = {here, Alias}, node = Node, key = {Node, Number, Sequence}, timeout = Timeout}).
+    Key = {{Node, topos_local:incarnation()}, Number, Sequence},
+    ok = start(Service, {term, Request}, #job{asker = {here, Alias}, node = Node, key = Key, timeout = Timeout}).
 
 %% topos_delivery: a request that came through a lane, in the lane's process
 
@@ -64,8 +67,8 @@ here(Alias, {Number, Sequence}, Timeout, Service, Request) ->
 deliver({Node, _} = From, <<Number:32, Sequence:64, Timeout:32, Service/binary>>, Message) when Sequence > 0, Timeout > 0 ->
     case claim(From, {Number, Sequence}) of
         {new, Before} ->
-            ok = drop({Node, Number, Before}),
-            start(Service, Message, #job{asker = {lane, From}, node = Node, key = {Node, Number, Sequence}, timeout = Timeout});
+            ok = drop({From, Number, Before}),
+            start(Service, Message, #job{asker = {lane, From}, node = Node, key = {From, Number, Sequence}, timeout = Timeout});
         _ ->
             ok
     end;
@@ -76,22 +79,27 @@ deliver(_, _, _) ->
 -spec forget(node()) -> ok.
 forget(Node) ->
     true = ets:match_delete(topos_served, {{Node, '_', '_'}, '_'}),
-    lists:foreach(fun(Key) -> ok = drop(Key) end, ets:select(topos_replies, [{{{Node, '_', '_'}, '_', '_', '_', '_'}, [], [{element, 1, '$_'}]}])).
+    lists:foreach(fun(Key) -> ok = drop(Key) end, ets:select(topos_replies, [{{{{Node, '_'}, '_', '_'}, '_', '_', '_', '_'}, [], [{element, 1, '$_'}]}])).
 
 %% @doc Ends what is served longer than its caller waits, and drops replies nobody can ask for again.
 -spec sweep(Now :: integer()) -> ok.
 sweep(Now) ->
-    ok = lists:foreach(
-        fun({Key, Pid, Deadline}) ->
-            case Deadline =< Now of
-                true when is_pid(Pid) -> exit(Pid, kill), ets:delete(topos_serving, Key);
-                true -> ets:delete(topos_serving, Key);
-                %% It was killed by somebody else.
-                false -> is_pid(Pid) andalso not is_process_alive(Pid) andalso ets:delete(topos_serving, Key)
-            end
-        end, ets:tab2list(topos_serving)),
+    ok = sweep(Now, ets:tab2list(topos_serving)),
     Old = ets:select(topos_replies, [{{'$1', '_', '_', '_', '$2'}, [{'=<', '$2', Now}], ['$1']}]),
     lists:foreach(fun(Key) -> ok = drop(Key) end, Old).
+
+%% @doc Of the requests that were being served at some time: only these rows go, whatever has become of their keys since.
+-spec sweep(Now :: integer(), [{key(), undefined | pid(), integer()}]) -> ok.
+sweep(Now, Seen) ->
+    lists:foreach(
+        fun({_, Pid, Deadline} = Row) ->
+            case Deadline =< Now of
+                true when is_pid(Pid) -> exit(Pid, kill), ets:delete_object(topos_serving, Row);
+                true -> ets:delete_object(topos_serving, Row);
+                %% It was killed by somebody else.
+                false -> is_pid(Pid) andalso not is_process_alive(Pid) andalso ets:delete_object(topos_serving, Row)
+            end
+        end, Seen).
 
 %% internal
 

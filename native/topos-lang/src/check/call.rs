@@ -343,6 +343,7 @@ impl Checker<'_> {
                 span,
             )
             .label(head.span, format!("has the type `{shown}`"))
+            .help("give as many arguments as it has parameters")
         };
         self.report(diagnostic);
     }

@@ -174,12 +174,7 @@ impl Checker<'_> {
             let ty = match self.try_select(want.ty, &field.name.name) {
                 Some(ty) => ty,
                 None => {
-                    let shown = self.store.show(want.ty);
-                    self.report(Diagnostic::new(
-                        codes::NO_FIELD,
-                        format!("`{shown}` has no field `{}`", field.name.name),
-                        field.name.span,
-                    ));
+                    self.no_field(&field.name, want.ty);
                     self.store.error()
                 }
             };

@@ -93,7 +93,7 @@ impl Checker<'_> {
                     typed.push((info.name.clone(), value));
                 }
                 None => {
-                    self.no_field(&field.name, want.ty, known.iter().map(|k| &*k.name));
+                    self.no_field(&field.name, want.ty);
                     let ty = self.fresh();
                     self.expr(&field.value, &Want::plain(ty));
                 }
@@ -132,15 +132,15 @@ impl Checker<'_> {
         Expr { kind: id.map_or(ExprKind::Error, ExprKind::Config), ty: info.ty, span }
     }
 
-    fn no_field<'n>(&mut self, field: &ast::Ident, ty: Ty, known: impl Iterator<Item = &'n str>) {
+    pub(super) fn no_field(&mut self, field: &ast::Ident, ty: Ty) {
         if field.name.is_empty() {
             return;
         }
-        let known: Vec<&str> = known.collect();
+        let known = self.known_fields(ty);
         let shown = self.store.show(ty);
         let diagnostic =
             Diagnostic::new(codes::NO_FIELD, format!("`{shown}` has no field `{}`", field.name), field.span);
-        self.report(suggest::advise(diagnostic, &field.name, known, "its fields are"));
+        self.report(suggest::advise(diagnostic, &field.name, known.iter().map(|n| &**n), "its fields are"));
     }
 
     pub(super) fn update(&mut self, record: &ast::Expr, fields: &[ast::FieldInit], want: &Want, span: Span) -> Expr {
@@ -185,8 +185,7 @@ impl Checker<'_> {
                 result
             }
             None => {
-                let known = self.known_fields(record);
-                self.no_field(field, record, known.iter().map(|n| &**n));
+                self.no_field(field, record);
                 self.store.error()
             }
         }

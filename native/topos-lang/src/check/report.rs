@@ -61,6 +61,8 @@ impl Checker<'_> {
                 let diagnostic = Diagnostic::new(code, format!("unknown {what} `{}`", name.name), name.span);
                 let near = suggest::nearest(&name.name, self.candidates(what)).map(str::to_owned);
                 match near {
+                    None if what == "name" && name.name == "abort" => diagnostic
+                        .help("`abort e` stands in the clauses of a handler, and leaves the `with` with that value"),
                     Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
                     None => match self.homes(&name.name).as_slice() {
                         [] => diagnostic,

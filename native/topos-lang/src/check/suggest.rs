@@ -50,6 +50,9 @@ pub(crate) fn conversion(expected: &str, found: &str) -> Option<String> {
     let inside = |ty: &str, head: &str| ty.strip_prefix(head).map(|inner| inner.trim_matches(['(', ')']).to_owned());
     let is = |inner: &str, ty: &str| inner == ty || (number(ty) && number(inner));
     let text = match (expected, found) {
+        ("Failure", _) => {
+            "an arm of `try` takes a failure apart: `| { code: \"TP1021\" } -> ..`, or binds it: `| failure -> ..`"
+        }
         (_, f) if inside(f, "Maybe ").is_some_and(|inner| is(&inner, expected)) => {
             "it may be `None`: take it apart with `match`, or say what then, `Maybe.with_default(..)`"
         }
