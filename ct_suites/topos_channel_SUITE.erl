@@ -174,8 +174,8 @@ order_none_delivers_all(Config) ->
     {ok, [#{lanes := 4}]} = channel(stats, [loose], Config),
     ok = channel(close, [loose], Config).
 
-%% The receiver hangs while a message of 16 pieces is sent, twice the window, and a small one behind it: this one comes first where no
-%% order is promised, or not between the two; elsewhere it comes when it is its turn.
+%% The receiver hangs while a message of 16 pieces is sent, twice the window, and a small one behind it: this one
+%% comes first where no order is promised, or not between the two; elsewhere it comes when it is its turn.
 small_messages_overtake_a_large_one(Config) ->
     Bytes = 4_000_000,
     ok = channel(create, [#{overtaken => #{order => none}, strict => #{}}], Config),

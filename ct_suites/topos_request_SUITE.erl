@@ -47,8 +47,8 @@ once_while_connections_are_cut(Config) ->
     ?assert(length(Answered) > 100),
     comment("~b requests answered, ~b not, ~b cuts", [length(Answered), length(Answers) - length(Answered), Cuts]).
 
-%% All connections are killed after each answer, again and again, while four processes ask large requests that nobody serves: each is told so in
-%% the end, though it is asked but once.
+%% All connections are killed after each answer, again and again, while four processes ask large requests that nobody
+%% serves: each is told so in the end, though it is asked but once.
 refusals_are_not_lost(Config) ->
     ct:timetrap({seconds, 300}),
     [A, B] = pair(Config),

@@ -11,7 +11,8 @@
     key = undefined :: term(),
     %% Who is told the outcome: nobody; a reference, of every outcome; `{failures, Reference}', unless it is `ok'.
     notify = undefined :: term(),
-    %% What keeps its order where small items overtake large ones (`topos_lane_flow'); `none' if nothing large is before it.
+    %% What keeps its order where small items overtake large ones (`topos_lane_flow'); `none' if nothing large is
+    %% before it.
     flow = none :: none | non_neg_integer()
 }).
 

@@ -50,7 +50,8 @@ prop_overtaking_arrives_once() ->
                 law(Expected, Done#{arrived := lists:sort(Arrived)})
             end).
 
-%% The same where what is small overtakes what is large of other flows: each flow keeps its order, and none is held up for good.
+%% The same where what is small overtakes what is large of other flows: each flow keeps its order, and none is held up
+%% for good.
 prop_flows_keep_their_order() ->
     ?FORALL(Steps, schedule(topos_lane_world:step()),
             begin
@@ -68,8 +69,9 @@ prop_flows_keep_their_order() ->
                 law(Expected, Done#{arrived := by_flow(Arrived)})
             end).
 
-%% A large message is on its way, in more pieces than a window has, and others come one by one, each with as much credit as it likes:
-%% those of other flows, large ones behind large ones among them, are all through before it; those of its flow come after it.
+%% A large message is on its way, in more pieces than a window has, and others come one by one, each with as much
+%% credit as it likes: those of other flows, large ones behind large ones among them, are all through before it; those
+%% of its flow come after it.
 prop_other_flows_overtake() ->
     ?FORALL(Others, list({range(1, 4), frequency([{4, 10}, {1, 100}])}),
             begin
@@ -257,8 +259,8 @@ by_flow(Numbers) ->
 flow_item(N, Flow, Bytes) -> (topos_lane_world:item(N, told))#topos_item{
     piece = topos_frame:record(0, <<"x">>, <<N:32, 0:(8 * Bytes)>>, 4 + Bytes), bytes = 3 + 4 + Bytes, flow = Flow}.
 
-%% Enqueues one list of items after the other; before the next one, and in the end until nothing is left, one batch is acknowledged and the credit
-%% used. The numbers in the order in which they would arrive.
+%% Enqueues one list of items after the other; before the next one, and in the end until nothing is left, one batch is
+%% acknowledged and the credit used. The numbers in the order in which they would arrive.
 acknowledged_one_by_one(Lists, Lane) -> acknowledged_one_by_one(Lists, Lane, 0, []).
 
 acknowledged_one_by_one([], Lane, Cumulative, Sent) ->

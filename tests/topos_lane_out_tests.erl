@@ -72,7 +72,8 @@ a_small_message_of_another_flow_overtakes_a_large_one_test() ->
     {_, Effects} = topos_lane_out:ack({?STREAM, 3}, 2, false, {[], 1}, Overtaken),
     ?assertMatch([{send, _, 6, _, {2, _}, {2, _}}, {passed, 1}], Effects).
 
-%% What is larger than a batch but not large enough to be cut is one piece, acknowledged at once, and takes the place of several batches.
+%% What is larger than a batch but not large enough to be cut is one piece, acknowledged at once, and takes the place
+%% of several batches.
 a_message_that_is_not_cut_takes_the_place_of_several_batches_test() ->
     Options = #{window => 4, max_batch_bytes => 64, max_piece => 64, max_whole => 128},
     {Sent, Effects} = topos_lane_out:enqueue([item(<<0:960>>), item(<<0:960>>), item(<<0:960>>)], 0, open(Options)),

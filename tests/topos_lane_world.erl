@@ -99,7 +99,8 @@ disaster() ->
 %% @doc Carries out a schedule.
 run(Steps) -> run(Steps, #{}).
 
-%% @doc The same with options of the sending half. `overtaking' says who may overtake a large message, as `topos_lane:overtaking/1'.
+%% @doc The same with options of the sending half. `overtaking' says who may overtake a large message, as
+%% `topos_lane:overtaking/1'.
 run(Steps, Options) ->
     Whose = maps:get(overtaking, Options, nobody),
     All = maps:merge(?OPTIONS, Options#{overtaking => Whose =/= nobody}),

@@ -7,7 +7,8 @@
 -include("topos_frame.hrl").
 -include("topos_lane.hrl").
 
--export([send/4, new_room/0, new_room/1, close_room/1, finish_room/1, release_room/3, has_room/2, left/2, overtaking/1, passed/2, queue/1, outcome/3]).
+-export([send/4, new_room/0, new_room/1, close_room/1, finish_room/1, release_room/3, has_room/2, left/2, queue/1]).
+-export([overtaking/1, passed/2, outcome/3]).
 -export([failure/3, encode/1, not_reached/2, too_large/2]).
 -export_type([destination/0, options/0, room/0]).
 
@@ -90,8 +91,9 @@ release_room({Counters, _}, Messages, Bytes) ->
     ok = atomics:sub(Counters, 1, Messages),
     atomics:sub(Counters, 2, Bytes).
 
-%% @doc Whose messages may overtake one that is larger than a batch: anybody's; those of other flows, that is of another key, or process,
-%% and receiver; or nobody's, since each stream ends with what was lost, or what waits is looked at all the time.
+%% @doc Whose messages may overtake one that is larger than a batch: anybody's; those of other flows, that is of
+%% another key, or process, and receiver; or nobody's, since each stream ends with what was lost, or what waits is
+%% looked at all the time.
 -spec overtaking(topos_local:channel()) -> anybody | other_flows | nobody.
 overtaking(#{delivery := at_least_once, order := none}) -> anybody;
 overtaking(#{delivery := at_least_once, monotonic := false, expiry := 0}) -> other_flows;
@@ -259,10 +261,13 @@ in_lane(#{generation := Generation} = Settings, {Node, Channel, _} = Key, #topos
             overloaded(Node, Channel)
     end.
 
-%% The flow of an item, where that matters: of a large one, and of what comes while one is in the lane. Whoever sent a large message, or knows of it,
-%% finds it counted until the last of its pieces is in a batch; what somebody else sends at the same time has no place before or after it.
+%% The flow of an item, where that matters: of a large one, and of what comes while one is in the lane. Whoever sent a
+%% large message, or knows of it, finds it counted until the last of its pieces is in a batch; what somebody else
+%% sends at the same time has no place before or after it.
 -spec in_flow(anybody | other_flows | nobody, topos_local:channel(), room(), #topos_item{}, options()) -> #topos_item{}.
-in_flow(other_flows, #{order := Order}, {Counters, _}, #topos_item{bytes = Bytes} = Item, Options) when Bytes > ?TOPOS_LANE_BATCH_BYTES ->
+in_flow(other_flows, #{order := Order}, {Counters, _}, #topos_item{bytes = Bytes} = Item, Options) when
+    Bytes > ?TOPOS_LANE_BATCH_BYTES
+->
     ok = atomics:add(Counters, 7, 1),
     Item#topos_item{flow = flow(Order, Item, Options)};
 in_flow(other_flows, #{order := Order}, {Counters, _}, Item, Options) ->
@@ -303,7 +308,9 @@ overloaded(Node, Channel) ->
 hand_over({_, none}, Pid, Item) ->
     Pid ! Item,
     ok;
-hand_over({_, Buffer}, Pid, #topos_item{piece = Piece, bytes = Bytes, notify = undefined, flow = none}) when Bytes =< ?TOPOS_LANE_COPIED_BYTES ->
+hand_over({_, Buffer}, Pid, #topos_item{piece = Piece, bytes = Bytes, notify = undefined, flow = none}) when
+    Bytes =< ?TOPOS_LANE_COPIED_BYTES
+->
     topos_lane_buffer:push(Buffer, Pid, Piece);
 hand_over({_, Buffer}, Pid, #topos_item{bytes = Bytes} = Item) ->
     topos_lane_buffer:push_item(Buffer, Pid, Item, Bytes).

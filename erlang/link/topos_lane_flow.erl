@@ -1,8 +1,8 @@
 %% @doc Who waits for a large message, in a lane where small ones overtake it.
 %%
-%% A flow is what has to keep its order in a lane: the messages of one key, or process, and receiver. A large message is sent in
-%% pieces, and others go out between them. So that its flow keeps its order, whatever of the flow comes behind it waits here until its
-%% last piece is cut; flows of which no large message waits do not come here.
+%% A flow is what has to keep its order in a lane: the messages of one key, or process, and receiver. A large message
+%% is sent in pieces, and others go out between them. So that its flow keeps its order, whatever of the flow comes
+%% behind it waits here until its last piece is cut; flows of which no large message waits do not come here.
 %%
 %% Every item is moved three times at most: here, back to the queue of the lane, and from there into a batch.
 -module(topos_lane_flow).
@@ -25,8 +25,8 @@
 -spec new(Max :: pos_integer()) -> t().
 new(Max) -> #flows{max = Max}.
 
-%% @doc Those of the items that may go, in their order; the others wait. What may go has to be sent in this order, but that a large
-%% item may be overtaken.
+%% @doc Those of the items that may go, in their order; the others wait. What may go has to be sent in this order, but
+%% that a large item may be overtaken.
 -spec admit([topos_lane_out:item()], t()) -> {[topos_lane_out:item()], t()}.
 admit(Items, Flows) -> admit(Items, [], Flows).
 
@@ -55,10 +55,10 @@ count(#flows{count = Count}) -> Count.
 -spec admit([topos_lane_out:item()], [topos_lane_out:item()], t()) -> {[topos_lane_out:item()], t()}.
 admit([#topos_item{flow = none} = Item | Rest], Free, Flows) ->
     admit(Rest, [Item | Free], Flows);
-admit([#topos_item{flow = Flow, bytes = Bytes} = Item | Rest], Free, #flows{max = Max, behind = Behind, count = Count} = Flows) ->
+admit([#topos_item{flow = Flow, bytes = Bytes} = Item | Rest], Free, #flows{max = Max, behind = Behind} = Flows) ->
     case Behind of
         #{Flow := Queue} ->
-            admit(Rest, Free, Flows#flows{behind = Behind#{Flow := queue:in(Item, Queue)}, count = Count + 1});
+            admit(Rest, Free, Flows#flows{behind = Behind#{Flow := queue:in(Item, Queue)}, count = Flows#flows.count + 1});
         _ when Bytes > Max ->
             admit(Rest, [Item | Free], Flows#flows{behind = Behind#{Flow => queue:new()}});
         _ ->

@@ -1,11 +1,11 @@
 %% @doc The sending half of a lane, as a pure state machine: batches, credit, retransmission.
 %%
 %% Items are queued, cut into batches of at most `max_batch' pieces and `max_batch_bytes' bytes, and numbered from 1 within a
-%% stream. An item larger than that is a batch by itself, and one larger than `max_whole' is several, of `max_piece' bytes: then it counts as
-%% sent with the last. At most `window' batches are unacknowledged, and no more are sent while they hold `window' times
-%% `max_batch_bytes'; they are kept and sent again, all of them in order
-%% (go-back-N), after the link came back, after the receiver reported a gap, and when no acknowledgement made progress for
-%% a retransmission time-out that doubles up to `max_rto'. Together with `topos_lane_in' this delivers every item once
+%% stream. An item larger than that is a batch by itself, and one larger than `max_whole' is several, of `max_piece'
+%% bytes: then it counts as sent with the last. At most `window' batches are unacknowledged, and no more are sent
+%% while they hold `window' times `max_batch_bytes'; they are kept and sent again, all of them in order (go-back-N),
+%% after the link came back, after the receiver reported a gap, and when no acknowledgement made progress for a
+%% retransmission time-out that doubles up to `max_rto'. Together with `topos_lane_in' this delivers every item once
 %% and in order while both ends live, whatever the transport loses, repeats or reorders.
 %%
 %% Acknowledgements name the receiving half they come from. When that is another than before, the receiver lost its state
@@ -19,10 +19,11 @@
 %% the later one takes its place in the queue, so a key that changes all the time is still sent, and the queue holds one
 %% item a key.
 %%
-%% In a lane with `overtaking' an item larger than a batch holds up none but those of its flow (`topos_lane_flow'): when it is its turn it
-%% moves to a queue of its own; its pieces take at most half of the window while others wait, and batches that go out between them say
-%% that they stand aside of it (`?TOPOS_BATCH_ASIDE'). Such a lane is `reliable', since one that is not begins a new stream between any
-%% two batches; its items have no `key', and no `flow' if it has an `expiry'.
+%% In a lane with `overtaking' an item larger than a batch holds up none but those of its flow (`topos_lane_flow'):
+%% when it is its turn it moves to a queue of its own; its pieces take at most half of the window while others wait,
+%% and batches that go out between them say that they stand aside of it (`?TOPOS_BATCH_ASIDE'). Such a lane is
+%% `reliable', since one that is not begins a new stream between any two batches; its items have no `key', and no
+%% `flow' if it has an `expiry'.
 %%
 %% A lane that is not `reliable' (at most once) sends nothing twice: where another lane would send again, this one gives
 %% up what the transport took and nobody acknowledged, and begins a new stream with what the transport refused. With an `expiry', an item that waited longer in the queue is
@@ -98,7 +99,8 @@
     open = false :: boolean(),
     next = 1 :: pos_integer(),
     queue = queue:new() :: queue:queue(entry()),
-    %% Items larger than a batch whose turn has come, of a lane in which others overtake them, and what waits behind them.
+    %% Items larger than a batch whose turn has come, of a lane in which others overtake them, and what waits behind
+    %% them.
     large = queue:new() :: queue:queue(entry()),
     flows :: topos_lane_flow:t(),
     %% Large items of a flow that are through, and this was not told yet.
@@ -197,12 +199,13 @@ queued(#lane{queue = Queue, large = Large, newest = Newest, rest = Rest, flows =
 -spec unacknowledged(t()) -> non_neg_integer().
 unacknowledged(#lane{unacknowledged = N}) -> N.
 
-%% @doc Whether it is to be given more of what waits elsewhere: nothing waits here, and what is enqueued now is sent now (there is
-%% credit, and the transport takes frames) or may overtake a large item.
+%% @doc Whether it is to be given more of what waits elsewhere: nothing waits here, and what is enqueued now is sent
+%% now (there is credit, and the transport takes frames) or may overtake a large item.
 -spec takes_more(t()) -> boolean().
 takes_more(#lane{open = true, refused = none, options = #{overtaking := true}} = Lane) ->
     #lane{queue = Queue, flows = Flows} = Ready = set_aside(Lane),
-    queue:is_empty(Queue) andalso (has_credit(Ready) orelse has_large(Ready)) andalso topos_lane_flow:count(Flows) < ?LOOK_AHEAD;
+    queue:is_empty(Queue) andalso topos_lane_flow:count(Flows) < ?LOOK_AHEAD
+        andalso (has_credit(Ready) orelse has_large(Ready));
 takes_more(#lane{open = true, refused = none, rest = none, queue = Queue} = Lane) ->
     has_credit(Lane) andalso queue:is_empty(Queue);
 takes_more(_) ->
@@ -464,8 +467,8 @@ set_aside(#lane{queue = Queue, large = Large, options = #{max_batch_bytes := Max
 -spec has_large(t()) -> boolean().
 has_large(#lane{rest = Rest, large = Large}) -> Rest =/= none orelse not queue:is_empty(Large).
 
-%% What goes out next where items overtake large ones: a piece of one, others, or nothing. While both wait, pieces take at most one half
-%% of the window, others the other half.
+%% What goes out next where items overtake large ones: a piece of one, others, or nothing. While both wait, pieces
+%% take at most one half of the window, others the other half.
 -spec turn(t()) -> piece | other | none.
 turn(#lane{queue = Queue} = Lane) ->
     case {queue:is_empty(Queue), has_large(Lane)} of

@@ -1,6 +1,7 @@
 %% @doc The process of a sending lane: it drains its mailbox and its buffer into a `topos_lane_out' and carries out what that says.
 %%
-%% What waits in the buffer (`topos_lane_buffer') is taken when there is credit for it and not before, or to let it overtake a large message.
+%% What waits in the buffer (`topos_lane_buffer') is taken when there is credit for it and not before, or to let it
+%% overtake a large message.
 -module(topos_lane_sender).
 -behaviour(gen_server).
 
@@ -34,8 +35,8 @@
 
 %% A large piece holds others up: in a shared socket, and on the processors of both nodes.
 -define(MAX_PIECE, 262_144).
-%% A message that is not cut is not put together either, which costs as much as the network: one that is at most half of what may be in
-%% flight, and so large, crosses whole.
+%% A message that is not cut is not put together either, which costs as much as the network: one that is at most half
+%% of what may be in flight, and so large, crosses whole.
 -define(MAX_WHOLE, 1_048_576).
 %% What is in flight gives way to nothing any more.
 -define(MAX_MONOTONIC_BATCH, 256).
