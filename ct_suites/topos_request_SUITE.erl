@@ -58,7 +58,7 @@ refusals_are_not_lost(Config) ->
             Before = in(A, answered, [Callers]),
             ok = ?NODE:wait_until(answered, fun() -> in(A, answered, [Callers]) > Before end, 100_000),
             [ok = ?NODE:call(vm(M), topos_ct_channel, kill_connections, [?CLUSTER:name(Of)]) || {M, Of} <- [{A, B}, {B, A}]]
-        end, lists:seq(1, 40)),
+        end, lists:seq(1, 10)),
     Answers = [Answer || {_, Answer} <- in(A, stop_callers, [Callers])],
     ?assertEqual([], lists:usort(Answers) -- [no_such_service, not_connected, in_doubt]),
     comment("~b refusals", [length([Answer || no_such_service = Answer <- Answers])]).
