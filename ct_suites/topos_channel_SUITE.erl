@@ -210,6 +210,8 @@ keys_keep_their_order_around_large_messages(Config) ->
     ?assertEqual(ok, receive {'DOWN', Ref, process, _, Result} -> Result end),
     ok = ?NODE:wait_until(all, fun() -> received(Config) >= 400 orelse received(Config) end, 60_000),
     ?assertEqual(ok, in(b, Config, topos_ct_channel, in_order, [sink(Config), 100])),
+    %% The next case sees nothing of the cuts.
+    ok = ?NODE:wait_until(up, fun() -> lists:member(b(Config), in(a, Config, topos_partisan, nodes, [])) end, 60_000),
     ok = channel(close, [mixed], Config).
 
 %% Connections die under it: some messages may be lost, and are counted; none comes twice or late.
