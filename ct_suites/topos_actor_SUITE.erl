@@ -24,12 +24,7 @@ groups() ->
 
 suite() -> [{timetrap, {seconds, 60}}].
 
-init_per_group(Engine, Config) ->
-    case lists:member(Engine, topos_engine:available()) of
-        true -> ok = topos_ct_pool:open(), [{engine, Engine} | Config];
-        false -> {skip, lists:concat(["the engine ", Engine,
-            " is not installed: Erlang does not find its application"])}
-    end.
+init_per_group(Engine, Config) -> topos_ct_pool:init_group(Engine, Config).
 
 end_per_group(_Engine, _Config) -> topos_ct_pool:close().
 
@@ -37,7 +32,7 @@ init_per_testcase(Case, Config) ->
     [{case_name, Case}, {case_number, erlang:unique_integer([positive])},
         {vms, ets:new(vms, [public, ordered_set])} | Config].
 
-end_per_testcase(_Case, Config) -> topos_cluster_SUITE:end_per_testcase(actors, Config).
+end_per_testcase(_Case, Config) -> topos_ct_pool:end_case(Config).
 
 %% Spawn and send
 
@@ -172,11 +167,12 @@ node_kill_is_noconnection(Config) ->
     Refs = [spawned(A, B) || _ <- lists:seq(1, 5)],
     Watcher = watcher(A),
     [ok = watch(A, Watcher, Ref) || Ref <- Refs],
+    Clock = topos_ct_clock:start([vm(A)]),
     Start = now_ms(),
     ok = ?NODE:kill(vm(B)),
     ?assertEqual(lists:sort([{Ref, noconnection} || Ref <- Refs]), lists:sort(downs(A, Watcher, 5))),
     Took = now_ms() - Start,
-    ?assert(Took < 1_500),
+    ok = topos_ct_clock:kept(noconnection, Took, 1_500, topos_ct_clock:stop(Clock)),
     clean([A]),
     quiet(700),
     ?assertEqual(5, length(downs(A, Watcher, 5))),
@@ -214,7 +210,7 @@ restart_makes_references_stale(Config) ->
 
 %% Down and up again: the monitor ended, and the process is there to be watched anew.
 pause_and_resume(Config) ->
-    [A, B] = pair(Config),
+    [A, B] = joined([{Base, #{fault_detection => ?CLUSTER:quick()}} || Base <- [a, b]], Config),
     Ref = spawned(A, B),
     Watcher = watcher(A),
     ok = watch(A, Watcher, Ref),

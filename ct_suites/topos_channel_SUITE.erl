@@ -8,6 +8,7 @@
 
 -define(NODE, topos_ct_node).
 -define(CLUSTER, topos_ct_cluster).
+-define(CLOCK, topos_ct_clock).
 
 all() -> [{group, Engine} || Engine <- topos_engine:names()].
 
@@ -113,7 +114,7 @@ parallelism_changes_under_a_keyed_stream(Config) ->
     Count = 10_000,
     Self = self(),
     Stream = spawn_monitor(fun() ->
-        ok = ?NODE:call(maps:get(vm, a(Config)), topos_ct_channel, stream, [b(Config), sink(Config), keyed, 16, Count], 90_000),
+        ok = ?NODE:call(maps:get(vm, a(Config)), topos_ct_channel, stream, [b(Config), sink(Config), keyed, 16, Count], 300_000),
         Self ! streamed
     end),
     Steps = [
@@ -130,7 +131,7 @@ parallelism_changes_under_a_keyed_stream(Config) ->
     receive streamed -> ok; {'DOWN', _, process, _, Why} when Why =/= normal -> error({Stream, Why}) end,
     await_received(16 * Count, Config),
     ?assertEqual(ok, in(b, Config, topos_ct_channel, in_order, [sink(Config), Count])),
-    ?assertEqual([], events(Mark, Config)),
+    ?assertEqual([], [Edge || {_, {Kind, _} = Edge} <- events(Mark, Config), Kind =:= down orelse Kind =:= left]),
     ok = channel(close, [keyed], Config),
     {comment, lists:flatten(io_lib:format("received when the lanes had changed: ~w of ~b", [Steps, 16 * Count]))}.
 
@@ -147,9 +148,11 @@ closing_gives_up_in_time(Config) ->
     ok = in(a, Config, topos_partisan, send, [b(Config), sink(Config), first, #{channel => stuck, ack => true}]),
     1 = in(b, Config, topos_ct_channel, suspend_receivers, [<<"stuck">>]),
     50 = in(a, Config, topos_ct_channel, fill, [b(Config), sink(Config), #{channel => stuck}, 50]),
+    Clock = ?CLOCK:start(vms(Config)),
     Start = erlang:monotonic_time(millisecond),
     ok = channel(close, [stuck, #{timeout => 300}], Config),
-    ?assert(?NODE:elapsed(Start) < 2_000),
+    Took = ?NODE:elapsed(Start),
+    ok = ?CLOCK:kept(close, Took, 2_000, ?CLOCK:stop(Clock)),
     1 = in(b, Config, topos_ct_channel, resume_receivers, [<<"stuck">>]),
     ok = ?NODE:wait_until(in_doubt, fun() -> in_doubt(stuck, Config) =:= 50 end, 5_000).
 
@@ -240,7 +243,7 @@ at_most_once_never_twice(Config) ->
 expired_is_told(Config) ->
     Mark = in(a, Config, topos_ct_events, mark, []),
     Telemetry = in(a, Config, topos_ct_channel, watch_telemetry, []),
-    ok = channel(create, [soon, #{expiry => 200, priority => low}], Config),
+    ok = channel(create, [soon, #{expiry => 2_000, priority => low}], Config),
     ok = in(a, Config, topos_partisan, send, [b(Config), sink(Config), first, #{channel => soon, key => k, ack => true}]),
     %% The node looks twice a second whether there is telemetry.
     ok = ?NODE:wait_until(sample, fun() -> not Telemetry orelse telemetry(sample, soon, Config) =/= [] end, 5_000),
@@ -250,7 +253,7 @@ expired_is_told(Config) ->
     Start = erlang:monotonic_time(millisecond),
     ?assertMatch({error, {expired, _}},
         in(a, Config, topos_partisan, send, [b(Config), sink(Config), late, #{channel => soon, key => k, ack => true}])),
-    ?assert(?NODE:elapsed(Start) >= 190),
+    ?assert(?NODE:elapsed(Start) >= 1_990),
     1 = in(b, Config, topos_ct_channel, resume_receivers, [<<"soon">>]),
     await_received(3, Config),
     {ok, [#{expired := 1}]} = channel(stats, [soon], Config),
@@ -271,7 +274,7 @@ monotonic_keeps_the_last_value(Config) ->
     Options = #{channel => state_sync, key => 0, ack => true},
     ok = in(a, Config, topos_partisan, send, [b(Config), sink(Config), {0, 0}, Options]),
     1 = in(b, Config, topos_ct_channel, suspend_receivers, [<<"state_sync">>]),
-    Last = ?NODE:call(maps:get(vm, a(Config)), topos_ct_channel, updates, [b(Config), sink(Config), 1_000, 100_000], 90_000),
+    Last = ?NODE:call(maps:get(vm, a(Config)), topos_ct_channel, updates, [b(Config), sink(Config), 1_000, 100_000], 300_000),
     ok = in(a, Config, topos_ct_channel, kill_connections, [b(Config)]),
     1 = in(b, Config, topos_ct_channel, resume_receivers, [<<"state_sync">>]),
     ok = ?NODE:wait_until(last_values, fun() ->
@@ -297,7 +300,7 @@ statistics_are_true(Config) ->
     #{bytes_out := BytesOut, rtt := #{p50 := P50, p95 := P95, p99 := P99, count := Timed}, credit := Credit} = Out,
     ?assertEqual(BytesOut, maps:get(bytes_in, In)),
     ?assert(abs(BytesOut - 5_000 * 1_000) =< 5_000 * 50),
-    ?assert(Timed > 0 andalso P50 > 0 andalso P50 =< P95 andalso P95 =< P99 andalso P99 < 5_000_000),
+    ?assert(Timed > 0 andalso P50 > 0 andalso P50 =< P95 andalso P95 =< P99 andalso P99 < 60_000_000),
     ?assertEqual(8 * maps:get(lanes, Out), Credit),
     ok = ?NODE:wait_until(rates, fun() ->
         {ok, [#{rates := #{history_out := History}}]} = channel(stats, [counted], Config),
@@ -329,13 +332,15 @@ rates_are_true(Config) ->
 %% the test measures, which has the time between the arrival and the taking, and that between the send and its return.
 round_trips_are_true(Config) ->
     ok = channel(create, [timed, #{}], Config),
-    _ = in(a, Config, topos_ct_rates, send, [b(Config), sink(Config), timed]),
-    Measured = [timed(40 * N, 5, Config) || N <- lists:seq(1, 10)],
+    First = in(a, Config, topos_ct_rates, send, [b(Config), sink(Config), timed]),
+    Measured = [{0, First} | [timed(40 * N, 20, Config) || N <- lists:seq(1, 10)]],
     {ok, [#{rtt := #{p50 := P50, p95 := P95, p99 := P99, count := Count}}]} = channel(stats, [timed], Config),
     ?assert(Count >= 11),
-    %% With the first, which was not delayed, the sixth of eleven is the median, and the last is beyond 95 %.
-    {LowMedian, HighMedian} = lists:nth(5, Measured),
-    {LowMost, HighMost} = lists:last(Measured),
+    %% Whatever their order is, the sixth of eleven is the median, and the longest is beyond 95 %.
+    {Low, High} = lists:unzip(Measured),
+    Bounds = lists:zip(lists:sort(Low), lists:sort(High)),
+    {LowMedian, HighMedian} = lists:nth(6, Bounds),
+    {LowMost, HighMost} = lists:last(Bounds),
     ?assert(is_within_5_percent(P50, LowMedian, HighMedian), {P50, Measured}),
     ?assert(is_within_5_percent(P95, LowMost, HighMost), {P95, Measured}),
     ?assert(is_within_5_percent(P99, LowMost, HighMost), {P99, Measured}),
@@ -375,7 +380,11 @@ head_of_line_is_reported(Config) ->
     Telemetry = in(a, Config, topos_ct_channel, watch_telemetry, []),
     1 = in(b, Config, topos_ct_channel, suspend_receivers, [<<"jam">>]),
     9_500 = in(a, Config, topos_ct_channel, fill, [b(Config), sink(Config), #{channel => jam}, 9_500]),
+    [Clock, Whole] = [?CLOCK:start(vms(Config)) || _ <- [1, 2]],
     {ok, Took} = in(a, Config, topos_ct_channel, await_health, [{b(Config), jam}, head_of_line, 2_000]),
+    Waited = ?CLOCK:stop(Clock),
+    %% A look that comes a quarter of a second late begins anew, which takes six times as long.
+    ok = ?CLOCK:kept(head_of_line, Took, 2_000, 6 * Waited),
     ok = Send(data, still_fine),
     {ok, #{status := degraded, channels := Channels}} = channel(health, [], Config),
     ?assertEqual([jam], [C || #{channel := C, status := S} <- Channels, S =/= ok]),
@@ -383,21 +392,24 @@ head_of_line_is_reported(Config) ->
     ok = told_blocked(Telemetry, jam, Config),
     1 = in(b, Config, topos_ct_channel, resume_receivers, [<<"jam">>]),
     {ok, _} = in(a, Config, topos_ct_channel, await_health, [{b(Config), jam}, ok, 10_000]),
-    ok = told_telemetry(Telemetry, jam, Config),
+    ok = told_telemetry(Telemetry, jam, ?CLOCK:stop(Whole), Config),
     ok = channel(close, [jam, #{timeout => 10_000}], Config),
     {comment, lists:flatten(io_lib:format("reported after ~b ms", [Took]))}.
 
 told_blocked(false, _Channel, _Config) -> ok;
 told_blocked(true, Channel, Config) ->
-    ?NODE:wait_until(blocked, fun() -> length(telemetry(blocked, Channel, Config)) =:= 1 end, 2_000).
+    ?NODE:wait_until(blocked, fun() -> telemetry(blocked, Channel, Config) =/= [] end, 2_000).
 
-%% Blocked once, then unblocked, with the lane; and samples with every counter.
-told_telemetry(false, _Channel, _Config) ->
+%% Blocked once, then unblocked, with the lane; again only where a look was late. And samples with every counter.
+told_telemetry(false, _Channel, _Waited, _Config) ->
     ok;
-told_telemetry(true, Channel, Config) ->
-    ok = ?NODE:wait_until(unblocked, fun() -> length(telemetry(unblocked, Channel, Config)) =:= 1 end, 3_000),
+told_telemetry(true, Channel, Waited, Config) ->
+    Count = fun(Kind) -> length(telemetry(Kind, Channel, Config)) end,
+    ok = ?NODE:wait_until(unblocked, fun() -> Count(unblocked) > 0 andalso Count(unblocked) =:= Count(blocked) end, 3_000),
     Node = b(Config),
-    ?assertMatch([{#{waiting := 9_500, blocked_for := _}, #{node := Node, lane := 0}}], telemetry(blocked, Channel, Config)),
+    [First | Again] = telemetry(blocked, Channel, Config),
+    ?assertMatch({#{waiting := 9_500, blocked_for := _}, #{node := Node, lane := 0}}, First),
+    ?assert(length(Again) =< Waited div 250),
     [{Sample, #{node := Node}} | _] = telemetry(sample, Channel, Config),
     ?assertEqual([], topos_channel_stats:names() -- maps:keys(Sample)),
     ok.
@@ -413,12 +425,14 @@ telemetry(Kind, Channel, Config) ->
 load_is_not_reported(Config) ->
     ok = channel(create, [busy, #{}], Config),
     Self = self(),
-    Load = spawn_link(fun() -> load(Self, Config) end),
-    Seen = watch(erlang:monotonic_time(millisecond) + 4_000, Config, []),
-    Load ! stop,
-    Sent = receive {stopped, N} -> N end,
-    ?assert(Sent > 0),
-    ?assertEqual([], [S || S <- Seen, S =:= head_of_line]),
+    ok = ?CLOCK:undisturbed(vms(Config), 250, fun() ->
+        Load = spawn_link(fun() -> load(Self, Config) end),
+        Seen = watch(erlang:monotonic_time(millisecond) + 4_000, Config, []),
+        Load ! stop,
+        Sent = receive {stopped, N} -> N end,
+        ?assert(Sent > 0),
+        [S || S <- Seen, S =:= head_of_line]
+    end),
     ok = channel(close, [busy, #{timeout => 20_000}], Config).
 
 endpoint_serves_statistics(Config) ->
@@ -429,7 +443,7 @@ endpoint_serves_statistics(Config) ->
     ?assertEqual({127, 0, 0, 1}, Ip),
     Get = fun(Path) ->
         {ok, {{_, Status, _}, Headers, Body}} =
-            httpc:request(get, {lists:concat(["http://127.0.0.1:", Port, Path]), []}, [{timeout, 5_000}], []),
+            httpc:request(get, {lists:concat(["http://127.0.0.1:", Port, Path]), []}, [{timeout, ?NODE:patience(5_000)}], []),
         {Status, proplists:get_value("content-type", Headers), Body}
     end,
     {200, "text/plain; version=0.0.4" ++ _, Metrics} = Get("/metrics"),
@@ -447,7 +461,7 @@ endpoint_serves_statistics(Config) ->
     ?assertMatch({404, _, _}, Get("/nothing")),
     {ok, Socket} = gen_tcp:connect(Ip, Port, [binary, {active, false}]),
     ok = gen_tcp:send(Socket, "nonsense\r\n\r\n"),
-    {ok, <<"HTTP/1.1 400", _/binary>>} = gen_tcp:recv(Socket, 0, 5_000),
+    {ok, <<"HTTP/1.1 400", _/binary>>} = gen_tcp:recv(Socket, 0, ?NODE:patience(5_000)),
     ok = gen_tcp:close(Socket),
     %% Connections that say nothing do not keep others out for ever.
     Silent = [element(2, {ok, _} = gen_tcp:connect(Ip, Port, [])) || _ <- lists:seq(1, 20)],
@@ -530,9 +544,10 @@ channel(Function, Args, Config) -> in(a, Config, topos_channel, Function, Args).
 
 in(Which, Config, Module, Function, Args) ->
     #{vm := Vm} = ?config(Which, Config),
-    ?NODE:call(Vm, Module, Function, Args, 60_000).
+    ?NODE:call(Vm, Module, Function, Args, 120_000).
 
 a(Config) -> ?config(a, Config).
+vms(Config) -> [maps:get(vm, ?config(Which, Config)) || Which <- [a, b]].
 a_name(Config) -> ?CLUSTER:name(a(Config)).
 b(Config) -> ?CLUSTER:name(?config(b, Config)).
 sink(Config) -> ?config(sink, Config).

@@ -11,10 +11,11 @@
 
 -define(NODE, topos_ct_node).
 -define(CLUSTER, topos_ct_cluster).
+-define(CLOCK, topos_ct_clock).
 %% What the team promises (milliseconds).
 -define(AGREED_WITHIN, 2_000).
 -define(DOWN_AFTER_KILL_WITHIN, 1_000).
-%% How much later than configured a state may be seen on a busy machine.
+%% How much later than configured a state is seen at most: looks are taken some times an interval.
 -define(SLACK, 400).
 
 all() -> [{group, Engine} || Engine <- topos_engine:names()].
@@ -33,14 +34,7 @@ groups() ->
 
 suite() -> [{timetrap, {seconds, 60 + 12 * runs()}}].
 
-init_per_group(Engine, Config) ->
-    case lists:member(Engine, topos_engine:available()) of
-        true ->
-            ok = topos_ct_pool:open(),
-            [{engine, Engine} | Config];
-        false ->
-            {skip, lists:concat(["the engine ", Engine, " is not installed: Erlang does not find its application"])}
-    end.
+init_per_group(Engine, Config) -> topos_ct_pool:init_group(Engine, Config).
 
 end_per_group(_Engine, _Config) -> topos_ct_pool:close().
 
@@ -48,14 +42,7 @@ init_per_testcase(Case, Config) ->
     Table = ets:new(vms, [public, ordered_set]),
     [{case_name, Case}, {case_number, erlang:unique_integer([positive])}, {vms, Table} | Config].
 
-%% A VM whose node does not stop in good order fails the case, and is not used again.
-end_per_testcase(_Case, Config) ->
-    Left = ?CLUSTER:together(fun settle/1, [Vm || {_, Vm} <- ets:tab2list(?config(vms, Config))]),
-    ok = topos_ct_pool:give([Vm || {ok, Vm} <- Left]),
-    case [Why || {error, Why} <- Left] of
-        [] -> ok;
-        Wrong -> {fail, {left_behind, Wrong}}
-    end.
+end_per_testcase(_Case, Config) -> topos_ct_pool:end_case(Config).
 
 %% Membership
 
@@ -73,7 +60,9 @@ eight_nodes(Run, Config) ->
         fun(Member) ->
             timed(fun() -> ok = ?CLUSTER:call(Member, join, [?CLUSTER:name(First), #{addresses => Addresses}]) end)
         end, Others),
+    Clock = ?CLOCK:start(vms(Members)),
     Agreement = timed(fun() -> await_agreement(Members, ?AGREED_WITHIN) end),
+    ok = ?CLOCK:kept(agreement, Agreement, ?AGREED_WITHIN, ?CLOCK:stop(Clock)),
     Expected = fun(Member) -> lists:sort([{up, ?CLUSTER:name(M)} || M <- Members, M =/= Member]) end,
     _ = ?CLUSTER:together(fun(Member) -> ?CLUSTER:await_all(Member, Expected(Member), 0, 1_000) end, Members),
     %% An event too many would come with the next echoes.
@@ -91,9 +80,12 @@ kill_is_down_within_a_second(Config) ->
         fun(Victim, Acc) ->
             Others = Members -- [Victim | [M || {M, _} <- Acc]],
             Marks = ?CLUSTER:marks(Others),
+            Clock = ?CLOCK:start(vms(Others)),
             Start = now_ms(),
             ok = ?NODE:kill(vm(Victim)),
-            [{Victim, await_everywhere({down, ?CLUSTER:name(Victim)}, Marks, ?DOWN_AFTER_KILL_WITHIN, Start)} | Acc]
+            Took = await_everywhere({down, ?CLUSTER:name(Victim)}, Marks, ?DOWN_AFTER_KILL_WITHIN, Start),
+            ok = ?CLOCK:kept(down, lists:max(Took), ?DOWN_AFTER_KILL_WITHIN, ?CLOCK:stop(Clock)),
+            [{Victim, Took} | Acc]
         end, [], Killed),
     quiet(500),
     Down = [{down, ?CLUSTER:name(M)} || M <- Killed],
@@ -106,13 +98,11 @@ kill_is_down_within_a_second(Config) ->
         end
      || M <- Survivors
     ],
-    All = lists:append([T || {_, T} <- Times]),
-    ?assert(lists:max(All) =< ?DOWN_AFTER_KILL_WITHIN),
-    comment("down after kill: ~s", [?CLUSTER:spread(All)]).
+    comment("down after kill: ~s", [?CLUSTER:spread(lists:append([T || {_, T} <- Times]))]).
 
 %% A node that is stopped keeps its sockets: only the missing echoes tell.
 pause_is_suspect_then_down_then_up(Config) ->
-    Members = [A, B, C] = cluster([a, b, c], Config),
+    Members = [A, B, C] = joined([{Base, #{fault_detection => ?CLUSTER:quick()}} || Base <- [a, b, c]], Config),
     %% Messages flowed before the pause, as they shall after it.
     [?assertEqual(ok, ?CLUSTER:call(From, send, [?CLUSTER:name(To), topos_ct_events, hello, #{ack => true}]))
      || {From, To} <- [{A, C}, {C, A}, {B, C}, {C, B}]],
@@ -120,21 +110,26 @@ pause_is_suspect_then_down_then_up(Config) ->
         down_after := DownAfter}} = maps:get(config, A),
     Name = ?CLUSTER:name(C),
     Marks = ?CLUSTER:marks([A, B]),
+    Clock = ?CLOCK:start(vms([A, B])),
     Start = now_ms(),
     ok = ?NODE:pause(vm(C)),
     Suspect = await_everywhere({suspect, Name}, Marks, SuspectAfter + Echo + ?SLACK, Start),
-    [?assertEqual(suspect, maps:get(Name, ?CLUSTER:statuses(M))) || M <- [A, B]],
+    %% `down' where this VM was late to look.
+    [?assertNotEqual(up, maps:get(Name, ?CLUSTER:statuses(M))) || M <- [A, B]],
     Down = await_everywhere({down, Name}, Marks, DownAfter + Echo + ?SLACK, Start),
+    Allowed = ?CLOCK:stop(Clock),
+    ok = ?CLOCK:kept(suspect, lists:max(Suspect), SuspectAfter + Echo + ?SLACK, Allowed),
+    ok = ?CLOCK:kept(down, lists:max(Down), DownAfter + Echo + ?SLACK, Allowed),
     ?assert(lists:min(Suspect) >= SuspectAfter - Echo),
     ?assert(lists:min(Down) >= DownAfter - Echo),
-    [?assertEqual([{suspect, Name}, {down, Name}], events(M, Mark)) || {M, Mark} <- Marks],
+    [?assertEqual([{suspect, Name}, {down, Name}], of_node(Name, events(M, Mark))) || {M, Mark} <- Marks],
     Again = ?CLUSTER:marks([A, B]),
     Resumed = now_ms(),
     ok = ?NODE:resume(vm(C)),
     Up = await_everywhere({up, Name}, Again, 5_000, Resumed),
     await_agreement(Members, 5_000),
     quiet(500),
-    [?assertEqual([{up, Name}], events(M, Mark)) || {M, Mark} <- Again],
+    [?assertEqual([{up, Name}], edges(M, Mark)) || {M, Mark} <- Again],
     [?assertEqual(ok, ?CLUSTER:call(From, send, [?CLUSTER:name(To), topos_ct_events, hello, #{ack => true}]))
      || {From, To} <- [{A, C}, {C, A}, {B, C}, {C, B}]],
     comment("configured ~b/~b ms; suspect: ~s; down: ~s; up again after SIGCONT: ~s",
@@ -156,7 +151,7 @@ leave_is_left_everywhere(Config) ->
     quiet(long()),
     [
         begin
-            ?assertEqual([{left, Name}], events(M, Mark)),
+            ?assertEqual([{left, Name}], edges(M, Mark)),
             ?assertEqual(1, length([C || {down, N} = C <- calls(M), N =:= Name])),
             ?assertEqual(left, maps:get(Name, ?CLUSTER:statuses(M))),
             ?assertNot(lists:member(Name, ?CLUSTER:call(M, nodes, []))),
@@ -217,7 +212,7 @@ engine_crash_under_traffic(Config) ->
     Marks = ?CLUSTER:marks(Members),
     Sent = [
         spawn_monitor(fun() ->
-            exit({sent, ?NODE:call(vm(From), topos_ct_stream, send, [?CLUSTER:name(To), sink(From), Count], 60_000)})
+            exit({sent, ?NODE:call(vm(From), topos_ct_stream, send, [?CLUSTER:name(To), sink(From), Count], 120_000)})
         end)
      || {From, To} <- Streams
     ],
@@ -290,12 +285,13 @@ addresses(Member, Knows) ->
 join_nobody(Config) ->
     [A] = started([{a, #{}}], Config),
     Nobody = ?NODE:name(nobody),
+    Clock = ?CLOCK:start([vm(A)]),
     Took = timed(fun() ->
         Options = #{addresses => [{{127, 0, 0, 1}, ?NODE:free_port()}], timeout => 1_000},
         ?assertMatch({error, {unreachable, #{node := Nobody, timeout := 1_000}}},
             ?CLUSTER:call(A, join, [Nobody, Options]))
     end),
-    ?assert(Took < 1_000 + ?SLACK),
+    ok = ?CLOCK:kept(refusal, Took, 1_000 + ?SLACK, ?CLOCK:stop(Clock)),
     ?assertEqual(#{?CLUSTER:name(A) => up}, ?CLUSTER:statuses(A)),
     ?assertEqual([], connections(A)),
     quiet(500),
@@ -325,9 +321,10 @@ refused(Extra, Reason, Config) ->
 
 refused_now(A, B, Reason) ->
     Options = #{addresses => ?CLUSTER:addresses(A), timeout => 3_000},
+    Clock = ?CLOCK:start(vms([A, B])),
     Took = timed(fun() -> ?assertMatch({error, {Reason, #{}}},
         ?CLUSTER:call(B, join, [?CLUSTER:name(A), Options])) end),
-    ?assert(Took =< 3_000 + ?SLACK),
+    ok = ?CLOCK:kept(refusal, Took, 3_000 + ?SLACK, ?CLOCK:stop(Clock)),
     quiet(500),
     [
         begin
@@ -361,7 +358,7 @@ port_in_use(Config) ->
     {error, Error} = ?NODE:call(Vm, topos_partisan, start, [Start]),
     ?assertEqual(address_in_use, topos_error:reason(Error)),
     ok = gen_tcp:close(Socket),
-    ?assertEqual(Before, topos_ct_stream:footprint(Vm)),
+    ok = same_footprint(Vm, Before),
     %% And nothing hinders another start.
     ?assertMatch({ok, _}, ?NODE:call(Vm, topos_ct_cluster, start_here, [Start])).
 
@@ -383,7 +380,7 @@ bad_configuration(Config) ->
             {#{chanels => 4}, <<"chanels">>}
         ]
     ],
-    ?assertEqual(Before, topos_ct_stream:footprint(Vm)).
+    same_footprint(Vm, Before).
 
 message_over_the_limit(Config) ->
     [A, B] = joined([{a, #{limits => #{max_message_bytes => 2_048}}}, {b, #{}}], Config),
@@ -420,7 +417,7 @@ stop_leaves_nothing(Config) ->
     ok = ?CLUSTER:join(A, B),
     _ = ?CLUSTER:await(B, {up, ?CLUSTER:name(A)}, 0, 3_000),
     ok = ?CLUSTER:stop_node(A),
-    ok = ?NODE:wait_until(footprint, fun() -> topos_ct_stream:footprint(Vm) =:= Before end, 5_000),
+    ok = same_footprint(Vm, Before),
     _ = ?CLUSTER:await(B, {down, ?CLUSTER:name(A)}, 0, 3_000),
     ok.
 
@@ -459,27 +456,20 @@ cluster(Bases, Config) -> joined([{Base, #{}} || Base <- Bases], Config).
 
 %% Gives the VMs of a finished run back before the case ends.
 finish(Members, Config) ->
-    Settled = ?CLUSTER:together(fun settle/1, [vm(M) || M <- Members]),
+    Settled = ?CLUSTER:together(fun topos_ct_pool:settle/1, [vm(M) || M <- Members]),
     ?assertEqual([], [Why || {error, Why} <- Settled]),
     [ets:delete(?config(vms, Config), ?NODE:os_pid(Vm)) || {ok, Vm} <- Settled],
     topos_ct_pool:give([Vm || {ok, Vm} <- Settled]).
 
-%% Stops what runs in a VM. A killed one is no error.
-settle(Vm) ->
-    case ?NODE:is_alive(Vm) of
-        true ->
-            ok = ?NODE:resume(Vm),
-            try ?NODE:call(Vm, ?CLUSTER, stop_here, [], 15_000) of
-                ok -> {ok, Vm}
-            catch
-                Class:Reason ->
-                    ok = ?NODE:kill(Vm),
-                    {error, {?NODE:os_pid(Vm), Class, Reason}}
-            end;
-        false -> killed
-    end.
-
 vm(#{vm := Vm}) -> Vm.
+
+vms(Members) -> [vm(M) || M <- Members].
+
+%% Processes that end do so in their time.
+same_footprint(Vm, Before) ->
+    ?NODE:wait_until(footprint, fun() ->
+        case topos_ct_stream:footprint(Vm) of Before -> true; Other -> {Before, Other} end
+    end, 5_000).
 
 sink(From) -> list_to_atom("sink_of_" ++ atom_to_list(?CLUSTER:name(From))).
 
@@ -494,6 +484,8 @@ events(#{vm := Vm}, Mark) -> [Event || {_, Event} <- ?NODE:call(Vm, topos_ct_eve
 
 %% A node may be suspected before it is given up, or messages be in doubt: these change nothing about who is there.
 edges(Member, Mark) -> [Event || {Kind, _} = Event <- events(Member, Mark), lists:member(Kind, [up, down, left])].
+
+of_node(Name, Events) -> [Event || {_, N} = Event <- Events, N =:= Name].
 
 calls(#{vm := Vm}) -> ?NODE:call(Vm, topos_ct_events, calls, []).
 

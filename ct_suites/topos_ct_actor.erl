@@ -86,11 +86,11 @@ crash_server_and(Ref) ->
 %% @doc Sends 1..Count to the inbox of a node.
 -spec send_to_inbox(node(), pos_integer()) -> ok.
 send_to_inbox(Node, Count) ->
-    lists:foreach(fun(N) -> ok = topos_inbox:send(Node, N, #{wait => 1_000}) end, lists:seq(1, Count)).
+    lists:foreach(fun(N) -> ok = topos_inbox:send(Node, N, #{wait => 60_000}) end, lists:seq(1, Count)).
 
 %% @doc Takes so many messages from the inbox of this node.
 -spec take(pos_integer()) -> [topos_inbox:letter()].
-take(Count) -> [begin {ok, Letter} = topos_inbox:recv(5_000), Letter end || _ <- lists:seq(1, Count)].
+take(Count) -> [begin {ok, Letter} = topos_inbox:recv(60_000), Letter end || _ <- lists:seq(1, Count)].
 
 %% internal
 
@@ -130,5 +130,5 @@ ask(Pid, What) ->
     receive
         {Ref, Answer} -> true = demonitor(Ref, [flush]), Answer;
         {'DOWN', Ref, process, Pid, Reason} -> error({no_process, Reason})
-    after 5_000 -> error({silent, Pid, What})
+    after 60_000 -> error({silent, Pid, What})
     end.

@@ -36,7 +36,7 @@ mixed(Node, Sink, Channel, Senders, Count) ->
 -spec burst(node(), atom(), atom(), pos_integer(), pos_integer()) -> ok.
 burst(Node, Sink, Channel, Count, Size) ->
     Bytes = binary:copy(<<7>>, Size),
-    [ok = topos_partisan:send(Node, Sink, {N, Bytes}, #{channel => Channel, wait => 20_000}) || N <- lists:seq(1, Count)],
+    [ok = topos_partisan:send(Node, Sink, {N, Bytes}, #{channel => Channel, wait => 60_000}) || N <- lists:seq(1, Count)],
     ok.
 
 %% @doc What all TCP sockets of this VM have sent, in bytes.
@@ -50,8 +50,8 @@ bytes_sent() ->
 %% @doc One process sends a text with a number so often, and waits until all were delivered.
 -spec texts(node(), atom(), atom(), pos_integer(), binary()) -> ok.
 texts(Node, Sink, Channel, Count, Text) ->
-    [ok = topos_partisan:send(Node, Sink, {N, Text}, #{channel => Channel, wait => 20_000}) || N <- lists:seq(1, Count - 1)],
-    topos_partisan:send(Node, Sink, {Count, Text}, #{channel => Channel, wait => 20_000, ack => true}).
+    [ok = topos_partisan:send(Node, Sink, {N, Text}, #{channel => Channel, wait => 60_000}) || N <- lists:seq(1, Count - 1)],
+    topos_partisan:send(Node, Sink, {Count, Text}, #{channel => Channel, wait => 60_000, ack => true}).
 
 %% @doc Whether a sink received the messages of {@link texts/5} in order, and once more.
 -spec same_texts(atom(), pos_integer(), binary()) -> ok | wrong.
@@ -92,7 +92,7 @@ updates(Node, Sink, Keys, Count) ->
     lists:foldl(
         fun(N, Last) ->
             Key = N rem Keys,
-            ok = topos_partisan:send(Node, Sink, {Key, N}, #{channel => state_sync, key => Key, wait => 20_000}),
+            ok = topos_partisan:send(Node, Sink, {Key, N}, #{channel => state_sync, key => Key, wait => 60_000}),
             Last#{Key => N}
         end, #{}, lists:seq(1, Count)).
 
@@ -210,7 +210,7 @@ telemetry_events() -> [Event || {_, Event} <- topos_ct_probe:messages(?MODULE)].
 send_all(Node, Sink, Channel, Key, Numbers) ->
     lists:foreach(
         fun(N) ->
-            ok = topos_partisan:send(Node, Sink, {Key, N}, #{channel => Channel, key => Key, wait => 30_000}),
+            ok = topos_partisan:send(Node, Sink, {Key, N}, #{channel => Channel, key => Key, wait => 60_000}),
             N rem 64 =:= 0 andalso erlang:yield()
         end, Numbers).
 

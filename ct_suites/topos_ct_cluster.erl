@@ -4,7 +4,7 @@
 %% cluster: a node that was stopped must leave nothing behind that hinders the next.
 -module(topos_ct_cluster).
 
--export([vm/2, start_node/3, start_node/4, stop_node/1, join/2, join_all/1, join_all/2, name/1, config/3, addresses/1, call/3,
+-export([vm/2, start_node/3, start_node/4, stop_node/1, join/2, join_all/1, join_all/2, name/1, config/3, quick/0, addresses/1, call/3,
     port/1]).
 -export([start_here/1, stop_here/0, agreed/2, statuses/1, mark/1, marks/1, await/4, await_all/4, together/2, median/1,
     spread/1]).
@@ -18,17 +18,22 @@
 -spec vm(atom() | string(), [string()]) -> topos_ct_node:t().
 vm(Base, Args) -> ?NODE:start(?NODE:name(Base), Args).
 
-%% @doc The configuration of a node: quick fault detection, so that the suite is.
+%% @doc The configuration of a node. A VM that is killed is told by its connections, soon; silence has to last, for the operating
+%% system lets a VM wait that is as well as any. What is about silence configures {@link quick/0}.
 -spec config(topos_engine:name(), node(), map()) -> map().
 config(Engine, Name, Extra) ->
     maps:merge(
         #{
             node => Name, engine => Engine, cluster => <<"suite">>, cookie => <<"suite">>,
             listen => [{{127, 0, 0, 1}, 0}],
-            fault_detection => #{echo_interval => 100, suspect_after => 500, down_after => 1_500}
+            fault_detection => #{echo_interval => 100, suspect_after => 1_500, down_after => 10_000}
         },
         Extra
     ).
+
+%% @doc A fault detection that soon gives up who is silent.
+-spec quick() -> map().
+quick() -> #{echo_interval => 100, suspect_after => 500, down_after => 3_000}.
 
 %% @doc Starts a node in a VM, with a collector of events.
 -spec start_node(topos_ct_node:t(), topos_engine:name(), node()) -> member().
@@ -77,7 +82,7 @@ join_all(Members) -> join_all(Members, #{}).
 -spec join_all([member()], #{timeout => pos_integer()}) -> [ok | {error, topos_error:t()}].
 join_all([First | Others], Options) ->
     Addresses = addresses(First),
-    Timeout = 60_000 + maps:get(timeout, Options, 0),
+    Timeout = ?NODE:patience(0) + maps:get(timeout, Options, 0),
     together(fun(#{vm := Vm}) -> ?NODE:call(Vm, topos_partisan, join, [name(First), Options#{addresses => Addresses}], Timeout) end, Others).
 
 -spec name(member()) -> node().
@@ -91,7 +96,7 @@ port(Member) -> [{_, Port} | _] = addresses(Member), Port.
 
 %% @doc Calls a function of `topos_partisan' in the node.
 -spec call(member(), atom(), [term()]) -> term().
-call(#{vm := Vm}, Function, Args) -> ?NODE:call(Vm, topos_partisan, Function, Args, 60_000).
+call(#{vm := Vm}, Function, Args) -> ?NODE:call(Vm, topos_partisan, Function, Args, 120_000).
 
 %% @doc Status by name, this node's view of all.
 -spec statuses(member()) -> #{node() => topos_partisan:status()}.
@@ -117,9 +122,10 @@ await(Member, Event, Mark, Timeout) ->
 
 -spec await_all(member(), [{topos_ct_events:kind(), node()}], non_neg_integer(), timeout()) -> [integer()].
 await_all(#{vm := Vm, name := Name}, Events, Mark, Timeout) ->
-    case ?NODE:call(Vm, topos_ct_events, await_all, [Events, Mark, Timeout], Timeout + 20_000) of
+    Patience = ?NODE:patience(Timeout),
+    case ?NODE:call(Vm, topos_ct_events, await_all, [Events, Mark, Patience], 2 * Patience) of
         {ok, Times} -> Times;
-        {missing, Missing, Log} -> error({not_within, Timeout, {at, Name}, {missing, Missing}, {came, Log}})
+        {missing, Missing, Log} -> error({not_within, Patience, {at, Name}, {missing, Missing}, {came, Log}})
     end.
 
 %% @doc Runs a function on each element at the same time; an exception in one is raised here.

@@ -11,6 +11,9 @@
 %% System time of arrival in milliseconds, as all VMs of a host share it.
 -type entry() :: {Time :: integer(), {kind(), node()}}.
 
+%% How long an answer of the collector is waited for beyond the time that it may take.
+-define(ANSWER, 60_000).
+
 %% @doc Starts the collector; the node must be started.
 -spec start() -> ok.
 start() ->
@@ -45,7 +48,7 @@ log() -> log(0).
 
 %% @doc The events since a mark.
 -spec log(non_neg_integer()) -> [entry()].
-log(Mark) -> ask({log, Mark}, 5_000).
+log(Mark) -> ask({log, Mark}, ?ANSWER).
 
 %% @doc Stands for this moment: how many events there were.
 -spec mark() -> non_neg_integer().
@@ -53,7 +56,7 @@ mark() -> length(log()).
 
 %% @doc The calls of the subscribed functions, oldest first.
 -spec calls() -> [{up | down, node()}].
-calls() -> ask(calls, 5_000).
+calls() -> ask(calls, ?ANSWER).
 
 %% @doc Waits for an event after a mark and returns its time of arrival, or what came instead.
 -spec await({kind(), node()}, Mark :: non_neg_integer(), timeout()) ->
@@ -68,7 +71,7 @@ await(Event, Mark, Timeout) ->
 -spec await_all([{kind(), node()}], Mark :: non_neg_integer(), timeout()) ->
     {ok, [integer()]} | {missing, [{kind(), node()}], [entry()]}.
 await_all(Events, Mark, Timeout) ->
-    ask({await, Events, Mark, Timeout}, Timeout + 5_000).
+    ask({await, Events, Mark, Timeout}, Timeout + ?ANSWER).
 
 %% internal
 

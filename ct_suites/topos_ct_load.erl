@@ -5,6 +5,7 @@
 -export([start_sink/1, sink/1, start_senders/5, senders/1, stop_senders/1, start_cutter/2, stop_cutter/1]).
 -export([memory/0, start_waiters/3, waiters/1]).
 -export_type([seen/0, sent/0]).
+-export([cuts/1]).
 
 %% By sender: the last number, and what was not its successor, the first 10.
 -type seen() :: #{Sender :: term() => {Last :: non_neg_integer(), Wrong :: [{Expected :: pos_integer(), Came :: pos_integer()}]}}.
@@ -13,7 +14,7 @@
 
 %% Between two tries where a message was refused, in milliseconds.
 -define(RETRY, 5).
--define(ANSWER, 20_000).
+-define(ANSWER, 60_000).
 
 -spec start_sink(atom()) -> ok.
 start_sink(Name) ->
@@ -49,9 +50,13 @@ stop_senders(Pid) -> ask(Pid, stop).
 
 %% @doc Ends all connections of this node every so many milliseconds.
 -spec start_cutter(topos_engine:name(), pos_integer()) -> pid().
-start_cutter(Engine, Every) -> spawn(fun() -> cutting(Engine, Every, 0) end).
+start_cutter(Engine, Every) -> spawn(fun() -> cutting(Engine, Every, now_ms() + Every, 0) end).
 
-%% @doc How often it cut.
+%% @doc How often it has cut so far.
+-spec cuts(pid()) -> non_neg_integer().
+cuts(Pid) -> ask(Pid, cuts).
+
+%% @doc Ends it; how often it cut.
 -spec stop_cutter(pid()) -> non_neg_integer().
 stop_cutter(Pid) -> ask(Pid, stop).
 
@@ -136,12 +141,15 @@ sending({Node, Sink, Name, Padding, Options} = To, Number, Errors) ->
         end
     end.
 
-cutting(Engine, Every, Cuts) ->
+cutting(Engine, Every, Due, Cuts) ->
     receive
+        {ask, From, Ref, cuts} -> From ! {Ref, Cuts}, cutting(Engine, Every, Due, Cuts);
         {ask, From, Ref, stop} -> From ! {Ref, Cuts}
-    after Every ->
-        cutting(Engine, Every, Cuts + cut(Engine))
+    after max(0, Due - now_ms()) ->
+        cutting(Engine, Every, now_ms() + Every, Cuts + cut(Engine))
     end.
+
+now_ms() -> erlang:monotonic_time(millisecond).
 
 %% 1 if there was anything to cut.
 cut(partisan) ->

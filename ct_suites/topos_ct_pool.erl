@@ -4,9 +4,29 @@
 %% them end with the process that opened the pool closing it, or with the controlling VM.
 -module(topos_ct_pool).
 
--export([open/0, close/0, take/1, give/1]).
+-export([init_group/2, end_case/1]).
+-export([open/0, close/0, take/1, give/1, settle/1]).
 
 -define(NODE, topos_ct_node).
+
+%% @doc Opens the pool for the group of an engine, which is skipped where there is no such engine. {@link close/0} ends it.
+-spec init_group(topos_engine:name(), [tuple()]) -> [tuple()] | {skip, string()}.
+init_group(Engine, Config) ->
+    case lists:member(Engine, topos_engine:available()) of
+        true -> ok = open(), [{engine, Engine} | Config];
+        false -> {skip, lists:concat(["the engine ", Engine, " is not installed: Erlang does not find its application"])}
+    end.
+
+%% @doc Stops what runs in the VMs of a case, the values of its table `vms' that are VMs, and takes them back. One whose node does not
+%% stop in good order fails the case, and is not used again.
+-spec end_case([tuple()]) -> ok | {fail, term()}.
+end_case(Config) ->
+    Left = topos_ct_cluster:together(fun settle/1, [Vm || {_, #{} = Vm} <- ets:tab2list(proplists:get_value(vms, Config))]),
+    ok = give([Vm || {ok, Vm} <- Left]),
+    case [Why || {error, Why} <- Left] of
+        [] -> ok;
+        Wrong -> {fail, {left_behind, Wrong}}
+    end.
 
 -spec open() -> ok.
 open() ->
@@ -30,6 +50,22 @@ take(Count) ->
 
 -spec give([?NODE:t()]) -> ok.
 give(Vms) -> ask({give, Vms}).
+
+%% @doc Stops what runs in a VM. A killed one is no error.
+-spec settle(?NODE:t()) -> {ok, ?NODE:t()} | killed | {error, term()}.
+settle(Vm) ->
+    case ?NODE:is_alive(Vm) of
+        true ->
+            ok = ?NODE:resume(Vm),
+            try ?NODE:call(Vm, topos_ct_cluster, stop_here, []) of
+                ok -> {ok, Vm}
+            catch
+                Class:Reason ->
+                    ok = ?NODE:kill(Vm),
+                    {error, {?NODE:os_pid(Vm), Class, Reason}}
+            end;
+        false -> killed
+    end.
 
 %% internal
 

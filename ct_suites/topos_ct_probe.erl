@@ -70,5 +70,5 @@ ask(Name, What) ->
             Answer;
         {'DOWN', Ref, process, _, Reason} ->
             error({no_probe, Name, Reason})
-    after 30_000 -> error({probe_silent, Name})
+    after 60_000 -> error({probe_silent, Name})
     end.

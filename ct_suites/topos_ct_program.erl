@@ -1,7 +1,7 @@
 %% @doc Programs that suites run: git, rebar3, make.
 -module(topos_ct_program).
 
--export([run/4, root/1]).
+-export([run/4, root/1, build_quickly/1]).
 
 %% A first build of the native library, on a machine that has something else to do.
 -define(PATIENCE, 900_000).
@@ -24,6 +24,16 @@ root(Dir) ->
         true -> Dir;
         false -> root(filename:dirname(Dir))
     end.
+
+%% @doc What Cargo builds in folders below, it builds soon rather than well: our own crates are built again there, since Cargo knows
+%% them by their folders, and nobody waits for what they do. What they depend on is that of this project.
+-spec build_quickly(file:filename()) -> ok.
+build_quickly(Dir) ->
+    Package = "[profile.release.package.~s]~nopt-level = 0~ncodegen-units = 16~ndebug = false~n",
+    Crates = ["topos-term", "topos-lane", "topos-overlay", "topos-sim", "topos-lang", "topos-cli", "topos-nif"],
+    File = filename:join([Dir, ".cargo", "config.toml"]),
+    ok = filelib:ensure_dir(File),
+    file:write_file(File, [io_lib:format(Package, [Crate]) || Crate <- Crates]).
 
 %% internal
 

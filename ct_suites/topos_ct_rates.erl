@@ -14,7 +14,7 @@
 -define(POLL, 5).
 %% How far the bounds may be apart for a measurement that says something.
 -define(CLOSE, 1.05).
--define(DEADLINE, 40_000).
+-define(DEADLINE, 100_000).
 
 %% @doc A process that counts what it is sent, and keeps none of it.
 -spec start_sink(atom()) -> ok.
@@ -62,7 +62,7 @@ in(Node, Channel, Sink) ->
 -spec send(node(), atom(), atom()) -> non_neg_integer().
 send(Node, Sink, Channel) ->
     Start = erlang:monotonic_time(microsecond),
-    ok = topos_partisan:send(Node, Sink, timed, #{channel => Channel, ack => true, timeout => 30_000}),
+    ok = topos_partisan:send(Node, Sink, timed, #{channel => Channel, ack => true, timeout => 100_000}),
     erlang:monotonic_time(microsecond) - Start.
 
 %% internal
@@ -76,7 +76,7 @@ sending(Node, Sink, Channel, Message, Counters) ->
     after 0 ->
         ok = counters:add(Counters, 1, ?CHUNK),
         [ok = topos_partisan:send(Node, Sink, Message, #{channel => Channel}) || _ <- lists:seq(2, ?CHUNK)],
-        ok = topos_partisan:send(Node, Sink, Message, #{channel => Channel, ack => true, timeout => 30_000}),
+        ok = topos_partisan:send(Node, Sink, Message, #{channel => Channel, ack => true, timeout => 100_000}),
         ok = counters:add(Counters, 2, ?CHUNK),
         sending(Node, Sink, Channel, Message, Counters)
     end.
@@ -87,11 +87,11 @@ measure(Of, Messages, Bytes, Count) ->
     measure({Of, Messages, Bytes, Count}, now_us() + 1000 * ?DEADLINE, First, [], []).
 
 %% `Taken': of the latest samples, the last first, the time and the count between what they lie.
-measure({Of, Messages, Bytes, Count} = What, Deadline, #{samples := Before} = Last, Taken, Measured) ->
+measure({Of, Messages, Bytes, Count} = What, Deadline, #{history := Before} = Last, Taken, Measured) ->
     receive after ?POLL -> ok end,
     true = now_us() < Deadline,
-    #{samples := Shown, rates := #{Messages := Reported, Bytes := ReportedBytes}} = Now = look(Of, Count),
-    case Shown - Before of
+    #{history := Shown, rates := #{Messages := Reported, Bytes := ReportedBytes}} = Now = look(Of, Count),
+    case samples(Before, Shown) of
         0 ->
             measure(What, Deadline, Now, Taken, Measured);
         1 ->
@@ -102,8 +102,17 @@ measure({Of, Messages, Bytes, Count} = What, Deadline, #{samples := Before} = La
                 _ -> measure(What, Deadline, Now, lists:sublist([Sample | Taken], ?WINDOW), All)
             end;
         %% This process slept through a sample.
-        _ ->
+        many ->
             measure(What, Deadline, Now, [], Measured)
+    end.
+
+%% How many were taken between two looks at the history, which grows until it is full, and then forgets the first.
+samples(History, History) -> 0;
+samples(Before, History) ->
+    case lists:droplast(History) of
+        Before -> 1;
+        Rest when Before =/= [], Rest =:= tl(Before) -> 1;
+        _ -> many
     end.
 
 look({Node, Channel}, Count) ->
@@ -111,7 +120,7 @@ look({Node, Channel}, Count) ->
     {Low, _} = Count(),
     #{history_out := History} = Rates = topos_channel_monitor:rates(Node, Channel),
     {_, High} = Count(),
-    #{from => From, low => Low, rates => Rates, samples => length(History), high => High, to => now_us()}.
+    #{from => From, low => Low, rates => Rates, history => History, high => High, to => now_us()}.
 
 between(#{from := From, low := Low}, #{to := To, high := High}) -> {From, To, Low, High}.
 

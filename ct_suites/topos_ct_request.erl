@@ -7,7 +7,7 @@
 -export([start_caller/2, kill_caller/1, waiting/0, strangers/2]).
 
 -define(SERVICE, topos_ct_request).
--define(TIMEOUT, 20_000).
+-define(TIMEOUT, 60_000).
 %% Between two tries where the peer is down, in milliseconds.
 -define(RETRY, 5).
 

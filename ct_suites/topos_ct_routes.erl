@@ -9,7 +9,7 @@
 -type change() :: none | twice | size | reverse.
 -type step() :: {node(), change()}.
 
--define(CALL, 10_000).
+-define(CALL, 60_000).
 
 %% @doc Starts the process that takes and passes on; ends the one before.
 -spec start() -> ok.

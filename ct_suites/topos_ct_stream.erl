@@ -14,7 +14,7 @@ start_sink(Name) ->
 %% @doc Sends the numbers 1..Count, in order; where the node has no room or no connection for a moment, it waits and
 %% sends the same number again, as a program would. Answers how many were accepted.
 -spec send(node(), atom(), pos_integer()) -> non_neg_integer().
-send(Node, Sink, Count) -> send(Node, Sink, 1, Count, erlang:monotonic_time(millisecond) + 40_000).
+send(Node, Sink, Count) -> send(Node, Sink, 1, Count, erlang:monotonic_time(millisecond) + 100_000).
 
 %% @doc How many a sink received.
 -spec received(atom()) -> non_neg_integer().

@@ -44,6 +44,7 @@ in_checkouts(Config) ->
 %% A project with one module, which depends on the last commit of this one.
 project(Name, Config) ->
     Dir = filename:join(proplists:get_value(priv_dir, Config), Name),
+    ok = topos_ct_program:build_quickly(Dir),
     Commit = proplists:get_value(commit, Config),
     write(filename:join(Dir, "rebar.config"), [
         "{erl_opts, [debug_info]}.\n",

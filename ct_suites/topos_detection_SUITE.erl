@@ -38,7 +38,7 @@ stopped_is_suspect_then_down_then_up(Config) ->
     ok = ?NODE:pause(vm(Stopped)),
     Suspect = everywhere({suspect, Name}, Marks, Start),
     Down = everywhere({down, Name}, Marks, Start),
-    [?assertEqual([{suspect, Name}, {down, Name}], lists:usort(fun order/2, events(M, Mark))) || {M, Mark} <- Marks],
+    [?assertEqual([{suspect, Name}, {down, Name}], events_of(Name, M, Mark)) || {M, Mark} <- Marks],
     Again = ?CLUSTER:marks(Others),
     Resumed = now_ms(),
     ok = ?NODE:resume(vm(Stopped)),
@@ -46,13 +46,9 @@ stopped_is_suspect_then_down_then_up(Config) ->
     agreed(Members),
     comment("suspect: ~s; down: ~s; up again: ~s", [?CLUSTER:spread(Suspect), ?CLUSTER:spread(Down), ?CLUSTER:spread(Up)]).
 
-order({suspect, _}, _) -> true;
-order({down, _}, {suspect, _}) -> false;
-order(_, _) -> true.
-
 %% One that is slow to answer is suspect, and not down: it refutes that as soon as it goes on.
 suspicion_is_refuted(Config) ->
-    Members = cluster(full_mesh, 5, Config),
+    Members = cluster(full_mesh, 5, (?DETECTION)#{down_after => 6_000}, Config),
     [Slow | Others] = Members,
     Name = ?CLUSTER:name(Slow),
     Marks = ?CLUSTER:marks(Others),
@@ -62,24 +58,29 @@ suspicion_is_refuted(Config) ->
     ok = ?NODE:resume(vm(Slow)),
     agreed(Members),
     %% It stays so, longer than a suspicion lasts.
-    receive after 4_000 -> ok end,
-    [?assertEqual([], [E || {down, _} = E <- events(M, From)]) || {M, From} <- Marks],
-    [?assertMatch([{suspect, Name}, {recovered, Name} | _], events(M, From)) || {M, From} <- Marks, events(M, From) =/= []],
+    receive after 6_500 -> ok end,
+    Seen = [events_of(Name, M, From) || {M, From} <- Marks],
+    [?assertNot(lists:member({down, Name}, Events)) || Events <- Seen],
+    [?assertMatch([{suspect, Name}, {recovered, Name} | _], Events) || Events <- Seen, Events =/= []],
     agreed(Members).
 
 %% Two nodes that do not hear each other's questions, while all others hear both: those answer for them.
 one_bad_link_makes_nobody_suspect(Config) ->
     %% A third of a period for an answer has to be enough on a busy machine too: here nobody is to be late.
     Members = [A, B | _] = cluster(full_mesh, 4, (?DETECTION)#{suspect_after => 3_000, down_after => 12_000}, Config),
-    Marks = ?CLUSTER:marks(Members),
     deaf(A, B),
     deaf(B, A),
     Unheard = fun() -> [?NODE:call(vm(M), ?MODULE, unheard_here, []) || M <- [A, B]] end,
-    ok = ?NODE:wait_until(both_were_asked, fun() -> lists:min(Unheard()) > 0 end, 60_000),
-    %% The period in which that was goes to its end.
-    receive after 3_500 -> ok end,
+    ok = topos_ct_clock:undisturbed([vm(M) || M <- Members], 500, fun() ->
+        agreed(Members),
+        Marks = ?CLUSTER:marks(Members),
+        Before = Unheard(),
+        ok = ?NODE:wait_until(both_were_asked, fun() -> lists:min(lists:zipwith(fun(Now, Then) -> Now - Then end, Unheard(), Before)) > 0 end, 60_000),
+        %% The period in which that was goes to its end.
+        receive after 3_500 -> ok end,
+        [{?CLUSTER:name(M), Events} || {M, Mark} <- Marks, Events <- [events(M, Mark)], Events =/= []]
+    end),
     Asked = Unheard(),
-    [?assertEqual([], events(M, Mark)) || {M, Mark} <- Marks],
     [ok = ?NODE:call(vm(M), meck, unload, [topos_swim]) || M <- [A, B]],
     comment("questions and answers that were not heard: ~p", [Asked]).
 
@@ -88,18 +89,22 @@ quiet_cluster_is_quiet(Config) ->
     [Few, Many, Echo] = [
         begin
             Members = [First | _] = cluster(full_mesh, Count, Detection, Config),
-            receive after 1_500 -> ok end,
-            Before = sent(First),
-            receive after 5_000 -> ok end,
-            Frames = sent(First) - Before,
+            receive after 1_000 -> ok end,
+            %% What is still told of the joins is no more than what is told all the time: the quieter of two times counts.
+            Frames = lists:min([frames(First, 2_000) || _ <- [1, 2]]),
             _ = ?CLUSTER:together(fun(M) -> ok = ?CLUSTER:stop_node(M) end, Members),
             Frames
         end
      || {Count, Detection} <- [{4, ?DETECTION}, {10, ?DETECTION}, {10, (?DETECTION)#{method => echo}}]
     ],
-    %% Of ten nodes: 9 peers, 50 intervals, an echo and an answer each, against some 13 periods.
+    %% Of ten nodes: 9 peers, 20 intervals, an echo and an answer each, against some 5 periods.
     ?assert(3 * Many < Echo),
-    comment("frames of a node in 5 s: ~b with SWIM of 4, ~b of 10; ~b with echoes of 10", [Few, Many, Echo]).
+    comment("frames of a node in 2 s: ~b with SWIM of 4, ~b of 10; ~b with echoes of 10", [Few, Many, Echo]).
+
+frames(Member, Milliseconds) ->
+    Before = sent(Member),
+    receive after Milliseconds -> ok end,
+    sent(Member) - Before.
 
 %% Members that are not neighbours watch each other too.
 works_over_routes(Config) ->
@@ -142,6 +147,8 @@ agreed(Members, Others) ->
 
 everywhere(Event, Marks, Start) ->
     ?CLUSTER:together(fun({Member, Mark}) -> max(0, ?CLUSTER:await(Member, Event, Mark, 30_000) - Start) end, Marks).
+
+events_of(Name, Member, Mark) -> [Event || {_, N} = Event <- events(Member, Mark), N =:= Name].
 
 events(#{vm := Vm}, Mark) ->
     [E || {_, {Kind, _} = E} <- ?NODE:call(Vm, topos_ct_events, log, [Mark]), lists:member(Kind, [up, suspect, recovered, down, left])].

@@ -24,6 +24,7 @@ init_per_suite(Config) ->
         {{0, Commit}, Rebar3} ->
             Project = filename:join(proplists:get_value(priv_dir, Config), "app_template"),
             {0, _} = topos_ct_program:run("cp", ["-R", filename:join(Root, "examples/app_template"), Project], Root, []),
+            ok = topos_ct_program:build_quickly(Project),
             Env = [
                 {"TOPOS_OFFLINE", "1"}, {"NO_COLOR", "1"},
                 {"TOPOS_PARTISAN", "file://" ++ Root}, {"TOPOS_PARTISAN_REF", string:trim(Commit)},

@@ -21,13 +21,13 @@ groups() ->
 
 suite() -> [{timetrap, {seconds, case is_full() of true -> 240; false -> 60 end}}].
 
-init_per_group(Engine, Config) -> topos_actor_SUITE:init_per_group(Engine, Config).
+init_per_group(Engine, Config) -> topos_ct_pool:init_group(Engine, Config).
 
 end_per_group(Engine, Config) -> topos_actor_SUITE:end_per_group(Engine, Config).
 
 init_per_testcase(Case, Config) -> topos_actor_SUITE:init_per_testcase(Case, Config).
 
-end_per_testcase(_Case, Config) -> topos_cluster_SUITE:end_per_testcase(requests, Config).
+end_per_testcase(_Case, Config) -> topos_ct_pool:end_case(Config).
 
 %% All connections of both sides are killed again and again while eight processes ask: no request is carried out twice, each
 %% that was answered was carried out, and only what a caller may hear happens to it.
@@ -37,14 +37,16 @@ once_while_connections_are_cut(Config) ->
     Callers = in(A, start_callers, [?CLUSTER:name(B), lists:seq(1, 8), 20_000]),
     Cutters = [{M, load(M, start_cutter, [Engine, 100])} || M <- [A, B]],
     ok = pass(case is_full() of true -> 60_000; false -> 4_000 end),
+    %% On a slow machine it takes longer until enough of both have been.
+    ok = ?NODE:wait_until(cut, fun() -> lists:sum([load(M, cuts, [Pid]) || {M, Pid} <- Cutters]) >= 4 end, 10_000),
+    ok = ?NODE:wait_until(answered, fun() -> in(A, answered, [Callers]) > 100 end, 10_000),
     Cuts = lists:sum([load(M, stop_cutter, [Pid]) || {M, Pid} <- Cutters]),
     Answers = in(A, stop_callers, [Callers]),
     Answered = [Id || {Id, ok} <- Answers],
     ?assertEqual([], lists:usort([Answer || {_, Answer} <- Answers]) -- [ok, not_connected, in_doubt]),
     ?assertEqual(#{1 => length(Answered)}, in(B, carried_out, [Answered])),
     ?assertEqual([], maps:keys(in(B, carried_out, [[Id || {Id, _} <- Answers]])) -- [0, 1]),
-    ?assert(Cuts >= 4),
-    ?assert(length(Answered) > 100),
+    ?assertNotEqual([], Answered),
     comment("~b requests answered, ~b not, ~b cuts", [length(Answered), length(Answers) - length(Answered), Cuts]).
 
 %% All connections are killed after each answer, again and again, while four processes ask large requests that nobody
@@ -87,7 +89,7 @@ killed_callers_are_cleaned_up(Config) ->
     ?assertEqual(3, size(A, topos_requests)),
     [true = in(A, kill_caller, [Pid]) || Pid <- Callers],
     ok = ?NODE:wait_until(cleaned, fun() -> size(A, topos_requests) =:= 0 end, 5_000),
-    ?assertMatch({ok, {after_it, 1}}, in(A, call, [?CLUSTER:name(B), {count, after_it}, 5_000])).
+    ?assertMatch({ok, {after_it, 1}}, in(A, call, [?CLUSTER:name(B), {count, after_it}, 60_000])).
 
 overdue_service_is_ended(Config) ->
     [A, B] = pair(Config),
@@ -109,7 +111,7 @@ a_later_life_is_not_asked(Config) ->
     ok = in(Again, serve, []),
     ?assertEqual(ok, ?CLUSTER:join(Again, A)),
     _ = ?CLUSTER:await(A, {up, Name}, Mark, 10_000),
-    ?assertMatch({ok, {now, 1}}, in(A, call, [Name, {count, now}, 5_000])),
+    ?assertMatch({ok, {now, 1}}, in(A, call, [Name, {count, now}, 60_000])),
     ?assertEqual(#{0 => 1}, in(Again, carried_out, [[{early, 1}]])).
 
 %% Whoever asks a node while it leaves hears of that soon, and not when its time is up.
@@ -117,11 +119,12 @@ a_node_that_leaves_is_told_of(Config) ->
     [A, B] = pair(Config),
     Hanging = in(A, start_callers, [?CLUSTER:name(B), [one, two, three, four], 50_000]),
     ok = ?NODE:wait_until(asking, fun() -> in(B, carried_out, [[{one, 20}]]) =:= #{1 => 1} end, 10_000),
+    Clock = topos_ct_clock:start([vm(A), vm(B)]),
     ok = ?CLUSTER:call(B, leave, []),
     _ = ?CLUSTER:await(A, {left, ?CLUSTER:name(B)}, 0, 10_000),
     {Micros, Answers} = timer:tc(fun() -> in(A, stop_callers, [Hanging]) end),
     ?assertEqual([], lists:usort([Answer || {_, Answer} <- Answers]) -- [ok, in_doubt, not_connected, unknown_node]),
-    ?assert(Micros < 20_000_000).
+    ok = topos_ct_clock:kept(told, Micros div 1_000, 20_000, topos_ct_clock:stop(Clock)).
 
 %% internal
 
@@ -134,7 +137,7 @@ pair(Config) ->
 
 vm(#{vm := Vm}) -> Vm.
 
-in(Member, Function, Args) -> ?NODE:call(vm(Member), ?REQUEST, Function, Args, 60_000).
+in(Member, Function, Args) -> ?NODE:call(vm(Member), ?REQUEST, Function, Args, 120_000).
 
 load(Member, Function, Args) -> ?NODE:call(vm(Member), topos_ct_load, Function, Args).
 

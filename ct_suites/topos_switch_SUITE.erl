@@ -73,7 +73,7 @@ stopped_member_rolls_back(Config) ->
             Ms
         end
         %% The first is over before the member is declared down, the second by that.
-     || Timeout <- [700, 20_000]
+     || Timeout <- [3_000, 60_000]
     ],
     {_, Refused, Stall} = verdict([A, B]),
     ?assertEqual(ok, topology(A, set_topology, [hyparview()])),
@@ -106,10 +106,14 @@ late_members_follow(Config) ->
     ?assertEqual(ok, topology(A, set_topology, [hyparview()])),
     _ = settled(Members, hyparview, 1),
     [C] = ?SHARED:started([{"c", #{topology => full_mesh}}], Config),
-    ?assertEqual(ok, topology(A, pause_new_connections, [20_000])),
+    ?assertEqual(ok, topology(A, pause_new_connections, [600_000])),
+    %% B is told: until then it looks for a node that is not there.
+    Nobody = #{addresses => [{{127, 0, 0, 1}, ?NODE:free_port()}], timeout => 100},
     ok = ?NODE:wait_until(paused, fun() ->
-        element(1, element(2, ?CLUSTER:call(B, join, [?CLUSTER:name(C), #{addresses => ?CLUSTER:addresses(C)}]))) =:= connections_paused
+        {error, {Reason, _}} = ?CLUSTER:call(B, join, [?NODE:name(nobody), Nobody]),
+        Reason =:= connections_paused orelse Reason
     end, 5_000),
+    ?assertMatch({error, {connections_paused, _}}, ?CLUSTER:join(B, C)),
     ?assertMatch({error, {unreachable, _}}, ?CLUSTER:call(C, join, [?CLUSTER:name(A), #{addresses => ?CLUSTER:addresses(A), timeout => 1_000}])),
     ?assertEqual(ok, topology(B, resume_new_connections, [])),
     ok = ?NODE:wait_until(joined, fun() -> ?CLUSTER:join(C, A) =:= ok end, 10_000),
@@ -132,7 +136,8 @@ coordinator_is_killed(Config) ->
     Self = self(),
     {_, Ref} = spawn_monitor(fun() -> Self ! asked, exit(topology(A, set_topology, [hyparview()])) end),
     receive asked -> ok end,
-    ok = ?NODE:wait_until(begun, fun() -> lists:any(fun(M) -> state(M) =/= stable end, Others) end, 5_000),
+    %% Where this VM is late to look it is over already.
+    ok = ?NODE:wait_until(begun, fun() -> lists:any(fun(M) -> topology(M, status, []) =/= boot() end, Others) end, 5_000),
     ok = ?NODE:kill(vm(A)),
     receive {'DOWN', Ref, process, _, _} -> ok end,
     ok = ?NODE:wait_until(one_topology, fun() ->
@@ -161,7 +166,7 @@ vm(#{vm := Vm}) -> Vm.
 
 names(Members) -> [?CLUSTER:name(M) || M <- Members].
 
-topology(#{vm := Vm}, Function, Args) -> ?NODE:call(Vm, topos_topology, Function, Args, 60_000).
+topology(#{vm := Vm}, Function, Args) -> ?NODE:call(Vm, topos_topology, Function, Args, 120_000).
 
 state(Member) -> maps:get(state, topology(Member, status, [])).
 
@@ -222,7 +227,7 @@ flow(Members) ->
 
 %% Stops the streams and looks at what arrived: how many, how many were offered again, and the longest pause in one of them.
 verdict(Members) ->
-    Sent = ?CLUSTER:together(fun(M) -> {M, ?NODE:call(vm(M), topos_ct_switch, stop_streams, [], 30_000)} end, Members),
+    Sent = ?CLUSTER:together(fun(M) -> {M, ?NODE:call(vm(M), topos_ct_switch, stop_streams, [], 120_000)} end, Members),
     Pairs = [{From, To, Count, Refused} || {From, Counts} <- Sent, To <- Members, {Name, {Count, Refused}} <- Counts, Name =:= ?CLUSTER:name(To)],
     Stalls = [
         begin

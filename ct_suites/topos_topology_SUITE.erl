@@ -28,27 +28,14 @@ groups() ->
 
 suite() -> [{timetrap, {seconds, 120 + 20 * nodes()}}].
 
-init_per_group(Engine, Config) ->
-    case lists:member(Engine, topos_engine:available()) of
-        true ->
-            ok = topos_ct_pool:open(),
-            [{engine, Engine} | Config];
-        false ->
-            {skip, lists:concat(["the engine ", Engine, " is not installed: Erlang does not find its application"])}
-    end.
+init_per_group(Engine, Config) -> topos_ct_pool:init_group(Engine, Config).
 
 end_per_group(_Engine, _Config) -> topos_ct_pool:close().
 
 init_per_testcase(_Case, Config) ->
     [{case_number, erlang:unique_integer([positive])}, {vms, ets:new(vms, [public, ordered_set])} | Config].
 
-end_per_testcase(_Case, Config) ->
-    Left = ?CLUSTER:together(fun settle/1, [Vm || {_, #{} = Vm} <- ets:tab2list(?config(vms, Config))]),
-    ok = topos_ct_pool:give([Vm || {ok, Vm} <- Left]),
-    case [Why || {error, Why} <- Left] of
-        [] -> ok;
-        Wrong -> {fail, {left_behind, Wrong}}
-    end.
+end_per_testcase(_Case, Config) -> topos_ct_pool:end_case(Config).
 
 %% Nodes with three links each (five, from 20 nodes on): joins, streams between all pairs, a broadcast; three are killed
 %% under traffic; one leaves.
@@ -340,8 +327,8 @@ hubs_and_clients(HubCount, Clients, Config) ->
 
 %% All join the first, at once.
 cluster(Specs, Config) ->
-    %% The times of the product: a client that lost its hub is not down as long as it can find another.
-    Detection = #{echo_interval => 250, suspect_after => 1_000, down_after => 3_000},
+    %% A client that lost its hub is not down as long as it can find another; and nobody is who waits for the processor for a while.
+    Detection = #{echo_interval => 250, suspect_after => 1_500, down_after => 5_000},
     Extra = fun(Topology) -> #{topology => Topology, fault_detection => Detection} end,
     Members = started([{Base, Extra(Topology)} || {Base, Topology} <- Specs], Config),
     Start = now_ms(),
@@ -371,20 +358,6 @@ node_name({exact, Name}, _) -> Name;
 node_name(Base, Config) -> ?NODE:name(lists:concat([Base, "_", ?config(case_number, Config)])).
 
 numbered(Base, Count) -> [lists:concat([Base, N]) || N <- lists:seq(1, Count)].
-
-settle(Vm) ->
-    case ?NODE:is_alive(Vm) of
-        true ->
-            try ?NODE:call(Vm, ?CLUSTER, stop_here, [], 15_000) of
-                ok -> {ok, Vm}
-            catch
-                Class:Reason ->
-                    ok = ?NODE:kill(Vm),
-                    {error, {?NODE:os_pid(Vm), Class, Reason}}
-            end;
-        false ->
-            killed
-    end.
 
 %% Everybody sees all members up, those that were killed down, and nobody else; and has a way to each.
 await_agreement(Members, Killed, Timeout) -> await_agreement(Members, Killed, [], Timeout).
@@ -492,7 +465,7 @@ start_sinks(From, To, Tag) ->
 
 send_all(A, To, Tag) ->
     Names = [?CLUSTER:name(B) || B <- To, B =/= A],
-    ?NODE:call(vm(A), ?MODULE, send_here, [Names, sink(A, Tag)], 90_000).
+    ?NODE:call(vm(A), ?MODULE, send_here, [Names, sink(A, Tag)], 120_000).
 
 %% Runs in the VM of the sender: the streams to all others at once.
 send_here(Names, Sink) ->
@@ -555,7 +528,7 @@ monitor_here(Process, Node) ->
     ok = topos_ct_node:wait_until(registered, fun() ->
         topos_partisan:send(Node, topos_topology_waits, stop, #{ack => true}) =:= ok
     end, 5_000),
-    receive {'DOWN', Ref, process, _, Reason} -> {down, Reason} after 5_000 -> nothing end.
+    receive {'DOWN', Ref, process, _, Reason} -> {down, Reason} after topos_ct_node:patience(5_000) -> nothing end.
 
 %% internal: who is there
 
@@ -632,7 +605,7 @@ neighbours(Member) -> topology(Member, neighbours, []).
 linked(#{vm := Vm, config := #{engine := Engine}}) ->
     lists:usort([N || {N, _, _} <- ?NODE:call(Vm, topos_engine:module(Engine), connections, [])]).
 
-topology(#{vm := Vm}, Function, Args) -> ?NODE:call(Vm, topos_topology, Function, Args, 20_000).
+topology(#{vm := Vm}, Function, Args) -> ?NODE:call(Vm, topos_topology, Function, Args, 120_000).
 
 vm(#{vm := Vm}) -> Vm.
 

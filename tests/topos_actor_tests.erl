@@ -23,15 +23,15 @@ an_actor_is_a_gen_server_test() ->
     Process = process(),
     Pid = echo(Process),
     ok = topos_effect_process:send(Process, Pid, {tell, 1}),
-    ?assertEqual({some, 1}, ask(Process, Pid, 1000)),
+    ?assertEqual({some, 1}, ask(Process, Pid, topos_await:patience())),
     ok = gen_server:cast(Pid, {'$topos', {tell, 2}}),
-    ?assertEqual({some, 2}, ask(Process, Pid, 1000)),
+    ?assertEqual({some, 2}, ask(Process, Pid, topos_await:patience())),
     ?assertMatch({error, {no_such_call, #{request := hello}}}, gen_server:call(Pid, hello)),
     Pid ! noise,
     ?assertMatch({status, Pid, _, _}, sys:get_status(Pid)),
     ok = topos_effect_process:stop(Process, Pid),
     ?assertNot(is_process_alive(Pid)),
-    ?assertEqual(none, ask(Process, Pid, 1000)).
+    ?assertEqual(none, ask(Process, Pid, topos_await:patience())).
 
 a_late_answer_is_dropped_test() ->
     Process = process(),
@@ -67,7 +67,7 @@ an_abort_leaves_the_loop_test() ->
         Self ! {self(), topos_scope:run(false, fun(Scope) -> Scope end, none, Serve, none)}
     end),
     ok = topos_effect_process:send(Process, Pid, go),
-    ?assertEqual(left, receive {Pid, Value} -> Value after 5000 -> timeout end).
+    ?assertEqual(left, receive {Pid, Value} -> Value after topos_await:patience() -> timeout end).
 
 restarts_test_() ->
     [

@@ -3,6 +3,8 @@
 -include_lib("eunit/include/eunit.hrl").
 
 -define(NODE, 'peer@127.0.0.1').
+%% The time it is in these tests, in milliseconds.
+-define(NOW, 1_000_000).
 
 monitor_test_() ->
     {foreach, fun setup/0, fun cleanup/1, [
@@ -25,8 +27,7 @@ tables() -> [topos_lane_senders, topos_peers, topos_channel_rates, topos_channel
 
 %% The monitor looked so many ms ago, and has looked in time since so many.
 looked(Ago, Since) ->
-    Now = erlang:monotonic_time(millisecond),
-    true = ets:insert(topos_channel_rates, {looked, Now - Ago, Now - Since}),
+    true = ets:insert(topos_channel_rates, {looked, ?NOW - Ago, ?NOW - Since}),
     ok.
 
 up() -> true = ets:insert(topos_peers, {?NODE, up, 1, <<>>}).
@@ -37,44 +38,47 @@ lane(Messages, Flying, Since) ->
     ok = atomics:put(Counters, 1, Messages),
     ok = atomics:put(Counters, 2, 10 * Messages),
     ok = atomics:put(Counters, 3, 8),
-    ok = atomics:put(Counters, 4, erlang:monotonic_time(millisecond) - Since),
+    ok = atomics:put(Counters, 4, ?NOW - Since),
     ok = atomics:put(Counters, 5, Flying),
     true = ets:insert(topos_lane_senders, {{?NODE, data, 0}, self(), Room, 1}),
     Room.
 
 waiting_behind_a_silent_flight() ->
     _ = lane(100, 20, 1_500),
-    ?assertMatch([#{lane := 0, messages := 100, bytes := 1000, in_flight := 8, blocked_for := T}] when T >= 1_500,
-        topos_channel_monitor:blocked()),
+    ?assertMatch([#{lane := 0, messages := 100, bytes := 1000, in_flight := 8, blocked_for := 1_500}],
+        topos_channel_monitor:blocked(?NOW)),
     %% Something was acknowledged a moment ago.
     _ = lane(100, 20, 300),
-    ?assertEqual([], topos_channel_monitor:blocked()).
+    ?assertEqual([], topos_channel_monitor:blocked(?NOW)).
 
 a_flight_alone() ->
     _ = lane(20, 20, 5_000),
-    ?assertEqual([], topos_channel_monitor:blocked()).
+    ?assertEqual([], topos_channel_monitor:blocked(?NOW)).
 
 not_up() ->
     true = ets:insert(topos_peers, {?NODE, suspect, 1, <<>>}),
     _ = lane(100, 20, 5_000),
-    ?assertMatch([#{blocked_for := 0}], topos_channel_monitor:lanes()).
+    ?assertMatch([#{blocked_for := 0}], topos_channel_monitor:lanes(?NOW)).
 
 standstill() ->
     ok = looked(5_000, 60_000),
     _ = lane(100, 20, 5_200),
-    ?assertEqual([], topos_channel_monitor:blocked()),
+    ?assertEqual([], topos_channel_monitor:blocked(?NOW)),
     %% Silent for long before it.
     _ = lane(100, 20, 7_000),
-    ?assertMatch([#{blocked_for := T}] when T >= 2_000 andalso T < 3_000, topos_channel_monitor:blocked()).
+    ?assertMatch([#{blocked_for := 2_000}], topos_channel_monitor:blocked(?NOW)).
 
 after_a_standstill() ->
     {ok, State} = topos_channel_monitor:init([]),
-    ok = looked(5_000, 60_000),
-    _ = lane(100, 20, 7_000),
+    Real = erlang:monotonic_time(millisecond),
+    true = ets:insert(topos_channel_rates, {looked, Real - 5_000, Real - 60_000}),
+    _ = lane(100, 20, ?NOW - Real + 7_000),
     {noreply, _} = topos_channel_monitor:handle_info(sample, State),
-    ?assertMatch([#{blocked_for := T}] when T < 1_000, topos_channel_monitor:lanes()),
-    ok = looked(100, 1_100),
-    ?assertMatch([#{blocked_for := T}] when T >= 1_000 andalso T < 2_000, topos_channel_monitor:blocked()).
+    [{_, Looked, Looked}] = ets:lookup(topos_channel_rates, looked),
+    ?assertMatch([#{blocked_for := 500}], topos_channel_monitor:lanes(Looked + 500)),
+    ?assertEqual([], topos_channel_monitor:blocked(Looked + 700)),
+    true = ets:insert(topos_channel_rates, {looked, Looked + 500, Looked}),
+    ?assertMatch([#{blocked_for := 1_000}], topos_channel_monitor:blocked(Looked + 1_000)).
 
 retiring() ->
     Room = lane(100, 0, 0),
@@ -82,5 +86,5 @@ retiring() ->
     ok = topos_lane:release_room(Room, 60, 600),
     true = ets:delete_all_objects(topos_lane_senders),
     true = ets:insert(topos_lane_senders, {{?NODE, data, {retiring, self()}}, self(), Room, 1}),
-    ?assertMatch([#{lane := retiring, messages := 40, bytes := 400}], topos_channel_monitor:lanes()),
+    ?assertMatch([#{lane := retiring, messages := 40, bytes := 400}], topos_channel_monitor:lanes(?NOW)),
     closed = topos_lane:close_room(Room).

@@ -101,7 +101,7 @@ finish(Port, Acc) ->
     receive
         {Port, {data, Bytes}} -> finish(Port, <<Acc/binary, Bytes/binary>>);
         {Port, {exit_status, Status}} -> {Status, Acc}
-    after 30000 -> {timeout, Acc}
+    after 120_000 -> {timeout, Acc}
     end.
 
 erl() -> filename:join([code:root_dir(), "bin", "erl"]).
@@ -118,17 +118,7 @@ start() ->
 stop(Port) ->
     {os_pid, Os} = erlang:port_info(Port, os_pid),
     true = port_close(Port),
-    ok = gone(integer_to_list(Os), erlang:monotonic_time(millisecond) + 10000).
-
-gone(Os, Deadline) ->
-    case filelib:is_dir("/proc/" ++ Os) andalso os:type() =:= {unix, linux} of
-        false -> ok;
-        true ->
-            case erlang:monotonic_time(millisecond) > Deadline of
-                true -> {error, {still_running, Os}};
-                false -> receive after 20 -> gone(Os, Deadline) end
-            end
-    end.
+    ok = topos_await:process_gone(Os).
 
 ask(Port, Request) -> ask_bytes(Port, term_to_binary(Request)).
 
@@ -140,5 +130,5 @@ reply(Port) ->
     receive
         {Port, {data, Bytes}} -> binary_to_term(Bytes);
         {Port, {exit_status, Status}} -> {exited, Status}
-    after 30000 -> timeout
+    after 120_000 -> timeout
     end.

@@ -123,7 +123,7 @@ processes_test_() ->
             self() ! stray,
             Child ! stray,
             ok = topos_effect_process:send(P, Child, 42),
-            ?assertEqual({some, {#{'E' => root}, 42}}, topos_effect_process:receive_within(P, 5000)),
+            ?assertEqual({some, {#{'E' => root}, 42}}, topos_effect_process:receive_within(P, topos_await:patience())),
             ?assertEqual(none, topos_effect_process:receive_within(P, 0)),
             ?assertEqual(none, topos_effect_process:receive_within(P, -1)),
             ?assertEqual([stray], heard())

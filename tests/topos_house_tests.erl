@@ -19,7 +19,7 @@ arrows() ->
         "compile" => ["base"],
         "effect" => ["base", "nif", "api", "actor", "compile"],
         "simulation" => ["base", "effect"],
-        "testing" => ["effect"],
+        "testing" => ["base", "effect", "simulation"],
         "rebar3" => []
     }.
 

@@ -35,7 +35,7 @@ started(Max) ->
     Pid.
 
 stopped(Pid) ->
-    gen_server:stop(Pid, shutdown, 5000).
+    gen_server:stop(Pid, shutdown, topos_await:patience()).
 
 in_order() ->
     [ok = topos_inbox:offer(a@h, N) || N <- lists:seq(1, 50)],
@@ -72,8 +72,8 @@ taken_over() ->
 given_back() ->
     {Pid, Monitor} = spawn_monitor(fun() -> {ok, 100} = topos_inbox:take_over(100) end),
     receive {'DOWN', Monitor, process, Pid, normal} -> ok end,
-    ok = wait_until(fun() -> topos_inbox:offer(a@h, mine) =:= ok end),
-    ?assertEqual({ok, {a@h, mine}}, topos_inbox:recv(5000)),
+    ok = topos_await:until(fun() -> topos_inbox:offer(a@h, mine) =:= ok end),
+    ?assertEqual({ok, {a@h, mine}}, topos_inbox:recv(topos_await:patience())),
     [ok = topos_inbox:offer(a@h, N) || N <- lists:seq(1, 100)],
     ?assertMatch({error, {inbox_full, _}}, topos_inbox:offer(a@h, 101)).
 
@@ -89,7 +89,7 @@ dead_receivers_take_nothing() ->
     {Pid, _} = waiter(infinity, 1),
     Second = waiter(infinity, 2),
     exit(Pid, kill),
-    ok = wait_until(fun() -> topos_inbox:waiting() =:= 1 end),
+    ok = topos_await:until(fun() -> topos_inbox:waiting() =:= 1 end),
     ok = topos_inbox:offer(a@h, m),
     ?assertEqual({ok, {a@h, m}}, answer(Second)).
 
@@ -124,14 +124,14 @@ not_started() ->
 %% A process that waits for a message, surely after those started before it.
 waiter(Timeout, Nth) ->
     {Pid, Ref} = spawn_monitor(fun() -> exit({answer, topos_inbox:recv(Timeout)}) end),
-    ok = wait_until(fun() -> topos_inbox:waiting() =:= Nth end),
+    ok = topos_await:until(fun() -> topos_inbox:waiting() =:= Nth end),
     {Pid, Ref}.
 
 answer({Pid, Ref}) ->
-    receive {'DOWN', Ref, process, Pid, {answer, Answer}} -> Answer after 5000 -> no_answer end.
+    receive {'DOWN', Ref, process, Pid, {answer, Answer}} -> Answer after topos_await:patience() -> no_answer end.
 
 take_all(Took) ->
-    case topos_inbox:recv(5000) of
+    case topos_inbox:recv(topos_await:patience()) of
         {ok, {a@h, stop}} -> lists:reverse(Took);
         {ok, {a@h, Message}} -> take_all([Message | Took])
     end.
@@ -140,13 +140,5 @@ take_all(Took) ->
 send(Message) ->
     case topos_inbox:offer(a@h, Message) of
         ok -> ok;
-        {error, {inbox_full, _}} -> erlang:yield(), send(Message)
-    end.
-
-wait_until(Fun) -> wait_until(Fun, 500).
-
-wait_until(Fun, Left) when Left > 0 ->
-    case Fun() of
-        true -> ok;
-        false -> receive after 10 -> wait_until(Fun, Left - 1) end
+        {error, {inbox_full, _}} -> receive after 1 -> send(Message) end
     end.

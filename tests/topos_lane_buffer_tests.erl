@@ -3,7 +3,7 @@
 
 -include_lib("eunit/include/eunit.hrl").
 
--define(WAIT, 20_000).
+-define(WAIT, (topos_await:patience())).
 
 order_and_kinds_test() ->
     Buffer = topos_lane_buffer:new(100, 1_000),

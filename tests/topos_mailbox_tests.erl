@@ -36,7 +36,7 @@ a_receive_waits_for_what_comes_later_test() ->
         Me = self(),
         tell(a),
         _ = spawn_link(fun() -> Me ! {'$topos', 7} end),
-        ?assertEqual({some, 7}, select(fun is_integer/1, 5000)),
+        ?assertEqual({some, 7}, select(fun is_integer/1, topos_await:patience())),
         ?assertEqual(a, topos_mailbox:next())
     end).
 
@@ -75,7 +75,7 @@ an_actor_handles_what_an_arm_passed_over_test() ->
     Test = self(),
     Actor = proc_lib:spawn(fun() ->
         topos_actor:serve(fun
-            (collect) -> Test ! {collected, select(fun is_integer/1, 5000)};
+            (collect) -> Test ! {collected, select(fun is_integer/1, topos_await:patience())};
             (Message) -> Test ! {handled, Message}
         end)
     end),
@@ -99,7 +99,7 @@ select(Test, Timeout) ->
 next_answer() ->
     receive
         {Kind, _} = Answer when Kind =:= collected; Kind =:= handled -> Answer
-    after 5000 -> timeout
+    after topos_await:patience() -> timeout
     end.
 
 %% A mailbox of its own.

@@ -109,7 +109,7 @@ collect(Port, Output) ->
     receive
         {Port, {data, Data}} -> collect(Port, [Output, Data]);
         {Port, {exit_status, Status}} -> {Status, unicode:characters_to_list(Output)}
-    after 40_000 ->
+    after 120_000 ->
         {os_pid, Pid} = erlang:port_info(Port, os_pid),
         _ = os:cmd("kill " ++ integer_to_list(Pid)),
         error({no_end, unicode:characters_to_list(Output)})

@@ -91,7 +91,7 @@ unmock(Table) ->
     ok = topos_effect_distributed:terminate(normal, get(handler)),
     ok = meck:unload([topos_partisan, topos_node_spec, topos_inbox]),
     _ = [exit(Inbox, kill) || Inbox <- [whereis(topos_inbox)], is_pid(Inbox)],
-    ok = wait_until(fun() -> whereis(topos_inbox) =:= undefined end, 500),
+    ok = topos_await:until(fun() -> whereis(topos_inbox) =:= undefined end),
     true = ets:delete(Table),
     _ = flush(),
     ok.
@@ -146,7 +146,7 @@ enter_cluster() ->
     ?assertMatch(#{cluster := <<"shop">>}, meck:capture(last, topos_partisan, start, '_', 1)),
     %% A monitor of the restarted node works.
     ok = happens({up, 'a@127.0.0.1', 1}),
-    ?assertEqual({some, {node_up, 'a@127.0.0.1'}}, perform(next_event_within, [5000])),
+    ?assertEqual({some, {node_up, 'a@127.0.0.1'}}, perform(next_event_within, [topos_await:patience()])),
     ?assertMatch({error, #{code := <<"TP1004">>}}, perform(create_cluster, [<<"refused">>])),
     %% Nothing half-started is left.
     ?assertMatch({error, #{reason := <<"not_started">>}}, perform(create_cluster, [<<"shop">>])).
@@ -178,7 +178,7 @@ events() ->
     ok = arrives(hello),
     ok = arrives(again),
     ?assertEqual(hello, perform(recv, [])),
-    ?assertEqual({some, again}, perform(recv_within, [1000])),
+    ?assertEqual({some, again}, perform(recv_within, [topos_await:patience()])),
     ?assertEqual(none, perform(recv_within, [0])),
     ?assertEqual({node_down, 'a@127.0.0.1'}, Next()),
     ?assertEqual({node_left, 'b@127.0.0.1'}, Next()),
@@ -212,7 +212,7 @@ callbacks() ->
     _ = perform(on_down, [Tell(down)]),
     _ = perform(on_down, [fun(_, _) -> exit(shutdown) end]),
     Expect = fun(What) ->
-        receive {What, 'a@127.0.0.1', #{'E' := root}, true} -> ok after 5000 -> {missing, What} end
+        receive {What, 'a@127.0.0.1', #{'E' := root}, true} -> ok after topos_await:patience() -> {missing, What} end
     end,
     ok = happens({up, 'a@127.0.0.1', 1}),
     ?assertEqual(ok, Expect(up)),
@@ -245,7 +245,7 @@ receivers_end_with_the_node() ->
     Receiver = receiver(recv),
     Monitor = monitor(process, Receiver),
     {ok, ok} = perform(leave, []),
-    receive {'DOWN', Monitor, process, Receiver, Reason} -> ?assertEqual(shutdown, Reason) after 5000 -> ?assert(false) end,
+    receive {'DOWN', Monitor, process, Receiver, Reason} -> ?assertEqual(shutdown, Reason) after topos_await:patience() -> ?assert(false) end,
     ?assertError({not_started, _}, perform(recv, [])).
 
 %% A process that waits already.
@@ -253,16 +253,12 @@ receiver(Op) ->
     Self = self(),
     Handler = get(handler),
     Pid = spawn(fun() -> Self ! {received, self(), topos_effect_distributed:Op(Handler)} end),
-    ok = wait_until(fun() -> process_info(Pid, current_function) =:= {current_function, {gen, do_call, 4}} end, 500),
+    ok = topos_await:until(fun() ->
+        process_info(Pid, [status, current_function]) =:= [{status, waiting}, {current_function, {gen, do_call, 4}}]
+    end),
     Pid.
 
-wait_until(Condition, Left) when Left > 0 ->
-    case Condition() of
-        true -> ok;
-        false -> receive after 10 -> wait_until(Condition, Left - 1) end
-    end.
-
-received() -> receive {received, Pid, What} -> {Pid, What} after 5000 -> nothing end.
+received() -> receive {received, Pid, What} -> {Pid, What} after topos_await:patience() -> nothing end.
 
 ends_with_its_owner() ->
     Handler = get(handler),
@@ -272,7 +268,7 @@ ends_with_its_owner() ->
     Server = whereis(topos_program_node),
     _ = Server =:= undefined orelse begin
         M = monitor(process, Server),
-        receive {'DOWN', M, process, Server, _} -> ok after 5000 -> ?assert(false) end
+        receive {'DOWN', M, process, Server, _} -> ok after topos_await:patience() -> ?assert(false) end
     end,
     ?assert(meck:called(topos_partisan, stop, [])),
     ?assertEqual({ok, ok}, init()).
@@ -318,5 +314,5 @@ ends_with_its_inbox() ->
     {ok, ok} = init(),
     Server = monitor(process, topos_program_node),
     exit(whereis(topos_inbox), kill),
-    receive {'DOWN', Server, process, _, Reason} -> ?assertEqual(normal, Reason) after 5000 -> ?assert(false) end,
+    receive {'DOWN', Server, process, _, Reason} -> ?assertEqual(normal, Reason) after topos_await:patience() -> ?assert(false) end,
     ?assertError({not_started, _}, perform(recv, [])).

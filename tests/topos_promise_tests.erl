@@ -3,7 +3,7 @@
 
 -include_lib("eunit/include/eunit.hrl").
 
--define(LONG, 10_000).
+-define(LONG, (topos_await:patience())).
 
 the_first_value_counts_test() ->
     Promise = topos_promise:start(),

@@ -3,7 +3,7 @@
 
 -include_lib("eunit/include/eunit.hrl").
 
--define(PATIENCE, 15000).
+-define(PATIENCE, (topos_await:patience())).
 
 without_a_runner_every_request_is_an_error_test() ->
     ?assertNot(topos_runner:is_present()),
@@ -37,18 +37,18 @@ the_vm_ends_with_its_input_test_() ->
         <<"running">> = line(Vm),
         {os_pid, Pid} = erlang:port_info(Vm, os_pid),
         true = port_close(Vm),
-        gone(Pid, erlang:monotonic_time(millisecond) + ?PATIENCE)
+        topos_await:process_gone(Pid)
     end}.
 
 addresses() ->
-    Vm = start("show(topos_runner:contact('seed@127.0.0.1', 5000))"),
+    Vm = start("show(topos_runner:contact('seed@127.0.0.1', 60000))"),
     ?assertEqual(<<16#1E, "contact 1 seed@127.0.0.1">>, line(Vm)),
     say(Vm, "ok 1 127.0.0.1:4000,[::1]:5"),
     ?assertEqual(<<"{ok,[{{127,0,0,1},4000},{{0,0,0,0,0,0,0,1},5}]}">>, line(Vm)),
     stop(Vm).
 
 unknown_name() ->
-    Vm = start("{error, E} = topos_runner:contact('x@y', 5000), io:format(\"~ts~n\", [topos_error:format(E)])"),
+    Vm = start("{error, E} = topos_runner:contact('x@y', 60000), io:format(\"~ts~n\", [topos_error:format(E)])"),
     <<16#1E, "contact 1 x@y">> = line(Vm),
     say(Vm, "error 1 unknown seed@127.0.0.1,node2@127.0.0.1"),
     ?assertMatch(<<"error[TP1080]: this run has no node called x@y">>, line(Vm)),
@@ -177,11 +177,4 @@ line(Vm) ->
         {Vm, {data, {eol, Line}}} -> Line;
         {Vm, {exit_status, Status}} -> error({vm_ended, Status})
     after ?PATIENCE -> error(no_line)
-    end.
-
-gone(Pid, Deadline) ->
-    case {filelib:is_dir("/proc/" ++ integer_to_list(Pid)), erlang:monotonic_time(millisecond) < Deadline} of
-        {false, _} -> ok;
-        {true, true} -> timer:sleep(20), gone(Pid, Deadline);
-        {true, false} -> error(still_running)
     end.

@@ -293,7 +293,7 @@ time_moves_while_a_process_is_busy_test() ->
     ?assertEqual([{1, <<"there">>}], lines(1, #{}, Wait)).
 
 a_calculation_without_end_is_found_test() ->
-    {ok, _} = topos_effect:install(topos_sim:handlers([])),
+    {ok, _} = topos_effect:install(topos_sim:handlers([], vm)),
     World = topos_sim_nodes:start(fun() ->
         (fun Again() -> Again() end)() end, topos_sim_world:new(topos_sim_options:defaults())),
     {Outcome, _} = topos_sim_scheduler:run(World, 50),
@@ -316,12 +316,11 @@ the_first_status_that_is_not_0_is_that_of_the_run_test() ->
 
 %% A new operation of a root handler needs one here, or it is refused with its name.
 every_operation_is_simulated_test() ->
-    Simulated = maps:from_list([{Effect, Module} || {Effect, Module, _} <- topos_sim:handlers([])]),
+    Simulated = maps:from_list([{Effect, Module} || {Effect, Module, _} <- topos_sim:handlers([], vm)]),
     Helpers = #{topos_effect_distributed => [configuration, outcome, on_channel, send_options, value, item, topology,
         shown_topology,
                                               wait, run],
-                topos_effect_channel => [given],
-                topos_effect_runner => [on_node, node, first_names, await_members]},
+                topos_effect_channel => [given]},
     [
         begin
             Module = maps:get(Effect, Simulated),
@@ -338,7 +337,7 @@ what_is_not_simulated_is_named_test() ->
         hd(binary:split(Line, <<"\n">>))).
 
 effects_of_processes_that_erlang_started_are_refused_test() ->
-    {ok, _} = topos_effect:install(topos_sim:handlers([])),
+    {ok, _} = topos_effect:install(topos_sim:handlers([], vm)),
     ?assertError({not_simulated, _}, topos_sim_time:now(time)),
     ok = topos_effect:uninstall().
 

@@ -11,7 +11,7 @@
 simulate(Nodes, Main) -> simulate(Nodes, #{}, Main).
 
 simulate(Nodes, Options, Main) ->
-    {ok, _} = topos_effect:install(topos_sim:handlers([])),
+    {ok, _} = topos_effect:install(topos_sim:handlers([], vm)),
     put(?LINES, []),
     Tell = fun(From, {Stream, Line}) ->
         put(?LINES, [{From, Stream, unicode:characters_to_binary(Line)} | get(?LINES)]),

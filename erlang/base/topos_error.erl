@@ -194,13 +194,13 @@ entry(simulation_deadlock) ->
     {<<"TP1083">>, "at {time} s nobody can go on, and nothing is going to happen:\n  {waiting}",
      "what they wait for never comes: look for a message that nobody sends, or two who wait for each other"};
 entry(simulation_limit) ->
-    {<<"TP1084">>, "the simulation has reached its limit of {what}: {limit}", "let the program end, or raise the limit (--max-time, --max-steps)"};
+    {<<"TP1084">>, "the simulation has reached its limit of {what}: {limit}", "let the program end, or raise the limit (--max-time, --max-steps; --timeout of a test)"};
 entry(simulation_stuck) ->
     {<<"TP1085">>, "{process} has performed no operation for {timeout} ms", "a calculation that does not end, or Erlang code that waits"};
 entry(foreign_process) ->
     {<<"TP1086">>, "{process} is a process of another node", "a Pid means nothing on another node: send a RemoteRef (Topos.Remote)"};
 entry(only_simulated) ->
-    {<<"TP1087">>, "only a simulation can do this: {operation}", "run the program with `topos run --engine sim'"};
+    {<<"TP1087">>, "only a simulation can do this: {operation}", "add `--engine sim' to `topos run' or `topos test'"};
 entry(too_many_atoms) ->
     {<<"TP1022">>, "{node} sent more new atoms than the limit of {limit}", "raise limits.max_new_atoms, or send texts instead of atoms"};
 %% Errors of compiled programs.

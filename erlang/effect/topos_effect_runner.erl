@@ -1,5 +1,5 @@
-%% @doc Root handler of the effect `Topos.Runner.Runner', and the flows of that module: what a program may ask of the `topos run' or
-%% `topos test' that started it.
+%% @doc Root handler of the effect `Topos.Runner.Runner': what a program may ask of the `topos run' or `topos test' that started it.
+%% The flows of that module come here by `topos_effect_nodes'.
 %%
 %% Every operation answers `{error, Text}' in a program that was started otherwise.
 -module(topos_effect_runner).
@@ -8,9 +8,7 @@
 -export([init/2, terminate/2, portable/1]).
 -export([nodes/1, kill/2, start/2]).
 -export([partition/2, heal/1, pause/2, resume/2, hold/2, release/2, release_next/3]).
--export([on_node/2, node/1, first_names/1, await_members/1]).
-
--compile({no_auto_import, [node/1]}).
+-export([on_node/3, node/2, await_members/2]).
 
 -type instance() :: [].
 
@@ -62,13 +60,15 @@ release([], _Name) -> only_simulated(release).
 -spec release_next(instance(), binary(), binary()) -> {error, binary()}.
 release_next([], _From, _To) -> only_simulated(release_next).
 
+%% What flows ask
+
 %% @doc What a function answers on another node.
--spec on_node(binary(), topos_runner_call:body()) -> term().
-on_node(Name, Body) -> topos_runner:call(Name, Body).
+-spec on_node(instance(), binary(), topos_runner_call:body()) -> term().
+on_node([], Name, Body) -> topos_runner:call(Name, Body).
 
 %% @doc The node of that short name. Names of nodes that no run has are no error here: the atom is one of the program's own.
--spec node(binary()) -> node().
-node(Name) ->
+-spec node(instance(), binary()) -> node().
+node([], Name) ->
     Host =
         case os:getenv("TOPOS_NODE") of
             false -> "127.0.0.1";
@@ -76,27 +76,14 @@ node(Name) ->
         end,
     binary_to_atom(unicode:characters_to_binary([Name, $@, Host])).
 
-%% @doc The short names of the first so many nodes of the run, without the first one.
--spec first_names(integer()) -> [binary()].
-first_names(Count) ->
-    Names =
-        case topos_runner:nodes() of
-            {ok, All} -> All;
-            {error, _} -> []
-        end,
-    case length(Names) of
-        Found when Found < Count -> erlang:error(topos_error:new(too_few_nodes, #{wanted => Count, found => max(Found, 1)}));
-        _ -> lists:sublist(Names, 2, max(0, Count - 1))
-    end.
-
 %% @doc Waits until so many other nodes are up.
--spec await_members(integer()) -> ok.
-await_members(Count) ->
+-spec await_members(instance(), integer()) -> ok.
+await_members([], Count) ->
     {Self, Tag} = {self(), make_ref()},
     {ok, Subscription} = topos_partisan:on_up(any, fun(_) -> Self ! Tag end),
     Deadline = erlang:monotonic_time(millisecond) + ?PATIENCE,
     try
-        await_members(Count, Tag, Deadline)
+        await_up(Count, Tag, Deadline)
     after
         ok = topos_partisan:cancel(Subscription)
     end.
@@ -108,14 +95,14 @@ only_simulated(Operation) ->
     Error = topos_error:new(only_simulated, #{operation => <<"Runner.", (atom_to_binary(Operation))/binary>>}),
     {error, unicode:characters_to_binary(topos_error:format(Error))}.
 
--spec await_members(integer(), reference(), integer()) -> ok.
-await_members(Count, Tag, Deadline) ->
+-spec await_up(integer(), reference(), integer()) -> ok.
+await_up(Count, Tag, Deadline) ->
     case length(topos_partisan:nodes()) of
         Up when Up >= Count ->
             ok;
         _ ->
             receive
-                Tag -> await_members(Count, Tag, Deadline)
+                Tag -> await_up(Count, Tag, Deadline)
             after max(0, Deadline - erlang:monotonic_time(millisecond)) ->
                 erlang:error(topos_error:new(timeout, #{operation => <<"to form a cluster">>, timeout => ?PATIENCE}))
             end

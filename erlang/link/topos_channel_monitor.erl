@@ -17,7 +17,7 @@
 
 -include_lib("kernel/include/logger.hrl").
 
--export([start_link/0, rates/2, lanes/0, blocked/0, expired/3]).
+-export([start_link/0, rates/2, lanes/0, lanes/1, blocked/0, blocked/1, expired/3]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 -export_type([rates/0, lane/0]).
 
@@ -65,8 +65,12 @@ rates(Node, Channel) ->
 
 %% @doc The sending lanes as they are now.
 -spec lanes() -> [lane()].
-lanes() ->
-    {Begin, End} = running(now_ms()),
+lanes() -> lanes(now_ms()).
+
+%% @doc The same, where it is that late by the monotonic clock, in milliseconds.
+-spec lanes(integer()) -> [lane()].
+lanes(Now) ->
+    {Begin, End} = running(Now),
     [
         lane(Key, Room, topos_lane:queue(Room), Begin, End)
      || {Key, _, Room, _} <- ets:tab2list(topos_lane_senders)
@@ -74,7 +78,11 @@ lanes() ->
 
 %% @doc The lanes that are blocked now.
 -spec blocked() -> [lane()].
-blocked() -> [Lane || #{blocked_for := Time} = Lane <- lanes(), Time >= ?BLOCKED_AFTER].
+blocked() -> blocked(now_ms()).
+
+%% @doc The same, where it is that late by the monotonic clock, in milliseconds.
+-spec blocked(integer()) -> [lane()].
+blocked(Now) -> [Lane || #{blocked_for := Time} = Lane <- lanes(Now), Time >= ?BLOCKED_AFTER].
 
 %% gen_server
 
@@ -98,9 +106,10 @@ handle_cast(_, State) ->
 -spec handle_info(term(), state()) -> {noreply, state()}.
 handle_info(sample, State) ->
     _ = erlang:send_after(?INTERVAL, self(), sample),
-    ok = look(now_ms()),
+    Now = now_ms(),
+    ok = look(Now),
     Telemetry = lists:keymember(telemetry, 1, application:which_applications()),
-    {noreply, watch(sample(State#state{telemetry = Telemetry}))};
+    {noreply, watch(Now, sample(Now, State#state{telemetry = Telemetry}))};
 handle_info(_, State) ->
     {noreply, State}.
 
@@ -138,9 +147,8 @@ lane({Node, Channel, Of}, Room, {Messages, Bytes}, Begin, End) ->
     #{node => Node, channel => Channel, lane => Index, messages => Messages, bytes => Bytes, in_flight => InFlight,
       blocked_for => Waits}.
 
--spec sample(state()) -> state().
-sample(#state{samples = Samples} = State) ->
-    Now = now_ms(),
+-spec sample(integer(), state()) -> state().
+sample(Now, #state{samples = Samples} = State) ->
     Rows = topos_channel_stats:rows(),
     %% What a row counted before it was seen for the first time, it counted since the last look.
     New = [{Now - ?INTERVAL, topos_channel_stats:empty()}],
@@ -173,9 +181,9 @@ rate(Name, {Then, Before}, {Now, After}) -> (map_get(Name, After) - map_get(Name
 latest(History, Rate) when length(History) < ?HISTORY -> History ++ [Rate];
 latest([_ | History], Rate) -> History ++ [Rate].
 
--spec watch(state()) -> state().
-watch(#state{blocked = Known} = State) ->
-    Blocked = blocked(),
+-spec watch(integer(), state()) -> state().
+watch(Now, #state{blocked = Known} = State) ->
+    Blocked = blocked(Now),
     Keys = [{N, C, L} || #{node := N, channel := C, lane := L} <- Blocked],
     ok = lists:foreach(
         fun(#{node := Node, channel := Channel, lane := Lane, messages := Waiting, blocked_for := Time}) ->

@@ -12,7 +12,7 @@
 %% halts with 0.
 -module(topos_sim).
 
--export([main/0, run/2, handlers/1]).
+-export([main/0, run/2, handlers/2, first_process/0]).
 %% Bodies of processes.
 -export([start/2]).
 
@@ -41,12 +41,13 @@ run(Options, Main) ->
     _ = topos_sim_nodes:flush(Ended),
     Outcome.
 
-%% @doc The root handlers of a simulation, with the arguments of the program.
--spec handlers([binary()]) -> [{topos_effect:effect(), module(), [term()]}].
-handlers(Arguments) ->
+%% @doc The root handlers of a simulation, with the arguments of the program, and what ends when it ends itself: its node, or as in
+%% a test the process that asks for it, with an error.
+-spec handlers([binary()], Ends :: vm | process) -> [{topos_effect:effect(), module(), [term()]}].
+handlers(Arguments, Ends) ->
     [
         {'Topos.IO.IO', topos_sim_io, []},
-        {'Topos.Process.Process', topos_sim_process, [Arguments]},
+        {'Topos.Process.Process', topos_sim_process, [Arguments, Ends]},
         {'Topos.Time.Time', topos_sim_time, []},
         %% A process of a simulation has a generator that is seeded by the run.
         {'Topos.Random.Random', topos_effect_random, []},
@@ -55,13 +56,26 @@ handlers(Arguments) ->
         {'Topos.Channel.Channel', topos_sim_channel, []}
     ].
 
+%% @doc Makes the number of the next process at least the same in every VM. Numbers grow by one in a VM with one scheduler.
+-spec first_process() -> ok.
+first_process() ->
+    {Pid, Monitor} = spawn_monitor(fun() -> ok end),
+    receive
+        {'DOWN', Monitor, process, Pid, _} -> ok
+    end,
+    ["<0", Number | _] = string:lexemes(pid_to_list(Pid), "."),
+    case list_to_integer(Number) < ?FIRST_PROCESS of
+        true -> first_process();
+        false -> ok
+    end.
+
 %% @private
 -spec start(topos_sim_options:t(), {module(), [binary()]}) -> no_return().
 start(Options, {Module, Arguments}) ->
     Status =
         try
-            {ok, _} = topos_effect:install(handlers(Arguments)),
-            ok = reach_first_process(),
+            {ok, _} = topos_effect:install(handlers(Arguments, vm)),
+            ok = first_process(),
             Main = fun() -> topos_effect:call_main(Module, Arguments) end,
             case Options of
                 #{seeds := {First, Last}} -> search(First, Last, Options, Main);
@@ -100,17 +114,4 @@ show(#{names := Names} = Options, Main) ->
         {failed, Error} ->
             ok = io:put_chars(standard_error, [topos_error:format(Error), $\n]),
             1
-    end.
-
-%% Process numbers grow by one in a VM with one scheduler.
--spec reach_first_process() -> ok.
-reach_first_process() ->
-    {Pid, Monitor} = spawn_monitor(fun() -> ok end),
-    receive
-        {'DOWN', Monitor, process, Pid, _} -> ok
-    end,
-    ["<0", Number | _] = string:lexemes(pid_to_list(Pid), "."),
-    case list_to_integer(Number) < ?FIRST_PROCESS of
-        true -> reach_first_process();
-        false -> ok
     end.

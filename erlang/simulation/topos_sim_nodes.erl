@@ -2,14 +2,16 @@
 %% deliveries.
 %%
 %% A node runs the program's `main' in a process. It has ended when `main' has; the run has ended when all nodes have,
-%% or when one failed. Faults come from the program (`topos_sim_runner') or from the schedule of the run, the nemesis.
+%% or when one failed. In a run of a test (the option `tests') the first node runs it, the others what it calls
+%% (`topos_sim_calls'), and the run has ended when the test has. Faults come from the program (`topos_sim_runner') or from the schedule of the run, the nemesis.
 -module(topos_sim_nodes).
 -behaviour(topos_sim_scheduler).
 
 %% In a process of the program.
 -export([halt/1, write/2, about/0]).
 %% In the scheduler.
--export([start/2, name/2, names/1, full_name/2, full_names/2, rename/3, find/2, running/1, life/2, is_open/3,
+-export([start/2, name/2, names/1, full_name/2, full_names/2, rename/3, find/2, by_name/2, owner/2, running/1, life/2,
+    status/2, is_open/3,
     is_held/2, write_of/4, flush/1]).
 -export([handle/3, happen/2, ended/4]).
 -export_type([fault/0, who/0]).
@@ -42,6 +44,8 @@
 
 %% Nodes of a run do not start at the same moment: within so many microseconds.
 -define(START, 5_000).
+%% The node that runs a test.
+-define(FIRST, 1).
 %% A longer line is cut.
 -define(MAX_LINE, 65_536).
 
@@ -115,6 +119,21 @@ find(Full, World) -> maps:find(Full, (part(World))#part.ids).
 -spec running(topos_sim_world:world()) -> [topos_sim_world:node_id()].
 running(World) -> lists:sort([Id || {Id, #node{status = running}} <- maps:to_list((part(World))#part.nodes)]).
 
+%% @doc Whose end ends the node that a process starts: the process itself, or of a call the node's first process, since the
+%% node shall outlive the call.
+-spec owner(pid(), topos_sim_world:world()) -> pid().
+owner(Pid, World) ->
+    case topos_sim_world:find(Pid, World) of
+        {ok, #{kind := call, node := Id}} ->
+            [Main] = [P || {P, #{kind := main}} <- topos_sim_world:processes(Id, World)],
+            Main;
+        {ok, _} ->
+            Pid
+    end.
+
+-spec status(topos_sim_world:node_id(), topos_sim_world:world()) -> new | running | ended.
+status(Id, World) -> (node_of(Id, World))#node.status.
+
 -spec life(topos_sim_world:node_id(), topos_sim_world:world()) -> non_neg_integer().
 life(Id, World) -> (node_of(Id, World))#node.life.
 
@@ -155,16 +174,19 @@ handle({halt, Status}, Pid, World) ->
     {wait, node_ended(topos_sim_world:node_of(Pid, World), Status, World)};
 handle(nodes, _, World) ->
     {value, {ok, names(World)}, World};
+handle({node, Name}, _, World) ->
+    {value, full(Name, topos_sim_world:option(host, World)), World};
 handle({kill, Name}, Pid, World) ->
     Own = topos_sim_world:node_of(Pid, World),
     case by_name(Name, World) of
         {error, _} = Error ->
             {value, Error, World};
         {ok, Id} ->
-            case node_of(Id, World) of
-                #node{status = running} when Id =:= Own -> {wait, crash(Id, World)};
-                #node{status = running} -> {value, {ok, ok}, crash(Id, World)};
-                _ -> {value, {error, <<Name/binary, " does not run">>}, World}
+            case {node_of(Id, World), topos_sim_world:option(tests, World)} of
+                {_, true} when Id =:= ?FIRST -> {value, {error, <<Name/binary, " runs the tests">>}, World};
+                {#node{status = running}, _} when Id =:= Own -> {wait, crash(Id, World)};
+                {#node{status = running}, _} -> {value, {ok, ok}, crash(Id, World)};
+                {_, _} -> {value, {error, <<Name/binary, " does not run">>}, World}
             end
     end;
 handle({start, Name}, _, World) ->
@@ -221,7 +243,10 @@ ended(_, #{kind := main, node := Id, life := Life}, Reason, World) ->
     case node_of(Id, World) of
         #node{status = running, life = Life} ->
             Status = case Reason of {main, Said} -> Said; _ -> 1 end,
-            node_ended(Id, Status, World);
+            case topos_sim_world:option(tests, World) of
+                true -> topos_sim_world:finish({exit, Status}, World);
+                false -> node_ended(Id, Status, World)
+            end;
         #node{} ->
             World
     end;
@@ -252,6 +277,8 @@ same_side(A, B, Sides) ->
         #{} -> false
     end.
 
+%% @doc The node of a short or a full name.
+-spec by_name(binary(), topos_sim_world:world()) -> {ok, topos_sim_world:node_id()} | {error, binary()}.
 by_name(Name, World) ->
     case [Id || {Id, #node{name = N, full_name = Full}} <- maps:to_list((part(World))#part.nodes),
                 N =:= Name orelse atom_to_binary(Full) =:= Name] of
@@ -273,10 +300,16 @@ start_node(Id, World) ->
     #part{main = Main} = part(World),
     Alive = put_node(Id, Node#node{life = Life + 1, status = running, paused = false}, World),
     About = #{life => Life + 1, kind => main},
-    {_, Started} = topos_sim_scheduler:start_process(Id, About, fun() -> main(Main) end, Alive),
-    Started.
+    Body =
+        case {topos_sim_world:option(tests, World), Id} of
+            {false, _} -> fun() -> main(Main) end;
+            {true, ?FIRST} -> Main;
+            {true, _} -> fun topos_sim_calls:serve/0
+        end,
+    {_, Started} = topos_sim_scheduler:start_process(Id, About, Body, Alive),
+    topos_sim_calls:started(Id, Started).
 
-%% In the main process of a node.
+%% In the main process of a node of a program.
 main(Main) ->
     try
         _ = Main(),
@@ -309,7 +342,8 @@ gone(Id, World) ->
     Ended = lists:foldl(
         fun({Pid, _}, W) -> topos_sim_scheduler:kill(Pid, killed, W) end, Marked,
             topos_sim_world:processes(Id, Marked)),
-    Told = topos_sim_membership:crashed(Id, topos_sim_program:stopped(Id, Ended)),
+    Uncalled = topos_sim_calls:crashed(Id, Ended),
+    Told = topos_sim_membership:crashed(Id, topos_sim_program:stopped(Id, Uncalled)),
     #part{nodes = Nodes} = part(Told),
     case [N || {_, #node{status = S} = N} <- maps:to_list(Nodes), S =/= ended] of
         [] -> topos_sim_world:finish({exit, 0}, Told);
@@ -361,7 +395,7 @@ strike({loss, Share, Time}, Later, World) ->
     Before = topos_sim_network:loss(World),
     for(Time, fun(W) -> topos_sim_network:set_loss(Before, W) end, Later, topos_sim_network:set_loss(Share, World));
 strike({crash, Who, Time}, Later, World) ->
-    {Ids, Drawn} = chosen(Who, World),
+    {Ids, Drawn} = mortal(chosen(Who, World)),
     Crashed = lists:foldl(fun crash/2, told_if_nobody(crash, Ids, Drawn), Ids),
     Start = fun(Id, W) ->
         case node_of(Id, W) of
@@ -393,6 +427,13 @@ told_if_nobody(Fault, [], World) -> remark([atom_to_binary(Fault), ": none of th
 told_if_nobody(_, [_ | _], World) -> World.
 
 for(Time, Calm, Later, World) -> topos_sim_world:within(Time * 1_000, {?MODULE, {calm, Calm, Later}}, World).
+
+%% The node that runs a test lives on.
+mortal({Ids, World}) ->
+    case topos_sim_world:option(tests, World) of
+        true -> {Ids -- [?FIRST], World};
+        false -> {Ids, World}
+    end.
 
 %% Of a share at least one; of named ones those that run.
 chosen({share, Share}, World) ->

@@ -16,6 +16,8 @@
     delay := {non_neg_integer(), non_neg_integer()},
     loss := float(), duplicate := float(),
     nemesis := [topos_sim_nodes:fault()],
+    %% Whether the first node runs a test, and the others what that calls (`topos_sim_calls').
+    tests := boolean(),
     %% Virtual milliseconds; operations and events; messages that a process has not taken.
     max_time := pos_integer(), max_steps := pos_integer(), max_mailbox := pos_integer(),
     trace := boolean(), color := boolean(),
@@ -27,7 +29,7 @@ defaults() ->
     #{
         names => [<<"seed">>], host => <<"127.0.0.1">>, seed => 1, delay => {1_000, 10_000}, loss => 0.0,
             duplicate => 0.0,
-        nemesis => [], max_time => 3_600_000, max_steps => 100_000_000, max_mailbox => 1_000_000,
+        nemesis => [], tests => false, max_time => 3_600_000, max_steps => 100_000_000, max_mailbox => 1_000_000,
         trace => false, color => false, tell => fun(_, _) -> ok end
     }.
 

@@ -20,7 +20,8 @@
 
 -compile({no_auto_import, [spawn/2, exit/2, spawn_monitor/2, monitor/2, demonitor/2]}).
 
--record(process, {arguments :: [binary()], evidence :: topos_effect:evidence()}).
+%% `ends': what ends when the program ends itself, its node, or in a test the process, with an error.
+-record(process, {arguments :: [binary()], evidence :: topos_effect:evidence(), ends :: vm | process}).
 -opaque instance() :: #process{}.
 -export_type([instance/0, monitor/0, item/0, reply/0]).
 
@@ -47,8 +48,10 @@
 %% How long a process may take to end when it is told to, in milliseconds.
 -define(SHUTDOWN, 5_000).
 
--spec init([[binary()]], topos_effect:evidence()) -> {ok, instance()}.
-init([Arguments], Ev) -> {ok, #process{arguments = Arguments, evidence = Ev}}.
+%% @doc `[Arguments, Ends]', as `topos_effect_process' has it.
+-spec init([term()], topos_effect:evidence()) -> {ok, instance()}.
+init([Arguments, Ends], Ev) when is_list(Arguments), is_atom(Ends) ->
+    {ok, #process{arguments = Arguments, evidence = Ev, ends = Ends}}.
 
 -spec terminate(term(), instance()) -> ok.
 terminate(_Reason, #process{}) -> ok.
@@ -132,11 +135,15 @@ sleep(#process{}, Time) -> call({sleep, wait(Time)}).
 arguments(#process{arguments = Arguments}) -> Arguments.
 
 -spec exit(instance(), integer()) -> no_return().
-exit(#process{}, Status) when Status >= 0, Status =< 255 -> topos_sim_nodes:halt(Status);
+exit(#process{ends = vm}, Status) when Status >= 0, Status =< 255 -> topos_sim_nodes:halt(Status);
+exit(#process{ends = process}, Status) when Status >= 0, Status =< 255 ->
+    erlang:error(topos_error:new(program_exit, #{why => io_lib:format("exit status ~b", [Status])}));
 exit(#process{}, Status) -> erlang:error(topos_error:new(bad_exit_status, #{status => Status})).
 
 -spec fail(instance(), binary()) -> no_return().
-fail(#process{}, Text) ->
+fail(#process{ends = process}, Text) ->
+    erlang:error(topos_error:new(program_exit, #{why => Text}));
+fail(#process{ends = vm}, Text) ->
     ok = topos_sim_nodes:write(err, [Text, $\n]),
     topos_sim_nodes:halt(1).
 

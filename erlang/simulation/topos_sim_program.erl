@@ -31,11 +31,15 @@
     closed_until = 0 :: topos_sim_world:time(),
     queue = topos_program_queue:new() :: topos_program_queue:t(waiter()),
     up = #{} :: #{node() => true},
+    %% Who waits until so many are up.
+    gathering = [] :: [{integer(), pid(), topos_sim_world:wait_id()}],
     next = 1 :: pos_integer(),
     monitors = #{} :: #{pos_integer() => node()},
     callbacks = #{} :: #{pos_integer() => {up | down, fun((node()) -> topos_sim_scheduler:reason())}}
 }).
 
+%% How long the nodes of a new cluster may take to see each other, in milliseconds, as for real nodes.
+-define(GATHER, 30_000).
 %% 2026-01-01T00:00:00Z in microseconds: when every simulation begins.
 -define(EPOCH, 1_767_225_600_000_000).
 
@@ -90,7 +94,14 @@ deliver(From, To, Content, World) ->
     Known = case From of To -> World; _ -> topos_sim_membership:heard_from(To, From, World) end,
     case Content of
         {message, Message} ->
-            came(To, {message, topos_sim_nodes:full_name(From, Known), Message}, Known);
+            case refused(To, Content, Known) of
+                none ->
+                    came(To, {message, topos_sim_nodes:full_name(From, Known), Message}, Known);
+                {error, Error} ->
+                    {Back, Drawn} = topos_sim_network:delay(Known),
+                    Told = {undeliverable, From, incarnation(From, Drawn), topos_sim_nodes:full_name(To, Drawn), Error},
+                    topos_sim_world:within(Back, {?MODULE, Told}, Drawn)
+            end;
         {process, Pid, Message} ->
             topos_sim_process:post(Pid, {message, Message}, Known);
         {spawn, Body, Reply} ->
@@ -103,10 +114,15 @@ deliver(From, To, Content, World) ->
                     Sent
             end;
         {acknowledged, Inner, {Pid, Wait}} ->
-            {Back, Drawn} = topos_sim_network:delay(deliver(From, To, Inner, Known)),
-            topos_sim_world:within(case From of To -> 0; _ -> Back end, {wake, Pid, Wait, ok}, Drawn);
+            {Answer, Delivered} =
+                case refused(To, Inner, Known) of
+                    none -> {ok, deliver(From, To, Inner, Known)};
+                    Error -> {Error, Known}
+                end,
+            {Back, Drawn} = topos_sim_network:delay(Delivered),
+            topos_sim_world:within(case From of To -> 0; _ -> Back end, {wake, Pid, Wait, Answer}, Drawn);
         {spawned, {Pid, Wait}, New} ->
-            topos_sim_world:wake(Pid, Wait, {value, {ok, {topos_sim_ref, From, incarnation(From, Known), New}}}, Known)
+            topos_sim_world:wake(Pid, Wait, {value, {ok, reference(From, New, Known)}}, Known)
     end.
 
 %% @doc The program's node is gone without a word.
@@ -117,7 +133,10 @@ stopped(Id, World) -> topos_sim_network:forget(Id, set(maps:remove(Id, programs(
 -spec send_to(id(), id(), content(), atom(), none | {some, term()}, topos_sim_world:world()) ->
     {ok | {error, topos_error:t()}, topos_sim_world:world()}.
 send_to(Id, Id, Content, _, _, World) ->
-    {ok, deliver(Id, Id, Content, World)};
+    case refused(Id, Content, World) of
+        none -> {ok, deliver(Id, Id, Content, World)};
+        Error -> {Error, World}
+    end;
 send_to(Id, To, Content, Channel, Key, World) ->
     #program{config = #{channels := Channels, limits := Limits}} = program(Id, World),
     #{max_message_bytes := Limit} = Limits,
@@ -168,7 +187,7 @@ handle({init, Config}, Pid, World) ->
             case topos_sim_nodes:rename(Id, Node, World) of
                 {ok, Named} ->
                     Program = #program{
-                        owner = Pid, config = Parsed, incarnation = ?EPOCH + topos_sim_world:now(World),
+                        owner = topos_sim_nodes:owner(Pid, World), config = Parsed, incarnation = ?EPOCH + topos_sim_world:now(World),
                         queue = topos_program_queue:limit(Max, topos_program_queue:new())
                     },
                     {value, ok, put_program(Id, Program, Named)};
@@ -183,8 +202,14 @@ handle(Request, Pid, World) ->
         #{} -> {value, {error, topos_error:new(not_started, #{})}, World}
     end.
 
--spec happen({left, id(), pid(), topos_sim_world:wait_id()} | {no_item, id(), reference()}, topos_sim_world:world()) ->
+-spec happen({left, id(), pid(), topos_sim_world:wait_id()} | {no_item, id(), reference()}
+             | {undeliverable, id(), none | pos_integer(), node(), topos_error:t()}, topos_sim_world:world()) ->
     topos_sim_world:world().
+happen({undeliverable, From, Incarnation, Node, Error}, World) ->
+    case incarnation(From, World) of
+        Incarnation -> tell(From, {undeliverable, Node, Error}, World);
+        _ -> World
+    end;
 happen({left, Id, Pid, Wait}, World) ->
     topos_sim_world:wake(Pid, Wait, {value, ok}, dismissed(Id, World));
 happen({no_item, Id, Ref}, World) ->
@@ -269,6 +294,14 @@ request(members, Id, #program{incarnation = Incarnation}, _, World) ->
     Others = [#{node => topos_sim_nodes:full_name(Peer, World), status => Status, incarnation => I}
               || {Peer, Status, I} <- topos_sim_membership:peers(Id, World)],
     {value, lists:sort(fun(#{node := A}, #{node := B}) -> A =< B end, [Own | Others]), World};
+request({await_members, Count}, Id, #program{up = Up, gathering = Gathering} = Program, Pid, World) ->
+    case map_size(Up) >= Count of
+        true -> {value, ok, World};
+        false ->
+            Late = {error, topos_error:new(timeout, #{operation => <<"to form a cluster">>, timeout => ?GATHER})},
+            {Wait, Parked} = topos_sim_world:park(Pid, "Runner.form_cluster", {?GATHER, Late}, World),
+            {wait, put_program(Id, Program#program{gathering = [{Count, Pid, Wait} | Gathering]}, Parked)}
+    end;
 request(up, Id, _, _, World) ->
     {value, topos_sim_nodes:full_names([Peer || {Peer, up, _} <- topos_sim_membership:peers(Id, World)], World), World};
 request({send, Node, Content, Channel, Key}, Id, _, Pid, World) ->
@@ -290,15 +323,16 @@ request({send_acknowledged, Node, Content, Channel, Key}, Id,
         {value, ok, Sent} -> {wait, Sent};
         {value, Error, Next} -> {wait, topos_sim_world:wake(Pid, Wait, {value, Error}, Next)}
     end;
-request({to_process, How, {topos_sim_ref, To, Incarnation, Pid}, Message, Channel, Key}, Id, Program, By, World) ->
+request({to_process, How, {topos_sim_ref, To, Incarnation, Process}, Message, Channel, Key}, Id, Program, By, World) ->
     case incarnation(To, World) of
-        Incarnation -> request({How, topos_sim_nodes:full_name(To, World), {process, Pid, Message}, Channel, Key}, Id,
-            Program, By, World);
+        Incarnation ->
+            Content = {process, binary_to_term(Process), Message},
+            request({How, topos_sim_nodes:full_name(To, World), Content, Channel, Key}, Id, Program, By, World);
         _ -> {value, {error, topos_error:new(stale_incarnation, #{node => topos_sim_nodes:full_name(To, World)})},
             World}
     end;
-request(this_process, Id, #program{incarnation = Incarnation}, Pid, World) ->
-    {value, {ok, {topos_sim_ref, Id, Incarnation, Pid}}, World};
+request(this_process, Id, _, Pid, World) ->
+    {value, {ok, reference(Id, Pid, World)}, World};
 request({spawn_on, Node, Body}, Id, #program{config = #{timeouts := #{call := Timeout}}}, Pid, World) ->
     case topos_sim_nodes:find(Node, World) of
         {ok, To} ->
@@ -362,6 +396,20 @@ request({channels, Request}, Id, #program{config = Config} = Program, _, World) 
         Answer -> {value, Answer, World}
     end.
 
+%% Why a node takes no message more.
+-spec refused(id(), content(), topos_sim_world:world()) -> none | {error, topos_error:t()}.
+refused(Id, {message, _}, World) ->
+    #program{queue = Queue, config = #{limits := #{max_inbox_messages := Max}}} = program(Id, World),
+    case topos_program_queue:messages(Queue) >= Max of
+        true -> {error, topos_error:new(inbox_full, #{node => topos_sim_nodes:full_name(Id, World), limit => Max})};
+        false -> none
+    end;
+refused(_, _, _) ->
+    none.
+
+%% A reference to a process. Bytes and no process, so that it may cross in a call of a test.
+reference(Id, Pid, World) -> {topos_sim_ref, Id, incarnation(Id, World), term_to_binary(Pid)}.
+
 came(Id, Item, World) ->
     #program{queue = Queue} = Program = program(Id, World),
     case topos_program_queue:put(Item, Queue) of
@@ -374,8 +422,11 @@ came(Id, Item, World) ->
 
 %% What follows from an event: a change between up and not up is told to monitors and callbacks.
 happened(Id, {up, Node, _}, World) ->
-    #program{up = Up, callbacks = Callbacks} = Program = program(Id, World),
-    Known = put_program(Id, Program#program{up = Up#{Node => true}}, World),
+    #program{up = Before, callbacks = Callbacks, gathering = Gathering} = Program = program(Id, World),
+    Up = Before#{Node => true},
+    {Met, Gather} = lists:partition(fun({Count, _, _}) -> map_size(Up) >= Count end, Gathering),
+    Known = lists:foldr(fun({_, Pid, Wait}, W) -> topos_sim_world:wake(Pid, Wait, {value, ok}, W) end,
+        put_program(Id, Program#program{up = Up, gathering = Gather}, World), Met),
     case map_size(Callbacks) of
         0 -> Known;
         _ -> call_back(up, Node, Id, Known)

@@ -4,6 +4,7 @@
 
 -export([init/2, terminate/2, portable/1, '$handle_undefined_function'/2]).
 -export([nodes/1, kill/2, start/2, partition/2, heal/1, pause/2, resume/2, hold/2, release/2, release_next/3]).
+-export([on_node/3, node/2, await_members/2]).
 
 -type instance() :: [].
 -type outcome() :: {ok, ok} | {error, binary()}.
@@ -53,6 +54,20 @@ release([], Name) -> call({release, Name}).
 
 -spec release_next(instance(), binary(), binary()) -> {ok, boolean()} | {error, binary()}.
 release_next([], From, To) -> call({release_next, From, To}).
+
+%% What flows ask
+
+%% @doc In a test, what a function answers on another node.
+-spec on_node(instance(), binary(), topos_runner_call:body()) -> term().
+on_node([], Name, Body) -> topos_sim_calls:call(Name, Body).
+
+%% @doc The node of that short name; those of nodes that the run has not are no error, as on real nodes.
+-spec node(instance(), binary()) -> node().
+node([], Name) -> call({node, Name}).
+
+%% @doc Waits until so many other nodes are up.
+-spec await_members(instance(), integer()) -> ok.
+await_members([], Count) -> topos_effect_distributed:value(topos_sim_distributed:ask({await_members, Count})).
 
 %% internal
 

@@ -30,7 +30,8 @@
 
 -define(TAG, '$topos_sim').
 %% Who is told of the end of a process, in this order.
--define(MODULES, [topos_sim_lock, topos_sim_process, topos_sim_promise, topos_sim_program, topos_sim_nodes]).
+-define(MODULES, [topos_sim_lock, topos_sim_process, topos_sim_promise, topos_sim_program, topos_sim_calls,
+    topos_sim_nodes]).
 %% How many of those who wait a report names.
 -define(MAX_NAMED, 20).
 
@@ -65,7 +66,7 @@ is_simulated() -> erlang:get(?TAG) =/= undefined.
 
 %% @doc Starts a process on a node, which can begin when its turn comes. It ends with the reason that the body answers.
 %% Runs in the scheduler, as all that takes a world.
--spec start_process(topos_sim_world:node_id(), #{life := pos_integer(), kind := main | process, atom() => term()},
+-spec start_process(topos_sim_world:node_id(), #{life := pos_integer(), kind := topos_sim_world:kind(), atom() => term()},
                     fun(() -> reason()), topos_sim_world:world()) -> {pid(), topos_sim_world:world()}.
 start_process(Node, #{life := Life} = About, Body, World) ->
     Numbers = topos_sim_world:part(?MODULE, #{}, World),
@@ -177,7 +178,9 @@ over_limit(World) ->
 deadlock(World) ->
     Waiting = [
         [name(Pid, World), " waits in ", operation(What), io_lib:format(" since ~.3f s", [Since / 1_000_000])]
-     || {Pid, #{wait := {_, What, Since}}} <- topos_sim_world:processes(World)
+     || {Pid, #{wait := {_, What, Since}}} <- topos_sim_world:processes(World),
+        %% A node of tests that nobody calls is not stuck.
+        What =/= idle
     ],
     {Named, Others} = lists:split(min(?MAX_NAMED, length(Waiting)), Waiting),
     More = [io_lib:format("and ~b others", [length(Others)]) || Others =/= []],
@@ -194,5 +197,10 @@ operation(Operation) -> Operation.
 -spec name(pid(), topos_sim_world:world()) -> unicode:chardata().
 name(Pid, World) ->
     {ok, #{node := Node, number := Number, kind := Kind}} = topos_sim_world:find(Pid, World),
-    [topos_sim_nodes:name(Node, World), ": ", case Kind of main -> "main"; process ->
-        ["process ", integer_to_list(Number)] end].
+    What =
+        case Kind of
+            main -> case topos_sim_world:option(tests, World) of true -> "the test"; false -> "main" end;
+            call -> "a call of the test";
+            process -> ["process ", integer_to_list(Number)]
+        end,
+    [topos_sim_nodes:name(Node, World), ": ", What].

@@ -15,7 +15,7 @@
 -export([add/3, remove/2, find/2, node_of/2, processes/1, processes/2, update/3]).
 -export([ready/3, park/4, wake/3, wake/4, is_waiting/3, freeze/2, thaw/2]).
 -export([outcome/1, finish/2, message/3]).
--export_type([world/0, node_id/0, process/0, event/0, wait_id/0, outcome/0, time/0]).
+-export_type([world/0, node_id/0, process/0, kind/0, event/0, wait_id/0, outcome/0, time/0]).
 
 -type time() :: non_neg_integer().
 %% A virtual node by its place among the nodes of the run, from 1.
@@ -25,9 +25,11 @@
 -type event() :: {wake, pid(), wait_id(), term()} | {module(), term()}.
 -type outcome() :: {exit, byte()} | {failed, topos_error:t()}.
 
-%% What every process has. `life' tells the starts of its node apart; `main' runs the program's `main'.
+%% The program's `main' (or the test), a call of a test, any other.
+-type kind() :: main | call | process.
+%% What every process has. `life' tells the starts of its node apart.
 -type process() :: #{
-    node := node_id(), life := pos_integer(), number := pos_integer(), kind := main | process,
+    node := node_id(), life := pos_integer(), number := pos_integer(), kind := kind(),
     monitor := reference(), ready := none | non_neg_integer() | frozen,
     wait := none | {wait_id(), What :: term(), Since :: time()}, atom() => term()
 }.

@@ -8,23 +8,31 @@
 %% With several nodes this VM is the first of them, and runs the tests; the others do what a test calls there
 %% (`topos_runner:call/2'). A test finds no node started, here or there: what one has started is stopped after it, and a VM
 %% that it called, killed or started is another one for the next. `WHERE' are the options of the command that chose the nodes.
+%%
+%% How tests run on virtual nodes says `topos_test_simulated'.
 -module(topos_test_runner).
 
--export([main/0, serve/0, run/2]).
+-export([main/0, serve/0, read/1, run/3, call/2]).
 %% Bodies of processes.
 -export([start/2, in_own_process/3]).
--export_type([test/0, settings/0]).
+-export_type([test/0, settings/0, seed/0, outcome/0]).
 
 -type test() :: {module(), Flow :: atom(), Title :: binary(), Place :: binary()}.
--type settings() :: #{seed := integer(), runs := pos_integer(), timeout := pos_integer(), color := boolean(),
-                      nodes := pos_integer(), where := string()}.
+%% `seeds': the first and the last that a test may be tried with. `repeat': the command that runs a test again with a seed, where
+%% that is another one than the seed of all.
+-type settings() :: #{seeds := {seed(), seed()}, runs := pos_integer(), color := boolean(), where := string(),
+                      repeat => fun((seed(), Title :: binary()) -> unicode:chardata()),
+                      timeout => pos_integer(), nodes => pos_integer()}.
+-type seed() :: non_neg_integer().
+-type outcome() :: passed | {failed, seed(), topos_test:failure()}.
 
 %% @doc Starts the tests and returns at once, because the VM's own start goes on only then.
 -spec main() -> ok.
 main() ->
     [File, Seed, Runs, Timeout, Color, Nodes, Where] = init:get_plain_arguments(),
     ok = io:setopts(user, [{encoding, unicode}]),
-    Settings = #{seed => list_to_integer(Seed), runs => list_to_integer(Runs), timeout => list_to_integer(Timeout),
+    One = list_to_integer(Seed),
+    Settings = #{seeds => {One, One}, runs => list_to_integer(Runs), timeout => list_to_integer(Timeout),
                  color => Color =:= "color", nodes => list_to_integer(Nodes), where => Where},
     _ = spawn(?MODULE, start, [File, Settings]),
     ok.
@@ -35,18 +43,37 @@ serve() ->
     _ = topos_effect:install_standard([], process),
     ok.
 
-%% @doc Runs the tests one after the other. Answers how many failed.
--spec run([test()], settings()) -> non_neg_integer().
-run(Tests, #{seed := Seed, where := Where} = Settings) ->
+%% @doc The tests of a file.
+-spec read(file:filename()) -> [test()].
+read(File) ->
+    {ok, Text} = file:read_file(File),
+    [test(Line) || Line <- binary:split(Text, <<"\n">>, [global, trim_all])].
+
+%% @doc Runs the tests one after the other, each with the function, and prints what comes of them. Answers how many failed.
+-spec run([test()], settings(), fun((test()) -> outcome())) -> non_neg_integer().
+run(Tests, #{seeds := {Seed, _} = Seeds, where := Where} = Settings, RunOne) ->
     Began = erlang:monotonic_time(millisecond),
     Nodes = [[", ", Where] || Where =/= ""],
-    io:format("~ts, seed ~b~ts~n", [counted(length(Tests)), Seed, Nodes]),
-    Failed = length([failed || failed <- run_all(Tests, Settings)]),
+    io:format("~ts, ~ts~ts~n", [counted(length(Tests)), tried(Seeds), Nodes]),
+    Failed = length([failed || Test <- Tests, tell(RunOne(Test), Test, Settings) =:= failed]),
     Took = erlang:monotonic_time(millisecond) - Began,
     io:format("~n~b passed, ~b failed (~.2f s)~n", [length(Tests) - Failed, Failed, Took / 1000]),
     _ = [io:format("again with the same values: topos test --seed ~b~ts~n", [Seed, [[" ", Where] || Where =/= ""]])
-         || Failed > 0],
+         || Failed > 0, not is_map_key(repeat, Settings)],
     Failed.
+
+%% @doc Calls a test in the calling process, and takes its failure apart.
+-spec call(module(), atom()) -> passed | topos_test:failure().
+call(Module, Flow) ->
+    try Module:Flow() of
+        _ -> passed
+    catch
+        error:{topos_test_failed, Failure} ->
+            Failure;
+        Class:Reason:Stack ->
+            [What | About] = string:split(topos_rt:format_error(Class, Reason, Stack), "\n", all),
+            failure(What, [unicode:characters_to_binary(string:trim(Line, leading)) || Line <- About])
+    end.
 
 %% internal
 
@@ -55,10 +82,9 @@ run(Tests, #{seed := Seed, where := Where} = Settings) ->
 start(File, Settings) ->
     Status =
         try
-            {ok, Text} = file:read_file(File),
-            Tests = [test(Line) || Line <- binary:split(Text, <<"\n">>, [global, trim_all])],
+            Tests = read(File),
             ok = serve(),
-            Failed = run(Tests, Settings),
+            Failed = run(Tests, Settings, fun(Test) -> run_one(Test, Settings, Test =:= hd(Tests)) end),
             ok = topos_effect:uninstall(),
             min(Failed, 1)
         catch
@@ -74,21 +100,16 @@ test(Line) ->
     [_, Title] = binary:split(Flow, <<" ">>),
     {binary_to_atom(Module), binary_to_atom(Flow), Title, Place}.
 
--spec run_all([test()], settings()) -> [passed | failed].
-run_all([], _) ->
-    [];
-run_all([Test | Tests], Settings) ->
-    Result = run_one(Test, Settings),
+%% All but the first find nodes anew.
+-spec run_one(test(), settings(), IsFirst :: boolean()) -> outcome().
+run_one(Test, #{nodes := Nodes} = Settings, IsFirst) ->
+    _ = [ok = topos_runner:reset() || Nodes > 1, not IsFirst],
+    Outcome = run_one(Test, Settings),
     ok = topos_program_node:stop(),
-    _ = [ok = reset(Settings) || Tests =/= []],
-    [Result | run_all(Tests, Settings)].
+    Outcome.
 
--spec reset(settings()) -> ok.
-reset(#{nodes := 1}) -> ok;
-reset(#{nodes := _}) -> topos_runner:reset().
-
--spec run_one(test(), settings()) -> passed | failed.
-run_one({Module, Flow, Title, Place}, #{seed := Seed, runs := Runs, timeout := Timeout} = Settings) ->
+-spec run_one(test(), settings()) -> outcome().
+run_one({Module, Flow, _, _}, #{seeds := {Seed, _}, runs := Runs, timeout := Timeout}) ->
     {Pid, Monitor} = spawn_monitor(?MODULE, in_own_process, [{Module, Flow}, Seed, Runs]),
     Outcome =
         receive
@@ -102,7 +123,10 @@ run_one({Module, Flow, Title, Place}, #{seed := Seed, runs := Runs, timeout := T
                 {'DOWN', Monitor, process, Pid, _} -> failure(io_lib:format("not done after ~b ms", [Timeout]), [])
             end
         end,
-    tell(Outcome, Module, Title, Place, Settings).
+    case Outcome of
+        passed -> passed;
+        Failure -> {failed, Seed, Failure}
+    end.
 
 %% @private
 -spec in_own_process({module(), atom()}, integer(), pos_integer()) -> no_return().
@@ -110,33 +134,26 @@ in_own_process({Module, Flow}, Seed, Runs) ->
     ok = topos_test:settings(Seed, Runs),
     exit({done, call(Module, Flow)}).
 
--spec call(module(), atom()) -> passed | topos_test:failure().
-call(Module, Flow) ->
-    try Module:Flow() of
-        _ -> passed
-    catch
-        error:{topos_test_failed, Failure} ->
-            Failure;
-        Class:Reason:Stack ->
-            [What | About] = string:split(topos_rt:format_error(Class, Reason, Stack), "\n", all),
-            failure(What, [unicode:characters_to_binary(string:trim(Line, leading)) || Line <- About])
-    end.
-
 -spec failure(unicode:chardata(), [binary()]) -> topos_test:failure().
 failure(What, About) -> #{what => unicode:characters_to_binary(What), about => About}.
 
--spec tell(passed | topos_test:failure(), module(), binary(), binary(), settings()) -> passed | failed.
-tell(passed, Module, Title, _, Settings) ->
+-spec tell(outcome(), test(), settings()) -> passed | failed.
+tell(passed, {Module, _, Title, _}, Settings) ->
     io:format("~ts ~ts: ~ts~n", [mark("ok  ", 32, Settings), Module, Title]),
     passed;
-tell(#{what := What, about := About}, Module, Title, Place, Settings) ->
+tell({failed, Seed, #{what := What, about := About}}, {Module, _, Title, Place}, Settings) ->
     io:format("~ts ~ts: ~ts~n     ~ts~n     ~ts~n", [mark("FAIL", 31, Settings), Module, Title, Place, What]),
     lists:foreach(fun(Line) -> io:format("       ~ts~n", [Line]) end, About),
+    _ = [io:format("     again: ~ts~n", [Repeat(Seed, Title)]) || #{repeat := Repeat} <- [Settings]],
     failed.
 
 -spec mark(string(), 31 | 32, settings()) -> iolist().
 mark(Text, Color, #{color := true}) -> io_lib:format("\e[~bm~s\e[0m", [Color, Text]);
 mark(Text, _, _) -> Text.
+
+-spec tried({seed(), seed()}) -> iolist().
+tried({Seed, Seed}) -> io_lib:format("seed ~b", [Seed]);
+tried({First, Last}) -> io_lib:format("seeds ~b to ~b", [First, Last]).
 
 -spec counted(non_neg_integer()) -> iolist().
 counted(1) -> "1 test";

@@ -66,9 +66,12 @@ pub(crate) enum Command {
     Build(Build),
     /// Run the tests and properties of modules.
     #[command(after_help = "Examples:\n  topos test\n  topos test --filter \"a cart\" src\n  \
-                            topos test --seed 42 --runs 1000 src\n  topos test --nodes 3 --engine otp src\n\n\
+                            topos test --seed 42 --runs 1000 src\n  topos test --nodes 3 --engine otp src\n  \
+                            topos test --nodes 3 --engine sim --seeds 1..1000 --loss 10% src\n\n\
                             With --nodes, tests run on the first node, seed; Topos.Runner has what they do with the others: \
                             form_cluster and on_node. Each test finds fresh nodes.\n\n\
+                            With --engine sim the nodes are virtual and time is, too; what is left to chance follows from the seed \
+                            and the test's name. A test that fails tells the command that repeats it.\n\n\
                             Exit status: 0 if all passed, 1 if one failed, 130 after Ctrl-C.")]
     Test(Test),
     /// Remove the beams of the last build and what it remembers.
@@ -171,26 +174,33 @@ pub(crate) struct Build {
     pub(crate) files: Vec<PathBuf>,
 }
 
+/// How many values a `forall` tries, if nothing is said.
+pub(crate) const RUNS: u32 = 100;
+/// How many seconds a test may take, if nothing is said.
+pub(crate) const TIMEOUT: u32 = 60;
+
 /// `topos test`.
 #[derive(Args, Debug)]
 pub(crate) struct Test {
     /// Only tests with this text in their module or title.
     #[arg(short, long, value_name = "TEXT")]
     pub(crate) filter: Option<String>,
-    /// The seed of generated values: the same one gives the same values. Default: another one in each run; it is shown.
+    /// The seed of generated values: the same one gives the same values. With --engine sim it decides everything else that is left to
+    /// chance, too. Default: another one in each run; it is shown.
     #[arg(short, long, value_name = "N")]
-    pub(crate) seed: Option<u32>,
+    pub(crate) seed: Option<u64>,
     /// How many values each `forall` tries.
-    #[arg(short, long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(short, long, default_value_t = RUNS, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) runs: u32,
-    /// How many nodes the tests have, 1 to 64: VMs of this machine.
-    #[arg(short, long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
-    pub(crate) nodes: u8,
-    /// What carries the bytes: partisan or otp (Distributed Erlang). Default: partisan where it is installed.
+    /// How many nodes the tests have: 1 to 64, VMs of this machine; 1 to 10000 simulated ones.
+    #[arg(short, long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub(crate) nodes: u16,
+    /// What carries the bytes: partisan, otp (Distributed Erlang), or sim, where all nodes are virtual. Default: partisan where it is
+    /// installed.
     #[arg(short, long, value_name = "ENGINE")]
     pub(crate) engine: Option<String>,
-    /// How many seconds a test may take.
-    #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    /// How many seconds a test may take; with --engine sim, of virtual time.
+    #[arg(long, default_value_t = TIMEOUT, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
     pub(crate) timeout: u32,
     /// Where interfaces, hashes and beams are kept.
     #[arg(long, default_value = "_build/topos", value_name = "DIR")]
@@ -201,6 +211,9 @@ pub(crate) struct Test {
     /// Modules; of a directory all `.topos` files in it.
     #[arg(default_value = ".", value_name = "PATH")]
     pub(crate) files: Vec<PathBuf>,
+    /// How to simulate.
+    #[command(flatten)]
+    pub(crate) simulation: Simulation,
 }
 
 /// `topos clean`.
@@ -236,19 +249,24 @@ pub(crate) struct Run {
     /// For the program.
     #[arg(last = true, value_name = "ARGS")]
     pub(crate) args: Vec<String>,
+    /// Decides everything that is left to chance: the same seed gives the same run. Default: another one in each run; it is shown.
+    #[arg(long, value_name = "N", help_heading = SIMULATION)]
+    pub(crate) seed: Option<u64>,
+    /// How much virtual time a run may take. Default: 1h.
+    #[arg(long, value_name = "TIME", help_heading = SIMULATION)]
+    pub(crate) max_time: Option<Time>,
     /// How to simulate.
     #[command(flatten)]
     pub(crate) simulation: Simulation,
 }
 
+const SIMULATION: &str = "Simulation (--engine sim)";
+
 /// What goes with `--engine sim` alone.
 #[derive(Args, Clone, Debug, Default)]
-#[command(next_help_heading = "Simulation (--engine sim)")]
+#[command(next_help_heading = SIMULATION)]
 pub(crate) struct Simulation {
-    /// Decides everything that is left to chance: the same seed gives the same run. Default: another one in each run; it is shown.
-    #[arg(long, value_name = "N")]
-    pub(crate) seed: Option<u64>,
-    /// Try these seeds, 1..100, until the program fails with one, and show that run.
+    /// Try these seeds, 1..100, until the program, or each test, fails with one, and show that run.
     #[arg(long, value_name = "FIRST..LAST", conflicts_with = "seed")]
     pub(crate) seeds: Option<Seeds>,
     /// How long a message takes, 5ms or 5ms..50ms. Default: 1ms..10ms.
@@ -264,9 +282,6 @@ pub(crate) struct Simulation {
     /// partition, pause or hold NODES TIME; loss PERCENT TIME. NODES are names, or a share drawn by lot: 30%.
     #[arg(long, value_name = "FAULTS", value_delimiter = ',')]
     pub(crate) nemesis: Vec<NodeFault>,
-    /// How much virtual time a run may take. Default: 1h.
-    #[arg(long, value_name = "TIME")]
-    pub(crate) max_time: Option<Time>,
     /// How many operations and events a run may have. Default: 100000000.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) max_steps: Option<u64>,

@@ -16,7 +16,11 @@ use crate::{
     home::{self, Home},
     loader::{self, Loaded},
     render::{plural, Style},
-    run::{self, sim, Plan, Work},
+    run::{
+        self,
+        sim::{self, Asked},
+        Plan, Work,
+    },
     server::Server,
     source::Findings,
     stdlib::QUICK_START,
@@ -112,8 +116,8 @@ pub(crate) fn clean(args: &Clean) -> Result<i32, Failure> {
 
 /// `topos run`.
 pub(crate) fn run(args: &Run, style: Style) -> Result<i32, Failure> {
-    check_engine(args.engine.as_deref(), true)?;
-    sim::check(args.engine.as_deref(), args.nodes, &args.simulation)?;
+    check_engine(args.engine.as_deref())?;
+    sim::check_run(args)?;
     let address = resolve(&args.host)?;
     let stdlib = home::stdlib(&args.places)?;
     let program = loader::load(&args.file, stdlib.as_deref())?;
@@ -124,14 +128,14 @@ pub(crate) fn run(args: &Run, style: Style) -> Result<i32, Failure> {
         address,
         args: &args.args,
         places: &args.places,
-        simulation: &args.simulation,
+        simulation: Asked { seed: args.seed, max_time: args.max_time, simulation: &args.simulation },
     };
     start(program, &request, style)
 }
 
 /// `topos demo`.
 pub(crate) fn demo(args: &Demo, style: Style) -> Result<i32, Failure> {
-    check_engine(args.engine.as_deref(), true)?;
+    check_engine(args.engine.as_deref())?;
     let stdlib = home::stdlib(&args.places)?;
     let program = loader::load_text("examples/quick_start.topos", QUICK_START, stdlib.as_deref())?;
     let request = Request {
@@ -141,7 +145,7 @@ pub(crate) fn demo(args: &Demo, style: Style) -> Result<i32, Failure> {
         address: Ipv4Addr::LOCALHOST.into(),
         args: &[],
         places: &args.places,
-        simulation: &Simulation::default(),
+        simulation: Asked { seed: None, max_time: None, simulation: &Simulation::default() },
     };
     start(program, &request, style)
 }
@@ -160,7 +164,7 @@ struct Request<'a> {
     address: IpAddr,
     args: &'a [String],
     places: &'a Places,
-    simulation: &'a Simulation,
+    simulation: Asked<'a>,
 }
 
 fn start(program: Vec<Loaded>, request: &Request<'_>, style: Style) -> Result<i32, Failure> {
@@ -200,7 +204,7 @@ pub(crate) fn run_nodes(plan: &Plan<'_>, style: Style) -> Result<i32, Failure> {
     run::run(plan, style).map_err(|why| cannot_run(&why))
 }
 
-fn cannot_run(why: &io::Error) -> Failure {
+pub(crate) fn cannot_run(why: &io::Error) -> Failure {
     Error::new(
         "TP0808",
         format!("the nodes cannot be run: {why}"),
@@ -232,9 +236,9 @@ struct Lowered {
     emitted: emit::Emitted,
 }
 
-/// With virtual nodes or without.
-pub(crate) fn check_engine(asked: Option<&str>, simulated: bool) -> Result<(), Error> {
-    let engines: Vec<&str> = ENGINES.iter().copied().chain(simulated.then_some(sim::ENGINE)).collect();
+/// Whether there is that engine, of real nodes or of virtual ones.
+pub(crate) fn check_engine(asked: Option<&str>) -> Result<(), Error> {
+    let engines: Vec<&str> = ENGINES.iter().copied().chain([sim::ENGINE]).collect();
     match (asked, engines.split_last()) {
         (Some(engine), Some((last, others))) if !engines.contains(&engine) => Err(Error::new(
             "TP1002",

@@ -1,28 +1,27 @@
 //! `topos test`: builds modules with their tests and has them run by `topos_test_runner`, in a VM of their own. With `--nodes`
-//! there are more VMs, which do what a test calls there.
+//! there are more VMs, which do what a test calls there, or with `--engine sim` virtual nodes of a single one.
 
-use std::{
-    collections::hash_map::RandomState,
-    fs,
-    hash::{BuildHasher, Hasher},
-    net::Ipv4Addr,
-};
+use std::{fs, net::Ipv4Addr, path::Path};
 
 use crate::{
-    args::Test,
+    args::{Test, RUNS, TIMEOUT},
     build::{self, Job},
     commands,
     failure::{Error, Failure},
     home::{self, Home},
     render::Style,
-    run::{Plan, Work},
+    run::{
+        sim::{self, Asked, Time},
+        Plan, Work,
+    },
     server::Server,
 };
 
 /// Builds and runs; the answer is the exit status.
 pub(crate) fn test(args: &Test, style: Style) -> Result<i32, Failure> {
     let stdlib = home::stdlib(&args.places)?;
-    commands::check_engine(args.engine.as_deref(), false)?;
+    commands::check_engine(args.engine.as_deref())?;
+    sim::check_test(args)?;
     let home = Home::find(&args.places)?;
     let beams = args.cache.join("test");
     let job = Job {
@@ -50,10 +49,10 @@ pub(crate) fn test(args: &Test, style: Style) -> Result<i32, Failure> {
     fs::write(&file, list).map_err(|why| {
         Error::new("TP0807", format!("cannot write {}: {why}", file.display()), "choose another --cache")
     })?;
-    let seed = args.seed.unwrap_or_else(|| {
-        // From the seeds that the standard library draws from the operating system.
-        u32::try_from(RandomState::new().build_hasher().finish() % 1_000_000).unwrap_or_default()
-    });
+    if args.engine.as_deref() == Some(sim::ENGINE) {
+        return simulate(args, &home, &beams, &file, style);
+    }
+    let seed = args.seed.unwrap_or_else(sim::drawn_seed);
     let color = if style == Style::Coloured { "color" } else { "plain" };
     let engine = engine(args, &home)?;
     let arguments = [
@@ -77,6 +76,50 @@ pub(crate) fn test(args: &Test, style: Style) -> Result<i32, Failure> {
         address: Ipv4Addr::LOCALHOST.into(),
     };
     commands::run_nodes(&plan, style)
+}
+
+/// Has `topos_test_simulated` run the tests of the file.
+fn simulate(args: &Test, home: &Home, beams: &Path, file: &Path, style: Style) -> Result<i32, Failure> {
+    let color = if style == Style::Coloured { "color" } else { "plain" };
+    let arguments = [
+        file.display().to_string(),
+        args.runs.to_string(),
+        color.to_owned(),
+        options(args, Some(sim::ENGINE)),
+        repeated(args),
+    ];
+    let plan = Plan {
+        home,
+        beams,
+        work: Work::Tests { args: &arguments },
+        engine: Some(sim::ENGINE),
+        announce: false,
+        nodes: usize::from(args.nodes),
+        host: "127.0.0.1",
+        address: Ipv4Addr::LOCALHOST.into(),
+    };
+    let asked = Asked { seed: args.seed, max_time: Some(Time::of_seconds(args.timeout)), simulation: &args.simulation };
+    sim::test(&plan, &arguments, asked, style).map_err(|why| commands::cannot_run(&why))
+}
+
+/// All that decides about a simulated test but its seed and its name, as it is written on a command line.
+fn repeated(args: &Test) -> String {
+    let mut words = vec![options(args, Some(sim::ENGINE))];
+    words.extend((args.runs != RUNS).then(|| format!("--runs {}", args.runs)));
+    words.extend((args.timeout != TIMEOUT).then(|| format!("--timeout {}", args.timeout)));
+    words.extend(sim::options(&args.simulation));
+    words.extend(args.files.iter().filter(|file| file.as_os_str() != ".").map(|file| word(&file.to_string_lossy())));
+    words.join(" ")
+}
+
+/// A word of a shell.
+fn word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
+    if text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
 }
 
 /// The engine of the tests' nodes. To ask which ones there are takes a VM, so a single node chooses for itself.

@@ -220,10 +220,10 @@ fn tests_are_chosen_by_name() {
 fn a_test_that_hangs_is_ended() {
     let hangs = "module Hangs\nflow spin : (n : Int) -> () = spin(n + 1)\ntest \"hangs\" { spin(0) }\ntest \"goes on\" { () }\n";
     let Some(project) = Project::new(&[("Hangs.topos", hangs)]) else { return };
-    let done = project.topos(&["test", "--timeout", "1", "Hangs.topos"]);
+    let done = project.topos(&["test", "--timeout", "4", "Hangs.topos"]);
     assert_eq!(done.status, 1);
     assert!(
-        done.stdout.contains("not done after 1000 ms") && done.stdout.contains("ok   Hangs: goes on"),
+        done.stdout.contains("not done after 4000 ms") && done.stdout.contains("ok   Hangs: goes on"),
         "{}",
         done.show()
     );

@@ -13,8 +13,8 @@ use std::{
 };
 
 use common::{
-    cases, root, turn,
-    vms::{eventually, mark, signal, vms},
+    cases, turn,
+    vms::{eventually, mark, signal, vms, Watched},
     Case,
 };
 use nix::sys::signal::Signal;
@@ -88,7 +88,7 @@ fn started(args: &[&str], directory: &Path, mark: &str, text: &str) -> (Child, L
 fn a_ctrl_c_ends_the_demo() {
     let Some(_turn) = turn() else { return };
     let mark = mark();
-    let (mut child, _output) = started(&["demo"], &cases(), &mark, "Joined cluster");
+    let (mut child, _output) = started(&["demo"], &cases(), &mark, "Created cluster");
     signal(&child, Signal::SIGINT);
     assert_eq!(status(&mut child), 130);
     assert_eq!(vms(&mark), [0; 0]);
@@ -97,26 +97,11 @@ fn a_ctrl_c_ends_the_demo() {
 #[test]
 fn a_ctrl_c_ends_top() {
     let Some(_turn) = turn() else { return };
-    let ebin = root().join("_build/default/lib/topos_partisan/ebin");
-    let script = "{ok, _} = topos_partisan:start(#{node => 'top@127.0.0.1', engine => otp, metrics => #{}}), \
-                  [{_, Port}] = topos_metrics_server:addresses(), io:format(\"~b~n\", [Port]), \
-                  io:get_line(\"\"), halt().";
-    let mut node = Command::new("erl")
-        .args(["-noshell", "-pa"])
-        .arg(&ebin)
-        .args(["-eval", script])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut port = String::new();
-    BufReader::new(node.stdout.take().unwrap()).read_line(&mut port).unwrap();
-    let address = format!("127.0.0.1:{}", port.trim());
-    let (mut child, _output) = started(&["top", "--address", &address], &cases(), &mark(), "top@127.0.0.1");
+    let node = Watched::start();
+    let (mut child, _output) = started(&["top", "--address", &node.address], &cases(), &mark(), &node.name);
     signal(&child, Signal::SIGINT);
     assert_eq!(status(&mut child), 130);
-    drop(node.stdin.take());
-    assert!(node.wait().unwrap().success());
+    node.stop();
 }
 
 #[test]

@@ -6,11 +6,10 @@ mod common;
 use std::{
     fs,
     process::{Command, Stdio},
-    time::{Duration, Instant},
 };
 
-/// What a check may take on a machine that does other things too; the sources take a second or less.
-const LIMIT: Duration = Duration::from_secs(60);
+/// Seconds of the processor that a check may take; the sources take a second or less.
+const LIMIT: u32 = 60;
 /// In kilobytes.
 const MEMORY: u32 = 2_000_000;
 
@@ -19,17 +18,14 @@ fn codes(contents: &[u8]) -> Vec<String> {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("hostile.topos");
     fs::write(&file, contents).expect("the file is written");
-    let start = Instant::now();
-    let limits = format!("ulimit -v {MEMORY}; ulimit -t {}; exec \"$0\" \"$@\"", LIMIT.as_secs());
+    let limits = format!("ulimit -v {MEMORY}; ulimit -t {LIMIT}; exec \"$0\" \"$@\"");
     let output = Command::new("sh")
         .args(["-c", &limits, env!("CARGO_BIN_EXE_topos"), "check"])
         .arg(&file)
         .stdin(Stdio::null())
         .output()
         .expect("the command starts");
-    let took = start.elapsed();
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(took < LIMIT, "it took {took:?}");
     assert_eq!(output.status.code(), Some(1), "{out}{err}");
     let mut codes: Vec<String> = Vec::new();
     for found in err.split("error[").skip(1) {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use common::{
-    cases, engines, turn,
+    cases, engines, root, turn,
     vms::{eventually, mark, signal, vms},
     Case, Outcome,
 };
@@ -48,10 +48,11 @@ fn steady(outcome: &Outcome, engine: &str) -> String {
         .collect()
 }
 
+/// Real nodes and virtual ones: the same tests, the same words.
 #[test]
-fn tests_run_on_real_nodes_of_every_engine() {
+fn tests_run_on_nodes_of_every_engine() {
     let Some(_turn) = turn() else { return };
-    for engine in engines() {
+    for engine in engines().into_iter().chain(["sim"]) {
         let outcome = test("Passing", &["--nodes", "3", "--runs", "20", "--engine", engine]);
         insta::assert_snapshot!("passing_on_nodes", steady(&outcome, engine));
     }
@@ -63,6 +64,85 @@ fn what_fails_on_a_node_fails_its_test_alone() {
     for engine in engines() {
         let outcome = test("Failing", &["--nodes", "2", "--engine", engine]);
         insta::assert_snapshot!("failing_on_nodes", steady(&outcome, engine));
+    }
+}
+
+/// As above, and each failure tells the command that repeats it.
+#[test]
+fn what_fails_on_a_virtual_node_fails_its_test_alone() {
+    let Some(_turn) = turn() else { return };
+    let outcome = test("Failing", &["--nodes", "2", "--engine", "sim"]);
+    insta::assert_snapshot!("failing_on_virtual_nodes", steady(&outcome, "sim"));
+}
+
+#[test]
+fn a_simulated_test_is_stuck_or_cut_off_in_no_time() {
+    let Some(_turn) = turn() else { return };
+    let options = ["--nodes", "3", "--engine", "sim", "--delay", "2ms", "--loss", "5%", "--runs", "7"];
+    insta::assert_snapshot!("stuck_on_virtual_nodes", steady(&test("Stuck", &options), "sim"));
+}
+
+/// Two clients that read, add one and write lose an update when they meet: some seed shows it, and the command that is told
+/// shows it again.
+#[test]
+fn a_search_over_seeds_finds_a_race_between_nodes() {
+    let Some(_turn) = turn() else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let source = root().join("examples/simulation/counter_test.topos");
+    fs::copy(source, directory.path().join("counter_test.topos")).unwrap();
+    let run = |args: &[&str]| Case::new(args).directory(directory.path()).run();
+    let found = run(&["test", "--engine", "sim", "--nodes", "3", "--seeds", "1..300", "--runs", "3"]);
+    assert_eq!(found.status, 1, "{}", found.show());
+    for told in [
+        "3 tests, seeds 1 to 300, --nodes 3 --engine sim\n",
+        "\nok   CounterTest: one client counts to one\n",
+        "\nFAIL CounterTest: two clients count to two\n",
+        "left:  1\n       right: 2\n",
+        "\nok   CounterTest: a client counts on from any number\n",
+        "\n2 passed, 1 failed (",
+    ] {
+        assert!(found.stdout.contains(told), "{told}\n{}", found.show());
+    }
+    let again = found.stdout.split("again: topos ").nth(1).and_then(|rest| rest.lines().next()).unwrap();
+    let seed = again.strip_prefix("test --seed ").and_then(|rest| rest.split(' ').next()).unwrap();
+    assert_eq!(
+        again,
+        format!("test --seed {seed} --filter 'two clients count to two' --nodes 3 --engine sim --runs 3")
+    );
+    let args = again.replace("'two clients count to two'", "two");
+    let alone = run(&args.split(' ').collect::<Vec<_>>());
+    assert!(alone.status == 1 && alone.stdout.contains("left:  1\n       right: 2\n"), "{}", alone.show());
+}
+
+#[test]
+fn the_same_seed_gives_a_test_the_same_network_whichever_others_run() {
+    let Some(_turn) = turn() else { return };
+    let run = |seed: &str, filter: &str| {
+        let directory = project("Passing");
+        let args = ["test", "--engine", "sim", "--nodes", "3", "--seed", seed, "--trace", "--loss", "20%"];
+        let outcome = Case::new(&[&args[..], &["--filter", filter]].concat()).directory(directory.path()).run();
+        assert_eq!(outcome.status, 0, "{}", outcome.show());
+        outcome.stderr
+    };
+    let both = run("7", "n");
+    assert_eq!(both, run("7", "n"));
+    assert_ne!(both, run("8", "n"));
+    let one = run("7", "what is sent arrives");
+    assert!(!one.is_empty() && both.contains(&one), "{both}\n---\n{one}");
+}
+
+#[test]
+fn simulated_tests_refuse_options_that_do_not_fit() {
+    for (args, told) in [
+        (["--loss", "5%", "."], r#"{"code":"TP0818","message":"--loss is for simulations""#),
+        (["--engine", "sim", "--nemesis=crash seed 1s"], r#""message":"--nemesis crashes seed, which runs the tests""#),
+        (
+            ["--engine", "sim", "--nemesis=pause node2 1s"],
+            r#""message":"--nemesis names node2, but there are 1 nodes""#,
+        ),
+    ] {
+        let outcome = Case::new(&[&["--error-format", "json", "test"][..], &args].concat()).run();
+        assert!(outcome.status == 1 && outcome.stderr.contains(told), "{told}\n{}", outcome.show());
     }
 }
 
@@ -101,7 +181,7 @@ fn endless(mark: &str, filter: &str, nodes: usize) -> (Child, TempDir) {
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap() == "running"), "the tests ended");
-    assert_eq!(vms(mark).len(), nodes);
+    eventually("the start of the nodes", || vms(mark).len() == nodes);
     (child, project)
 }
 

@@ -14,8 +14,8 @@ use nix::{
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     process::{ChildStdin, Command},
-    sync::mpsc,
-    task::JoinHandle,
+    sync::{mpsc, watch},
+    time::{sleep, Instant},
 };
 
 use super::{
@@ -23,7 +23,7 @@ use super::{
     output::Stream,
 };
 
-/// How long output that is still in the pipes of an ended VM is waited for.
+/// How long the pipes of an ended VM are waited for, all in all, while they say nothing.
 const DRAIN: Duration = Duration::from_secs(1);
 
 /// Something a VM did.
@@ -77,17 +77,20 @@ impl Vm {
         let (answers, to_write) = mpsc::unbounded_channel();
         let mut writer = tokio::spawn(write(stdin, to_write));
         let report = Report { node, life, events: events.clone() };
+        let (end, ended) = watch::channel(false);
         let readers = [
-            tokio::spawn(read(stdout, Stream::Out, Lines::new(eager), report.clone())),
-            tokio::spawn(read(stderr, Stream::Err, Lines::new(eager), report.clone())),
+            tokio::spawn(read(Pipe::new(stdout, &ended), Stream::Out, Lines::new(eager), report.clone())),
+            tokio::spawn(read(Pipe::new(stderr, &ended), Stream::Err, Lines::new(eager), report.clone())),
         ];
         tokio::spawn(async move {
             let status = child.wait().await;
             writer.abort();
             // The writer is gone or being cancelled; either way nothing is read from that pipe any more.
             let _cancelled = (&mut writer).await;
+            end.send_replace(true);
             for reader in readers {
-                drain(reader).await;
+                // One that panicked has said so, and read what it could.
+                let _joined = reader.await;
             }
             report.send(What::Exited(status)).await;
         });
@@ -151,10 +154,9 @@ async fn write(mut stdin: ChildStdin, mut lines: mpsc::UnboundedReceiver<String>
     }
 }
 
-async fn read(mut from: impl AsyncRead + Unpin, stream: Stream, mut lines: Lines, report: Report) {
+async fn read(mut from: Pipe<impl AsyncRead + Unpin>, stream: Stream, mut lines: Lines, report: Report) {
     let mut buffer = vec![0; 16 * 1024];
-    // A pipe that fails has nothing more to say, like one that ended.
-    while let Ok(count @ 1..) = from.read(&mut buffer).await {
+    while let count @ 1.. = from.read(&mut buffer).await {
         for piece in lines.push(&buffer[..count]) {
             if !report.send(What::Wrote(stream, piece)).await {
                 return;
@@ -166,9 +168,79 @@ async fn read(mut from: impl AsyncRead + Unpin, stream: Stream, mut lines: Lines
     }
 }
 
-/// A process that the VM started may hold the pipe open for ever: it is not waited for.
-async fn drain(mut reader: JoinHandle<()>) {
-    if tokio::time::timeout(DRAIN, &mut reader).await.is_err() {
-        reader.abort();
+/// The output of a VM. What the VM wrote is read to its end, whenever there is somebody to take it. A process that the VM
+/// started may hold the pipe open for ever, though: once the VM has ended, only so long is waited for more.
+struct Pipe<R> {
+    from: R,
+    ended: watch::Receiver<bool>,
+    patience: Duration,
+}
+
+impl<R: AsyncRead + Unpin> Pipe<R> {
+    fn new(from: R, ended: &watch::Receiver<bool>) -> Self {
+        Self { from, ended: ended.clone(), patience: DRAIN }
+    }
+
+    /// How many bytes came; none at the end. A pipe that fails has nothing more to say, like one that ended.
+    async fn read(&mut self, buffer: &mut [u8]) -> usize {
+        let Self { from, ended, patience } = self;
+        let had_ended = *ended.borrow();
+        let begun = Instant::now();
+        let silence = async {
+            // Nobody is left to tell of the end when it is there.
+            drop(ended.wait_for(|&ended| ended).await);
+            sleep(*patience).await;
+        };
+        let count = tokio::select! {
+            biased;
+            read = from.read(buffer) => read.unwrap_or(0),
+            () = silence => 0,
+        };
+        if had_ended {
+            *patience = patience.saturating_sub(begun.elapsed());
+        }
+        count
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may fail")]
+mod tests {
+    use super::*;
+
+    /// What a command writes whose runner takes no event for a while.
+    async fn written(script: &str, pause: Duration) -> Vec<String> {
+        let (events, mut inbox) = mpsc::channel(1);
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        let vm = Vm::start(command, (0, 0), false, &events).unwrap();
+        tokio::time::sleep(pause).await;
+        let mut lines = Vec::new();
+        loop {
+            match inbox.recv().await.unwrap().what {
+                What::Wrote(Stream::Out, Piece::Line(line)) => lines.push(line),
+                What::Exited(status) => {
+                    assert!(status.unwrap().success());
+                    drop(vm);
+                    return lines;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// A terminal that is slow loses nothing of a VM that ended long ago.
+    #[tokio::test]
+    async fn what_an_ended_vm_wrote_is_read_however_slowly() {
+        let lines = written("seq 2000; printf end", DRAIN + Duration::from_millis(500)).await;
+        assert_eq!(lines.len(), 2001);
+        assert_eq!(lines.last().map(String::as_str), Some("end"));
+    }
+
+    /// A process that it left behind has its output still, and says something now and then.
+    #[tokio::test]
+    async fn what_a_vm_left_behind_is_not_waited_for() {
+        let lines = written("echo first; (while sleep 0.1; do echo more; done) & exit 0", Duration::ZERO).await;
+        assert_eq!(lines.first().map(String::as_str), Some("first"));
     }
 }
