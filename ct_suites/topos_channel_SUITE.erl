@@ -16,7 +16,7 @@ groups() ->
     Cases = [
         one_sided_channel, parallelism_changes_under_a_keyed_stream, closing_delivers_what_was_accepted,
         closing_gives_up_in_time, wrong_changes_are_refused, order_none_delivers_all,
-        small_messages_overtake_a_large_one,
+        small_messages_overtake_a_large_one, keys_keep_their_order_around_large_messages,
         at_most_once_never_twice, expired_is_told, monotonic_keeps_the_last_value, statistics_are_true,
         rates_are_true, round_trips_are_true,
         head_of_line_is_reported, load_is_not_reported, endpoint_serves_statistics,
@@ -177,30 +177,45 @@ order_none_delivers_all(Config) ->
     {ok, [#{lanes := 4}]} = channel(stats, [loose], Config),
     ok = channel(close, [loose], Config).
 
-%% The receiver hangs while a message of 16 pieces is sent, and a small one behind it: where no order is promised the small one
-%% comes first, since only half of the window is for pieces; elsewhere it comes when it is its turn.
+%% The receiver hangs while a message of 16 pieces is sent, twice the window, and a small one behind it: this one
+%% comes first where no order is promised, or not between the two; elsewhere it comes when it is its turn.
 small_messages_overtake_a_large_one(Config) ->
     Bytes = 4_000_000,
     ok = channel(create, [#{overtaken => #{order => none}, strict => #{}}], Config),
-    Arrived = fun(Channel) ->
+    Arrived = fun(Channel, Key) ->
         Send = fun(Message, More) ->
-            ok = in(a, Config, topos_partisan, send, [b(Config), sink(Config), Message, More#{channel => Channel, key => k}])
+            ok = in(a, Config, topos_partisan, send, [b(Config), sink(Config), Message, maps:merge(#{channel => Channel, key => k}, More)])
         end,
         ok = Send(first, #{ack => true}),
         1 = in(b, Config, topos_ct_channel, suspend_receivers, [atom_to_binary(Channel)]),
         ok = Send({large, binary:copy(<<1>>, Bytes)}, #{}),
-        ok = Send(small, #{}),
+        ok = Send(small, #{key => Key}),
         1 = in(b, Config, topos_ct_channel, resume_receivers, [atom_to_binary(Channel)]),
         ok = Send(last, #{ack => true}),
         ok = ?NODE:wait_until(all, fun() -> received(Config) =:= 4 end, 20_000),
         [case M of {large, Copy} -> {large, byte_size(Copy)}; _ -> M end
             || {_, M} <- in(b, Config, topos_ct_probe, flush, [sink(Config)])]
     end,
-    ?assertEqual([first, {large, Bytes}, small, last], Arrived(strict)),
+    ?assertEqual([first, {large, Bytes}, small, last], Arrived(strict, k)),
+    ?assertEqual([first, small, {large, Bytes}, last], Arrived(strict, other)),
     %% What is sent at last is small too.
-    ?assertMatch([first, small, _, _], Arrived(overtaken)),
+    ?assertMatch([first, small, _, _], Arrived(overtaken, k)),
     [ok = channel(close, [Channel], Config) || Channel <- [overtaken, strict]],
     ok.
+
+%% Four keys at once, each tenth message large, and connections die: each key's messages come once and in order.
+keys_keep_their_order_around_large_messages(Config) ->
+    ok = channel(create, [mixed, #{}], Config),
+    Cut = fun() -> ok = in(a, Config, topos_ct_channel, kill_connections, [b(Config)]) end,
+    {_, Ref} = spawn_monitor(fun() -> exit(in(a, Config, topos_ct_channel, mixed, [b(Config), sink(Config), mixed, 4, 100])) end),
+    ok = lists:foreach(
+        fun(Count) -> ok = ?NODE:wait_until({flowing, Count}, fun() -> received(Config) > Count end, 60_000), Cut() end, [20, 150]),
+    ?assertEqual(ok, receive {'DOWN', Ref, process, _, Result} -> Result end),
+    ok = ?NODE:wait_until(all, fun() -> received(Config) >= 400 orelse received(Config) end, 60_000),
+    ?assertEqual(ok, in(b, Config, topos_ct_channel, in_order, [sink(Config), 100])),
+    %% The next case sees nothing of the cuts.
+    ok = ?NODE:wait_until(up, fun() -> lists:member(b(Config), in(a, Config, topos_partisan, nodes, [])) end, 60_000),
+    ok = channel(close, [mixed], Config).
 
 %% Connections die under it: some messages may be lost, and are counted; none comes twice or late.
 at_most_once_never_twice(Config) ->

@@ -3,7 +3,7 @@
 
 -include("topos_frame.hrl").
 
--export([stream/5, burst/5, updates/4, in_order/2, suspend_receivers/1, resume_receivers/1, last_values/1, kill_connections/1]).
+-export([stream/5, mixed/5, burst/5, updates/4, in_order/2, suspend_receivers/1, resume_receivers/1, last_values/1, kill_connections/1]).
 -export([waiting_batches/1, nested_defaults/4, spawn_sender/3]).
 -export([bytes_sent/0, texts/5, same_texts/3, send_bombs/2, binary_memory/0]).
 -export([fill/4, await_health/3, watch_telemetry/0, telemetry_events/0, telemetry_event/4]).
@@ -16,6 +16,19 @@ stream(Node, Sink, Channel, Senders, Count) ->
         spawn_monitor(fun() -> send_all(Node, Sink, Channel, Key, lists:seq(1, Count)) end)
      || Key <- lists:seq(1, Senders)
     ],
+    [receive {'DOWN', Ref, process, Pid, Reason} -> normal = Reason end || {Pid, Ref} <- Workers],
+    ok.
+
+%% @doc The same with messages of which each tenth is larger than a batch, and each twentieth crosses in pieces.
+-spec mixed(node(), atom(), atom(), pos_integer(), pos_integer()) -> ok.
+mixed(Node, Sink, Channel, Senders, Count) ->
+    Large = binary:copy(<<7>>, 1_200_000),
+    Whole = binary:copy(<<7>>, 600_000),
+    Send = fun(Key, N) ->
+        Content = case N rem 10 of 0 when N rem 20 =:= 0 -> Large; 0 -> Whole; _ -> <<N>> end,
+        ok = topos_partisan:send(Node, Sink, {Key, N, Content}, #{channel => Channel, key => Key, wait => 30_000})
+    end,
+    Workers = [spawn_monitor(fun() -> [Send(Key, N) || N <- lists:seq(1, Count)] end) || Key <- lists:seq(1, Senders)],
     [receive {'DOWN', Ref, process, Pid, Reason} -> normal = Reason end || {Pid, Ref} <- Workers],
     ok.
 
@@ -89,8 +102,9 @@ last_values(Sink) -> lists:foldl(fun({_, {Key, N}}, Acc) -> Acc#{Key => N} end, 
 %% @doc Whether a sink received 1..Count of each key, once each and in order.
 -spec in_order(atom(), pos_integer()) -> ok | {wrong, term()}.
 in_order(Sink, Count) ->
-    ByKey = lists:foldr(fun({_, {Key, N}}, Acc) -> maps:update_with(Key, fun(L) -> [N | L] end, [N], Acc) end, #{},
-        topos_ct_probe:messages(Sink)),
+    ByKey = lists:foldr(
+        fun({_, Message}, Acc) -> maps:update_with(element(1, Message), fun(L) -> [element(2, Message) | L] end, [element(2, Message)], Acc) end,
+        #{}, topos_ct_probe:messages(Sink)),
     Expected = lists:seq(1, Count),
     case [{Key, wrong(Numbers, Expected)} || {Key, Numbers} <- maps:to_list(ByKey), Numbers =/= Expected] of
         [] -> ok;

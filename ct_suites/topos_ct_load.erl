@@ -2,7 +2,7 @@
 %% stopped, a sink that checks the numbers as they come and keeps nothing, and something that cuts connections.
 -module(topos_ct_load).
 
--export([start_sink/1, sink/1, start_senders/5, senders/1, stop_senders/1, start_cutter/2, stop_cutter/1]).
+-export([start_sink/1, sink/1, start_senders/5, senders/1, stop_senders/1, start_cutter/2, stop_cutter/1, sever/2]).
 -export([memory/0, start_waiters/3, waiters/1]).
 -export_type([seen/0, sent/0]).
 -export([cuts/1]).
@@ -19,25 +19,28 @@
 -spec start_sink(atom()) -> ok.
 start_sink(Name) ->
     Parent = self(),
-    Pid = spawn(fun() ->
+    {Pid, Ref} = spawn_monitor(fun() ->
         true = register(Name, self()),
         Parent ! {self(), registered},
         sinking(#{})
     end),
-    receive {Pid, registered} -> ok end.
+    receive
+        {Pid, registered} -> true = demonitor(Ref, [flush]), ok;
+        {'DOWN', Ref, process, Pid, Reason} -> error({no_sink, Name, Reason})
+    end.
 
 %% @doc What a sink has seen so far.
 -spec sink(atom()) -> seen().
 sink(Name) -> ask(whereis(Name), seen).
 
 %% @doc Processes that send messages of `Bytes' bytes to a sink as fast as they are accepted; where one is refused, the
-%% sender tries the same again, as a program would. Answers a process to ask and to stop them all.
+%% sender tries the same again, as a program would. Answers a process to ask and to stop them all. Beside the options of
+%% `topos_partisan:send/4' there is `every': milliseconds between two messages of a sender.
 -spec start_senders(node(), atom(), pos_integer(), [term()], #{atom() => term()}) -> pid().
 start_senders(Node, Sink, Bytes, Names, Options) ->
+    To = fun(Name) -> {Node, Sink, Name, <<0:(8 * Bytes)>>, maps:get(every, Options, 0), maps:remove(every, Options)} end,
     spawn(fun() ->
-        Senders = [
-            {Name, spawn_link(fun() -> sending({Node, Sink, Name, <<0:(8 * Bytes)>>, Options}, 1, #{}) end)} || Name <- Names
-        ],
+        Senders = [{Name, spawn_link(fun() -> sending(To(Name), 1, #{}, 0) end)} || Name <- Names],
         supervising(Senders)
     end).
 
@@ -59,6 +62,13 @@ cuts(Pid) -> ask(Pid, cuts).
 %% @doc Ends it; how often it cut.
 -spec stop_cutter(pid()) -> non_neg_integer().
 stop_cutter(Pid) -> ask(Pid, stop).
+
+%% @doc Ends the connections of this node to some nodes.
+-spec sever(topos_engine:name(), [node()]) -> ok.
+sever(partisan, Nodes) ->
+    lists:foreach(fun(Pid) -> exit(Pid, kill) end, [Pid || {Pid, Node, _} <- topos_partisan_api:connections(), lists:member(Node, Nodes)]);
+sever(otp, Nodes) ->
+    lists:foreach(fun erlang:disconnect_node/1, Nodes).
 
 -spec memory() -> non_neg_integer().
 memory() ->
@@ -123,21 +133,20 @@ supervising(Senders) ->
     end.
 
 %% The padding is made anew for each message, so that what is queued takes memory.
-sending({Node, Sink, Name, Padding, Options} = To, Number, Errors) ->
+sending({Node, Sink, Name, Padding, Every, Options} = To, Number, Errors, Wait) ->
     receive
         {ask, From, Ref, What} ->
             From ! {Ref, {Number - 1, Errors}},
             case What of
                 stop -> ok;
-                sent -> sending(To, Number, Errors)
+                sent -> sending(To, Number, Errors, Wait)
             end
-    after 0 ->
+    after Wait ->
         case topos_partisan:send(Node, Sink, {Name, Number, binary:copy(Padding)}, Options) of
             ok ->
-                sending(To, Number + 1, Errors);
+                sending(To, Number + 1, Errors, Every);
             {error, {Reason, _}} ->
-                receive after ?RETRY -> ok end,
-                sending(To, Number, maps:update_with(Reason, fun(N) -> N + 1 end, 1, Errors))
+                sending(To, Number, maps:update_with(Reason, fun(N) -> N + 1 end, 1, Errors), max(?RETRY, Every))
         end
     end.
 
@@ -152,11 +161,7 @@ cutting(Engine, Every, Due, Cuts) ->
 now_ms() -> erlang:monotonic_time(millisecond).
 
 %% 1 if there was anything to cut.
-cut(partisan) ->
-    Pids = [Pid || {Pid, _, _} <- topos_partisan_api:connections()],
-    lists:foreach(fun(Pid) -> exit(Pid, kill) end, Pids),
-    min(1, length(Pids));
-cut(otp) ->
-    Nodes = nodes(connected),
-    lists:foreach(fun erlang:disconnect_node/1, Nodes),
+cut(Engine) ->
+    Nodes = lists:usort([Node || {Node, _, _} <- (topos_engine:module(Engine)):connections()]),
+    ok = sever(Engine, Nodes),
     min(1, length(Nodes)).

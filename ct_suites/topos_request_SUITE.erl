@@ -14,7 +14,7 @@
 all() -> [{group, Engine} || Engine <- topos_engine:names()].
 
 groups() ->
-    Cases = [once_while_connections_are_cut, large_ones_go_through_lanes, nothing_is_left_behind, killed_callers_are_cleaned_up,
+    Cases = [once_while_connections_are_cut, refusals_are_not_lost, large_ones_go_through_lanes, nothing_is_left_behind, killed_callers_are_cleaned_up,
              overdue_service_is_ended, a_later_life_is_not_asked,
              a_node_that_leaves_is_told_of],
     [{Engine, [], Cases} || Engine <- topos_engine:names()].
@@ -48,6 +48,22 @@ once_while_connections_are_cut(Config) ->
     ?assertEqual([], maps:keys(in(B, carried_out, [[Id || {Id, _} <- Answers]])) -- [0, 1]),
     ?assertNotEqual([], Answered),
     comment("~b requests answered, ~b not, ~b cuts", [length(Answered), length(Answers) - length(Answered), Cuts]).
+
+%% All connections are killed after each answer, again and again, while four processes ask large requests that nobody
+%% serves: each is told so in the end, though it is asked but once.
+refusals_are_not_lost(Config) ->
+    ct:timetrap({seconds, 300}),
+    [A, B] = pair(Config),
+    Callers = in(A, start_refused, [?CLUSTER:name(B), lists:seq(1, 4), 40_000]),
+    ok = lists:foreach(
+        fun(_) ->
+            Before = in(A, answered, [Callers]),
+            ok = ?NODE:wait_until(answered, fun() -> in(A, answered, [Callers]) > Before end, 100_000),
+            [ok = ?NODE:call(vm(M), topos_ct_channel, kill_connections, [?CLUSTER:name(Of)]) || {M, Of} <- [{A, B}, {B, A}]]
+        end, lists:seq(1, 10)),
+    Answers = [Answer || {_, Answer} <- in(A, stop_callers, [Callers])],
+    ?assertEqual([], lists:usort(Answers) -- [no_such_service, not_connected, in_doubt]),
+    comment("~b refusals", [length([Answer || no_such_service = Answer <- Answers])]).
 
 large_ones_go_through_lanes(Config) ->
     [A, B] = pair(Config),

@@ -100,7 +100,8 @@
 %% A process or alias of `topos_remote' (erlang/actor).
 -define(TOPOS_DEST_PROCESS, 1).
 %% A request to a service and its reply (`topos_request') that are too large for a frame of their own. Destination of a
-%% request: Slot 4 | Sequence 8 | Timeout 4 | Service; of a reply: Slot 4 | Sequence 8.
+%% request: Slot 4 | Sequence 8 | Timeout 4 | Service; of a reply, which is that to a large request or large itself: Slot 4 |
+%% Sequence 8 | Reason 1 (0, or why the request was not served; then the message is empty).
 -define(TOPOS_DEST_REQUEST, 2).
 -define(TOPOS_DEST_REPLY, 3).
 %% The node's inbox (`topos_inbox') and the leases of monitors (`topos_actors').

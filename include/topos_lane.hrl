@@ -10,7 +10,10 @@
     %% On a monotonic channel: what a newer item may replace.
     key = undefined :: term(),
     %% Who is told the outcome: nobody; a reference, of every outcome; `{failures, Reference}', unless it is `ok'.
-    notify = undefined :: term()
+    notify = undefined :: term(),
+    %% What keeps its order where small items overtake large ones (`topos_lane_flow'); `none' if nothing large is
+    %% before it.
+    flow = none :: none | non_neg_integer()
 }).
 
 %% What a batch holds at most, but for one larger piece.

@@ -7,7 +7,7 @@
 -include_lib("proper/include/proper.hrl").
 
 -export([numtests/0]).
--export([prop_overtaking_arrives_once/0]).
+-export([prop_overtaking_arrives_once/0, prop_flows_keep_their_order/0, prop_other_flows_overtake/0]).
 -export([prop_once_and_in_order/0, prop_crash_of_either_side/0, prop_forgetful_receiver/0]).
 -export([prop_give_up_accounts_for_everything/0, prop_at_most_once/0, prop_expired_are_told/0]).
 -export([prop_monotonic_keeps_the_newest/0, prop_monotonic_last_value_arrives/0]).
@@ -37,7 +37,7 @@ prop_once_and_in_order() ->
 prop_overtaking_arrives_once() ->
     ?FORALL(Steps, schedule(topos_lane_world:step()),
             begin
-                #{sent := Sent, told := Told, arrived := Arrived} = Done = done(Steps, #{overtaking => true}),
+                #{sent := Sent, told := Told, arrived := Arrived} = Done = done(Steps, #{overtaking => anybody}),
                 All = lists:seq(1, Sent),
                 Expected = #{
                     arrived => All,
@@ -50,11 +50,57 @@ prop_overtaking_arrives_once() ->
                 law(Expected, Done#{arrived := lists:sort(Arrived)})
             end).
 
+%% The same where what is small overtakes what is large of other flows: each flow keeps its order, and none is held up
+%% for good.
+prop_flows_keep_their_order() ->
+    ?FORALL(Steps, schedule(topos_lane_world:step()),
+            begin
+                #{sent := Sent, told := Told, arrived := Arrived} = Done = done(Steps, #{overtaking => other_flows}),
+                All = lists:seq(1, Sent),
+                Expected = #{
+                    arrived => by_flow(All),
+                    settled => [{N, outcome(N)} || N <- Told],
+                    failed => [N || N <- All -- Told, topos_lane_world:is_unserved(N)],
+                    released => Sent,
+                    large => 0,
+                    doubt => 0,
+                    idle => true
+                },
+                law(Expected, Done#{arrived := by_flow(Arrived)})
+            end).
+
+%% A large message is on its way, in more pieces than a window has, and others come one by one, each with as much
+%% credit as it likes: those of other flows, large ones behind large ones among them, are all through before it; those
+%% of its flow come after it.
+prop_other_flows_overtake() ->
+    ?FORALL(Others, list({range(1, 4), frequency([{4, 10}, {1, 100}])}),
+            begin
+                Options = #{window => 4, max_batch_bytes => 64, max_piece => 64, overtaking => true},
+                {Open, []} = topos_lane_out:opened(0, topos_lane_out:new(1, Options)),
+                Large = [flow_item(0, 1, 64 * (4 * length(Others) + 16))],
+                Items = [flow_item(N, Flow, Bytes) || {N, {Flow, Bytes}} <- lists:zip(lists:seq(1, length(Others)), Others)],
+                Came = acknowledged_one_by_one([Large | [[Item] || Item <- Items]], Open),
+                {Before, [0 | After]} = lists:splitwith(fun(N) -> N =/= 0 end, Came),
+                Of = fun(Wanted) -> [N || #topos_item{notify = N, flow = Flow, bytes = Bytes} <- Items, Wanted(Flow, Bytes)] end,
+                Own = Of(fun(Flow, _) -> Flow =:= 1 end),
+                %% One large message after the other; what is behind another one waits for that.
+                Free = Of(fun(Flow, _) -> Flow =/= 1 andalso [] =:= [x || {F, B} <- Others, F =:= Flow, B > 64] end),
+                ?WHENFAIL(io:format("~w before, ~w after~n", [Before, After]),
+                          conjunction([
+                              {all, lists:sort(Before ++ After) =:= lists:seq(1, length(Others))},
+                              {others_before, Free -- Before =:= []},
+                              {own_after_in_order, [N || N <- After, lists:member(N, Own)] =:= Own},
+                              {order_of_flows, lists:all(fun(F) -> Mine = Of(fun(Flow, _) -> Flow =:= F end),
+                                  [N || N <- Came, lists:member(N, Mine)] =:= Mine end, [2, 3, 4])}
+                          ]))
+            end).
+
 %% Whoever crashes and whenever the other learns of it: nothing arrives twice, late, or at a life that it was not sent to;
 %% who was told `ok' was told the truth, and who still lives is told something, once; what was accepted after the last crash
 %% was known arrives; a crash puts messages in doubt once at most.
 prop_crash_of_either_side() ->
-    ?FORALL({Steps, Overtaking}, {schedule(frequency([{6, topos_lane_world:step()}, {1, topos_lane_world:disaster()}])), boolean()},
+    ?FORALL({Steps, Overtaking}, {schedule(frequency([{6, topos_lane_world:step()}, {1, topos_lane_world:disaster()}])),
+                                  oneof([nobody, anybody, other_flows])},
             begin
                 #{arrived := Arrived, settled := Settled, told := Told, of_life := First, due := Due} = Done = done(Steps, #{overtaking => Overtaking}),
                 #{sent := Sent, failed := Failed, doubt := Doubt, disasters := Disasters, given_up := GivenUp} = Done,
@@ -63,7 +109,8 @@ prop_crash_of_either_side() ->
                 Reported = Failed ++ [N || {N, {failed, _}} <- Settled],
                 ?WHENFAIL(io:format("~p~n", [Done]),
                           conjunction([
-                              {once_in_order, in_order(Overtaking, Arrived) =:= lists:usort(Arrived)},
+                              {once_in_order, in_order(Overtaking, Arrived) =:= in_order(Overtaking, lists:usort(Arrived))},
+                              {none_held_up, maps:get(large, Done) =:= 0},
                               {life, maps:get(wrong_life, Done) =:= []},
                               {confirmed_arrived, ordsets:is_subset([N || {N, ok} <- Settled], lists:sort(Served))},
                               {reported_arrived, ordsets:is_subset(lists:usort(Reported), lists:sort(Arrived -- Served))},
@@ -201,8 +248,55 @@ done(Steps, Options) -> topos_lane_world:sum(topos_lane_world:finish(topos_lane_
 %% Somebody waits for each message.
 told(Steps) -> [case Step of {send_quiet, N} -> {send, N}; _ -> Step end || Step <- Steps].
 
-in_order(true, Numbers) -> lists:sort(Numbers);
-in_order(false, Numbers) -> Numbers.
+in_order(nobody, Numbers) -> Numbers;
+in_order(anybody, Numbers) -> lists:sort(Numbers);
+in_order(other_flows, Numbers) -> by_flow(Numbers).
+
+%% The numbers of each flow, in the order in which they are.
+by_flow(Numbers) ->
+    lists:foldr(fun(N, Acc) -> maps:update_with(topos_lane_world:flow(N), fun(L) -> [N | L] end, [N], Acc) end, #{}, Numbers).
+
+flow_item(N, Flow, Bytes) -> (topos_lane_world:item(N, told))#topos_item{
+    piece = topos_frame:record(0, <<"x">>, <<N:32, 0:(8 * Bytes)>>, 4 + Bytes), bytes = 3 + 4 + Bytes, flow = Flow}.
+
+%% Enqueues one list of items after the other; before the next one, and in the end until nothing is left, one batch is
+%% acknowledged and the credit used. The numbers in the order in which they would arrive.
+acknowledged_one_by_one(Lists, Lane) -> acknowledged_one_by_one(Lists, Lane, 0, []).
+
+acknowledged_one_by_one([], Lane, Cumulative, Sent) ->
+    case topos_lane_out:is_idle(Lane) of
+        true -> arrived(lists:reverse(Sent));
+        false ->
+            {Next, Effects} = topos_lane_out:ack({1, 1}, Cumulative + 1, false, {[], 0}, Lane),
+            acknowledged_one_by_one([], Next, Cumulative + 1, lists:reverse(batches(Effects), Sent))
+    end;
+acknowledged_one_by_one([Items | Rest], Lane, Cumulative, Sent) ->
+    {Longer, First} = topos_lane_out:enqueue(Items, 0, Lane),
+    {Next, Second} = topos_lane_out:ack({1, 1}, Cumulative + 1, false, {[], 0}, Longer),
+    acknowledged_one_by_one(Rest, Next, Cumulative + 1, lists:reverse(batches(First ++ Second), Sent)).
+
+batches(Effects) -> [{Flags, Pieces} || {send, _, _, Flags, {_, Pieces}, _} <- Effects].
+
+%% What stands aside arrives by itself, the rest is put together.
+arrived(Batches) ->
+    {Numbers, _} = lists:foldl(
+        fun({Flags, Pieces}, {Before, Begun}) when Flags band ?TOPOS_BATCH_ASIDE =/= 0 ->
+                {Whole, <<>>} = whole(Pieces, <<>>),
+                {Before ++ Whole, Begun};
+           ({_, Pieces}, {Before, Begun}) ->
+                {Whole, Left} = whole(Pieces, Begun),
+                {Before ++ Whole, Left}
+        end, {[], <<>>}, Batches),
+    Numbers.
+
+whole(Pieces, Begun) ->
+    lists:foldl(
+        fun({more, Piece}, {Numbers, Left}) ->
+                {Numbers, <<Left/binary, Piece/binary>>};
+           (Piece, {Numbers, Left}) ->
+                {ok, {0, <<"x">>, <<N:32, _/binary>>}} = topos_frame:decode_record(<<Left/binary, Piece/binary>>),
+                {Numbers ++ [N], <<>>}
+        end, {[], Begun}, topos_frame:pieces(iolist_to_binary(Pieces))).
 
 outcome(N) ->
     case topos_lane_world:is_unserved(N) of

@@ -84,7 +84,8 @@ prop_verdicts_do_no_lasting_harm() ->
 
 %% One that falls silent is down when the detector says so, if it was not heard since; without the detector it stays up, which is what that is for.
 prop_silence_behind_a_verdict_is_found() ->
-    ?FORALL({Steps, Verdict, Wait}, {list(step()), oneof([suspect, dead]), range(3_500, 6_000)},
+    %% Four times `down_after' where answers came late.
+    ?FORALL({Steps, Verdict, Wait}, {list(step()), oneof([suspect, dead]), range(12_050, 14_000)},
             begin
                 Up = heal(step({pace, a, 1}, swim(lists:foldl(fun step/2, swim(world()), Steps)))),
                 Silent = silence(10_000, step({verdict, a, alive}, Up)),

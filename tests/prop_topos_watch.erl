@@ -137,7 +137,8 @@ run(a_gives_b_up, #world{watch = Watch, monitors = Monitors} = World) ->
 
 settle(#world{watch = Watch} = Before) ->
     World = Before#world{watch = topos_watch:node_up(b, Watch)},
-    lists:foldl(fun(_, Acc) -> drain(run(tick, Acc)) end, World, lists:seq(1, 6)).
+    %% Renewals that nobody answered may have eight ticks between them.
+    lists:foldl(fun(_, Acc) -> drain(run(tick, Acc)) end, World, lists:seq(1, 6 * 8)).
 
 drain(#world{to_a = [], to_b = []} = World) -> World;
 drain(World) -> drain(run(at_a, run(at_b, World))).

@@ -2,7 +2,7 @@
 -module(topos_fake_engine).
 -behaviour(topos_engine).
 
--export([start_link/2, capabilities/0, addresses/0, connect/1, disconnect/1, send/5, send_clean/5, failure/1, connections/0, reconfigure/1]).
+-export([start_link/2, capabilities/0, addresses/0, connect/1, disconnect/1, send/5, send_clean/5, failure/1, connections/0, reconfigure/1, cut/1]).
 -export([use/1, tell/1]).
 
 %% The calling process sees the engine's calls from now on.
@@ -21,6 +21,7 @@ disconnect(Node) -> say({disconnect, Node}).
 failure(_) -> none.
 connections() -> [].
 reconfigure(Channels) -> say({reconfigure, Channels}).
+cut(Nodes) -> say({cut, Nodes}).
 
 send(Node, Channel, Lane, Dest, Frame) -> say({frame, Node, Channel, Lane, Dest, iolist_to_binary(Frame)}).
 

@@ -42,21 +42,47 @@ a_refused_end_of_a_begun_record_stays_in_its_stream_test() ->
     {_, Effects} = topos_lane_out:opened(500, topos_lane_out:closed(topos_lane_out:refused(2, 1, Ended))),
     ?assertMatch([{send, {?STREAM, 3}, 2, _, _, {1, _}}], Effects).
 
-%% Half of the window is for others, though pieces of the large message wait.
+%% Pieces take the whole window while nothing else is there, and half of it when there is.
 a_small_message_overtakes_a_large_one_test() ->
     Options = #{window => 4, max_batch_bytes => 64, max_piece => 64, overtaking => true},
-    {Begun, [{send, _, 1, _, _, _}, {send, _, 2, _, _, _}]} = topos_lane_out:enqueue([item(<<0:8000>>)], 0, open(Options)),
-    ?assert(topos_lane_out:has_credit(Begun)),
-    {First, [{send, _, 3, Flags, {1, Pieces}, _}]} = topos_lane_out:enqueue([item(<<"small">>)], 1, Begun),
-    ?assertEqual([<<0, 4, "desk", "small">>], records(Pieces)),
+    {Begun, [_, _, _, {send, _, 4, _, _, _}]} = topos_lane_out:enqueue([item(<<0:8000>>)], 0, open(Options)),
+    ?assert(topos_lane_out:takes_more(Begun)),
+    %% Each fills a batch.
+    {Waiting, []} = topos_lane_out:enqueue([item(<<N, 0:360>>) || N <- "abc"], 1, Begun),
+    ?assertNot(topos_lane_out:takes_more(Waiting)),
+    ?assertEqual(4, topos_lane_out:queued(Waiting)),
+    {Second, Effects} = topos_lane_out:ack({?STREAM, 3}, 3, false, {[], 4}, Waiting),
+    ?assertEqual([{5, aside, 1}, {6, aside, 1}, {7, piece, 0}],
+        [{S, case Flags band ?TOPOS_BATCH_ASIDE of 0 -> piece; _ -> aside end, Count} || {send, _, S, Flags, _, {Count, _}} <- Effects]),
+    [{send, _, _, _, {1, Pieces}, _} | _] = Effects,
+    ?assertEqual([<<0, 4, "desk", "a", 0:360>>], records(Pieces)),
+    ?assertEqual(2, topos_lane_out:queued(Second)).
+
+%% What is behind a large one in its flow waits for it; others do not.
+a_small_message_of_another_flow_overtakes_a_large_one_test() ->
+    Options = #{window => 4, max_batch_bytes => 64, max_piece => 64, overtaking => true},
+    In = fun(Flow, Text) -> (item(Text))#topos_item{flow = Flow} end,
+    {Begun, [_, _, _, _]} = topos_lane_out:enqueue([In(1, <<0:2400>>)], 0, open(Options)),
+    {Waiting, []} = topos_lane_out:enqueue([In(1, <<"behind">>), In(2, <<"other">>)], 0, Begun),
+    ?assertEqual(3, topos_lane_out:queued(Waiting)),
+    {Overtaken, [{send, _, 5, Flags, {1, Other}, _}]} = topos_lane_out:ack({?STREAM, 3}, 1, false, {[], 1}, Waiting),
+    ?assertEqual([<<0, 4, "desk", "other">>], records(Other)),
     ?assertEqual(?TOPOS_BATCH_ASIDE, Flags band ?TOPOS_BATCH_ASIDE),
-    {Full, [{send, _, 4, _, _, _}]} = topos_lane_out:enqueue([item(<<"second">>)], 2, First),
-    ?assertNot(topos_lane_out:has_credit(Full)),
-    {Waiting, []} = topos_lane_out:enqueue([item(<<"third">>)], 3, Full),
-    %% The place of a piece is for a piece.
-    {_, [{send, _, 5, Next, _, _}]} = topos_lane_out:ack({?STREAM, 3}, 1, false, {[], 4}, Waiting),
-    ?assertEqual(0, Next band ?TOPOS_BATCH_ASIDE),
-    ?assertEqual(2, topos_lane_out:queued(Waiting)).
+    %% 306 bytes are five pieces, and the record behind them fits into the batch of the last.
+    {_, Effects} = topos_lane_out:ack({?STREAM, 3}, 2, false, {[], 1}, Overtaken),
+    ?assertMatch([{send, _, 6, _, {2, _}, {2, _}}, {passed, 1}], Effects).
+
+%% What is larger than a batch but not large enough to be cut is one piece, acknowledged at once, and takes the place
+%% of several batches.
+a_message_that_is_not_cut_takes_the_place_of_several_batches_test() ->
+    Options = #{window => 4, max_batch_bytes => 64, max_piece => 64, max_whole => 128},
+    {Sent, Effects} = topos_lane_out:enqueue([item(<<0:960>>), item(<<0:960>>), item(<<0:960>>)], 0, open(Options)),
+    %% 126 bytes each; after two of them 252 of 256 bytes are in flight.
+    ?assertEqual([{1, 1}, {2, 1}, {3, 1}], [{S, Flags} || {send, _, S, Flags, {1, _}, {1, 126}} <- Effects]),
+    ?assertNot(topos_lane_out:takes_more(Sent)),
+    {Waiting, []} = topos_lane_out:enqueue([item(<<"small">>)], 1, Sent),
+    {_, More} = topos_lane_out:ack({?STREAM, 3}, 2, false, {[], 2}, Waiting),
+    ?assertMatch([{release, 1, 126}, {release, 1, 126}, {send, _, 4, _, {1, _}, {1, 11}}], More).
 
 %% Small messages are kept as one binary; what is told of them is of each.
 messages_of_a_pack_fail_each_for_itself_test() ->

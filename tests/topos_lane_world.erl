@@ -12,10 +12,13 @@
 
 -export([step/0, keyed/0, disaster/0]).
 -export([run/1, run/2, finish/1, give_up/1, sum/1]).
--export([item/2, numbers/1, is_unserved/1]).
+-export([item/2, numbers/1, is_unserved/1, flow/1]).
+
+%% Some.
+-define(FLOWS, 3).
 
 %% Many pieces and a small window make few steps reach much.
--define(OPTIONS, #{window => 3, max_batch => 4, max_batch_bytes => 64, max_piece => 80, rto => 1000, max_rto => 4000}).
+-define(OPTIONS, #{window => 3, max_batch => 4, max_batch_bytes => 64, max_piece => 80, max_whole => 120, rto => 1000, max_rto => 4000}).
 -define(MAX_BYTES, 1000).
 %% More than any schedule leaves to do.
 -define(MAX_FINISH, 10_000).
@@ -23,6 +26,9 @@
 -record(world, {
     now = 0,
     options :: topos_lane_out:options(),
+    %% Whether messages have flows, and what the lane's room counts: large ones that hold up theirs.
+    flows = false :: boolean(),
+    large = 0,
     %% The sending node: its incarnation, that of the peer of its session, the sending half and the last stream.
     source = 1,
     target = 1,
@@ -93,11 +99,14 @@ disaster() ->
 %% @doc Carries out a schedule.
 run(Steps) -> run(Steps, #{}).
 
-%% @doc The same with options of the sending half.
+%% @doc The same with options of the sending half. `overtaking' says who may overtake a large message, as
+%% `topos_lane:overtaking/1'.
 run(Steps, Options) ->
-    All = maps:merge(?OPTIONS, Options),
+    Whose = maps:get(overtaking, Options, nobody),
+    All = maps:merge(?OPTIONS, Options#{overtaking => Whose =/= nobody}),
     Out = topos_lane_out:new(1, All),
-    lists:foldl(fun step/2, #world{options = All, out = element(1, topos_lane_out:opened(0, Out))}, Steps).
+    World = #world{options = All, flows = Whose =:= other_flows, out = element(1, topos_lane_out:opened(0, Out))},
+    lists:foldl(fun step/2, World, Steps).
 
 %% @doc The network becomes good: nodes greet each other, everything passes, time goes on, until nothing is left to do.
 finish(World) -> finish(step({greet, sender}, step({greet, receiver}, World)), ?MAX_FINISH).
@@ -123,6 +132,7 @@ sum(#world{arrived = Arrived, settled = Settled, intended = Intended} = W) ->
         doubt => W#world.doubt,
         lost => lists:sum([N || {lost, N} <- W#world.dropped]),
         released => W#world.released,
+        large => W#world.large,
         idle => topos_lane_out:is_idle(W#world.out)
     }.
 
@@ -135,6 +145,9 @@ item(N, Of) ->
         quiet -> Item;
         {key, Key} -> Item#topos_item{notify = N, key = Key}
     end.
+
+%% @doc Of the flows one each, if messages have any.
+flow(N) -> erlang:phash2(N, ?FLOWS).
 
 %% @doc Nobody takes these at the receiver, who reports them.
 is_unserved(N) -> N rem 6 =:= 5.
@@ -162,7 +175,7 @@ step({wait, Ms}, #world{now = Now, out = Out} = W) ->
 step({crash, sending_node}, #world{source = Source, options = Options, sent = Sent} = W) ->
     disaster(W#world{
         source = Source + 1, target = none, stream = 1, out = topos_lane_out:new(1, Options), refusing = false,
-        first_of_life = Sent + 1, first_of_half = Sent + 1, doubt = 0, released = 0
+        first_of_life = Sent + 1, first_of_half = Sent + 1, doubt = 0, released = 0, large = 0
     });
 step({crash, receiving_node}, #world{here = Here} = W) ->
     disaster(W#world{here = Here + 1, peer = none, in = none, receiver = 0, taken = 0});
@@ -192,18 +205,30 @@ disaster(#world{sent = Sent, disasters = Before} = W) -> W#world{overshadowed = 
 %% A new sending half of the same node: its stream is higher than those that the core of the one before began by itself.
 half(#world{stream = Stream, options = Options, sent = Sent} = W) ->
     Next = Stream + 1_000,
-    W#world{stream = Next, out = topos_lane_out:new(Next, Options), first_of_half = Sent + 1, refusing = false}.
+    W#world{stream = Next, out = topos_lane_out:new(Next, Options), first_of_half = Sent + 1, refusing = false, large = 0}.
 
 opened(#world{target = none} = W) -> W;
 opened(#world{out = Out, now = Now} = W) -> out(topos_lane_out:opened(Now, Out), W).
 
 send(Count, Of, #world{sent = Sent, out = Out, now = Now, target = Target, intended = Intended} = W) ->
     Numbers = lists:seq(Sent + 1, Sent + Count),
-    out(topos_lane_out:enqueue([item(N, Of) || N <- Numbers], Now, Out), W#world{
+    {Items, Large} = lists:mapfoldl(fun(N, Before) -> in_flow(N, item(N, Of), Before, W) end, W#world.large, Numbers),
+    out(topos_lane_out:enqueue(Items, Now, Out), W#world{
         sent = Sent + Count,
+        large = Large,
         told = case Of of quiet -> W#world.told; _ -> lists:reverse(Numbers, W#world.told) end,
         intended = lists:foldl(fun(N, Acc) -> Acc#{N => Target} end, Intended, Numbers)
     }).
+
+%% As `topos_lane' does.
+in_flow(_, Item, Large, #world{flows = false}) ->
+    {Item, Large};
+in_flow(N, #topos_item{bytes = Bytes} = Item, Large, #world{options = #{max_batch_bytes := Max}}) when Bytes > Max ->
+    {Item#topos_item{flow = flow(N)}, Large + 1};
+in_flow(_, Item, 0, _) ->
+    {Item, 0};
+in_flow(N, Item, Large, _) ->
+    {Item#topos_item{flow = flow(N)}, Large}.
 
 take(Kind, N, W, Fun) ->
     case frames(Kind, W) of
@@ -283,6 +308,7 @@ effect({send, Stream, Sequence, Flags, {_Count, Pieces}, _}, #world{source = Sou
 effect({settle, N, Result}, W) -> W#world{settled = [{N, Result} | W#world.settled]};
 effect({failed, ?TOPOS_UNDELIVERED_NO_PROCESS, #topos_item{piece = Piece}}, W) ->
     W#world{failed = numbers(Piece) ++ W#world.failed};
+effect({passed, N}, #world{large = Large} = W) -> W#world{large = Large - N};
 effect({release, N, _}, W) -> W#world{released = W#world.released + N};
 effect({dropped, Why, N}, W) -> W#world{dropped = [{Why, N} | W#world.dropped]};
 effect({in_doubt, N}, #world{sent = Sent} = W) ->

@@ -44,6 +44,8 @@ link_test_() ->
              {join_of_nobody_ends_in_time, fun join_of_nobody_ends_in_time/0},
              {own_greeting_is_ignored, fun own_greeting_is_ignored/0},
              {requests_are_answered_or_fail, fun requests_are_answered_or_fail/0},
+             {a_lost_refusal_of_a_large_request_comes_again, fun a_lost_refusal_of_a_large_request_comes_again/0},
+             {a_refused_large_request_is_told_why, fun a_refused_large_request_is_told_why/0},
              {pending_calls_are_bounded, fun pending_calls_are_bounded/0},
              {sends_during_a_stop_are_answered, fun sends_during_a_stop_are_answered/0},
              {second_start_is_refused, fun second_start_is_refused/0},
@@ -395,6 +397,33 @@ pending_calls_are_bounded() ->
     ?assertMatch({error, {overloaded, _}}, topos_request:call(?OWN, topos_link_tests, {double, 1}, ?WAIT)),
     [true = ets:delete(topos_serving, Key) || {Key, _, _} <- Others].
 
+%% Whoever asks through a lane does not ask again.
+a_lost_refusal_of_a_large_request_comes_again() ->
+    ok = topos_fake_engine:use(self()),
+    ok = topos_request:serve(topos_link_tests, ?MODULE),
+    Peer = meet(),
+    %% Each first one gets lost. The lane reports that nobody serves it,
+    Unserved = fun() -> ok = send_request(Peer, {{1, 0}, 1}, {7, 1}, <<"nothing">>, term_to_binary(<<0:560000>>)) end,
+    ok = Unserved(),
+    ?assertEqual([{1, 0, ?TOPOS_UNDELIVERED_NO_HANDLER}], control_failures()),
+    ok = Unserved(),
+    ?assertEqual([{1, 0, ?TOPOS_UNDELIVERED_NO_HANDLER}], control_failures()),
+    %% and the process that serves what only that finds out.
+    ok = send_request(Peer, {{1, 0}, 2}, {8, 1}, <<"topos_link_tests">>, <<131, 0:560000>>),
+    Refusal = <<8:32, 1:64, ?TOPOS_UNDELIVERED_BAD_TERM>>,
+    ?assertEqual(Refusal, lane_record(?TOPOS_DEST_REPLY)),
+    ?assertEqual(Refusal, lane_record(?TOPOS_DEST_REPLY)).
+
+a_refused_large_request_is_told_why() ->
+    ok = topos_fake_engine:use(self()),
+    Peer = meet(),
+    {_, Ref} = spawn_monitor(fun() -> exit({answer, topos_request:call(?PEER, nothing, <<0:560000>>, ?WAIT)}) end),
+    <<Slot:12/binary, _/binary>> = lane_record(?TOPOS_DEST_REQUEST),
+    Refused = topos_frame:record(?TOPOS_DEST_REPLY, <<Slot/binary, ?TOPOS_UNDELIVERED_BAD_TERM>>, <<131, 106>>, 2),
+    ok = send_record(Peer, {{1, 0}, 1}, Refused),
+    ?assertMatch({answer, {error, {bad_message, #{at := ?PEER}}}},
+        receive {'DOWN', Ref, process, _, Answer} -> Answer after ?WAIT -> none end).
+
 handle_request(_, {wait, Test}) -> Test ! {waiting, self()}, receive go -> {ok, gone} end;
 handle_request(From, {double, N}) -> {ok, {From, 2 * N}};
 handle_request(_, crash) -> error(on_purpose);
@@ -512,6 +541,47 @@ send_batch(Peer, Stream, Sequence, Messages) ->
     ],
     Payload = topos_frame:batch({<<"data">>, 0}, Stream, Sequence, ?TOPOS_BATCH_URGENT, {length(Pieces), Pieces}),
     send_frame(Peer, ?TOPOS_FRAME_BATCH, topos_lanes, Payload).
+
+send_request(Peer, At, {Number, Sequence}, Service, Bytes) ->
+    Destination = <<Number:32, Sequence:64, ?WAIT:32, Service/binary>>,
+    send_record(Peer, At, topos_frame:record(?TOPOS_DEST_REQUEST, Destination, Bytes, byte_size(Bytes))).
+
+%% On the control channel.
+send_record(Peer, {Stream, Sequence}, Record) ->
+    Payload = topos_frame:batch({<<"control">>, 0}, Stream, Sequence, ?TOPOS_BATCH_URGENT, {1, [Record]}),
+    send_frame(Peer, ?TOPOS_FRAME_BATCH, topos_lanes, Payload).
+
+%% What the next acknowledgement on the control channel reports, if it does.
+control_failures() ->
+    receive
+        {fake_engine, {frame, ?PEER, control, _, topos_lanes, Bytes}} ->
+            {ok, #{kind := Kind, payload := Payload}} = topos_frame:decode(Bytes),
+            case Kind =:= ?TOPOS_FRAME_ACK andalso topos_frame:decode_ack(Payload) of
+                {ok, {{<<"control">>, 0}, _, _, _, [_ | _] = Failures}} -> Failures;
+                _ -> control_failures()
+            end
+    after ?WAIT -> error(no_failure)
+    end.
+
+%% The destination of the next record of a kind on the control channel.
+lane_record(Kind) ->
+    receive
+        {fake_engine, {frame, ?PEER, control, _, topos_lanes, Bytes}} ->
+            case lists:keyfind(Kind, 1, lane_records(Bytes)) of
+                {Kind, Destination} -> Destination;
+                false -> lane_record(Kind)
+            end
+    after ?WAIT -> error(no_record)
+    end.
+
+lane_records(Bytes) ->
+    case topos_frame:decode(Bytes) of
+        {ok, #{kind := ?TOPOS_FRAME_BATCH, payload := Payload}} ->
+            {ok, {_, _, _, _, Pieces}} = topos_frame:decode_batch(Payload),
+            [{Kind, Destination} || Record <- topos_frame:pieces(Pieces), {ok, {Kind, Destination, _}} <- [topos_frame:decode_record(Record)]];
+        {ok, _} ->
+            []
+    end.
 
 send_frame(#peer{incarnation = Incarnation, session = #{token_out := Token, incarnation := Theirs}}, Kind, Dest, Payload) ->
     Header = #{kind => Kind, source => atom_to_binary(?PEER), incarnation => Incarnation, destination => Theirs, token => Token},

@@ -26,12 +26,12 @@ a_lost_transport_has_300_ms_to_come_back_test() ->
     %% The session may be another one: the peer has to answer again.
     _ = run(1_210, [{answers, a, true}], [{confirmed, a}], Back).
 
-a_link_that_does_not_come_up_is_down_after_two_seconds_and_tried_on_while_wanted_test() ->
+a_link_that_does_not_come_up_is_down_after_ten_seconds_and_tried_on_while_wanted_test() ->
     Links = run(0, [{want, a}], [{connect, a}], ?L:new()),
-    Early = run(1_999, [tick], [], Links),
-    Down = run(2_000, [tick], [{down, a}], Early),
+    Early = run(9_999, [tick], [], Links),
+    Down = run(10_000, [tick], [{down, a}], Early),
     ?assert(?L:is_asked(a, Down)),
-    _ = run(4_000, [tick], [{down, a}], Down).
+    _ = run(20_000, [tick], [{down, a}], Down).
 
 the_engine_may_know_earlier_test() ->
     Links = run(0, [{want, a}], [{connect, a}], ?L:new()),
@@ -49,18 +49,18 @@ what_was_sent_arrives_before_a_link_is_closed_test() ->
 
 a_link_for_a_message_is_held_and_given_up_once_test() ->
     Links = run(0, [{hold, a, once, 3_000}], [{connect, a}], ?L:new()),
-    Failed = run(2_000, [tick], [{disconnect, a}, {down, a}], Links),
+    Failed = run(10_000, [tick], [{disconnect, a}, {down, a}], Links),
     ?assertNot(?L:is_asked(a, Failed)),
     Up = run(100, [{up, a}, {answers, a, true}], [{confirmed, a}], Links),
     _ = run(3_000, [tick], [{unconfirmed, a}, {disconnect, a}], Up).
 
 a_link_that_somebody_waits_for_is_tried_until_then_test() ->
-    Links = run(0, [{hold, a, firm, 5_000}], [{connect, a}], ?L:new()),
-    Tried = run(2_000, [tick], [], Links),
+    Links = run(0, [{hold, a, firm, 25_000}], [{connect, a}], ?L:new()),
+    Tried = run(10_000, [tick], [], Links),
     %% The topology cannot take it away.
-    Kept = run(2_100, [{unwant, a}], [], Tried),
-    Once = run(4_100, [tick], [], Kept),
-    _ = run(6_200, [tick], [{disconnect, a}, {down, a}], Once).
+    Kept = run(10_100, [{unwant, a}], [], Tried),
+    Once = run(20_100, [tick], [], Kept),
+    _ = run(30_200, [tick], [{disconnect, a}, {down, a}], Once).
 
 a_link_that_is_the_only_way_is_kept_for_a_while_test() ->
     Keep = #{keep => fun(_) -> true end, failed => fun(_) -> false end},

@@ -10,8 +10,8 @@
 %%   server was restarted, or it had given us up) the session differs, and every lease is asked for again.</li>
 %% <li>The news that a process ended is pushed at once, and repeated in the answer to each renewal until
 %% acknowledged.</li>
-%% <li>A lease that was not confirmed, for whatever reason, is asked for again at each tick, as long as its node is not
-%%   down. Requests are idempotent.</li>
+%% <li>A lease that was not confirmed, for whatever reason, is asked for again as long as its node is not down: at the next tick, then after two,
+%%   four, and at most eight, until the node answers. A node that is slow because many ask must not be asked more for it. Requests are idempotent.</li>
 %% </ul>
 %% So each monitor ends in exactly one delivery, unless it was cancelled before: by the end of the process, or because
 %% its node went down. The laws are properties of `tests/prop_topos_watch.erl'.
@@ -45,7 +45,10 @@
     %% Leases it should forget: cancelled, or reported to us.
     forget = #{} :: #{lease() => true},
     %% The node may still hold leases of an earlier generation: it has to be told of this one.
-    owed = false :: boolean()
+    owed = false :: boolean(),
+    %% Ticks that pass without a renewal, and how many did after the last one that was not answered.
+    rest = 0 :: non_neg_integer(),
+    rested = 0 :: non_neg_integer()
 }).
 
 -record(watch, {
@@ -60,6 +63,8 @@
 
 %% More leases to forget are left to the next renewal.
 -define(FORGET_AT_ONCE, 1_000).
+%% At most so many ticks pass between two renewals.
+-define(MAX_REST, 8).
 
 -spec new(Seed :: integer()) -> t().
 new(Seed) -> #watch{seed = Seed}.
@@ -116,18 +121,22 @@ pushed(Node, Generation, Ended, Watch) ->
         old -> {Watch, []}
     end.
 
-%% @doc Time for a renewal of every link: asks for what is not confirmed, and whether the rest still holds.
+%% @doc Time for a renewal of every link that was answered: asks for what is not confirmed, and whether the rest still holds.
 -spec tick(t()) -> {t(), [action()]}.
 tick(#watch{links = Links} = Watch) ->
-    Actions = maps:fold(fun(Node, Link, Acc) -> renewal(Node, Link) ++ Acc end, [], Links),
-    {Watch, Actions}.
+    maps:fold(
+        fun(Node, Link, {Acc, Actions}) ->
+            {Next, New} = renewal(Node, Link),
+            {put_link(Node, Next, Acc), New ++ Actions}
+        end, {Watch, []}, Links).
 
 %% @doc The answer to `{renew, ..}', with the leases that were to be forgotten.
 -spec renewed(node(), generation(), session() | undefined, Forgotten :: [lease()], renewal(), t()) -> {t(), [action()]}.
 renewed(Node, Generation, Session, Forgotten, Renewal, Watch) ->
     case current(Node, Generation, Watch) of
-        {ok, #link{session = Session} = Link} -> renewed_now(Node, Forgotten, Renewal, Link, Watch);
-        %% An answer to a question of an earlier session.
+        {ok, #link{session = Session} = Link} when Renewal =/= failed ->
+            renewed_now(Node, Forgotten, Renewal, Link#link{rest = 0, rested = 0}, Watch);
+        %% An answer to a question of an earlier session, or none.
         _ -> {Watch, []}
     end.
 
@@ -213,17 +222,20 @@ ask_again(Node, #link{generation = Generation, leases = Leases} = Link) ->
     {Link#link{leases = Asked}, [{watch, Node, Generation, Lease, Process}
         || {Lease, {_, Process, _}} <- maps:to_list(Asked)]}.
 
--spec renewal(node(), #link{}) -> [action()].
-renewal(_, #link{leases = Leases, forget = Forget, owed = false}) when map_size(Leases) + map_size(Forget) =:= 0 -> [];
-renewal(Node, #link{generation = Generation, session = Session, leases = Leases, forget = Forget}) ->
+-spec renewal(node(), #link{}) -> {#link{}, [action()]}.
+renewal(_, #link{leases = Leases, forget = Forget, owed = false} = Link) when map_size(Leases) + map_size(Forget) =:= 0 ->
+    {Link, []};
+renewal(_, #link{rest = Rest} = Link) when Rest > 0 ->
+    {Link#link{rest = Rest - 1}, []};
+renewal(Node, #link{generation = Generation, session = Session, leases = Leases, forget = Forget, rested = Rested} = Link) ->
     Asks = [{watch, Node, Generation, Lease, Process} || {Lease, {_, Process, asked}} <- maps:to_list(Leases)],
-    [{renew, Node, Generation, Session, some(Forget)} | Asks].
+    Resting = min(?MAX_REST - 1, 2 * Rested + 1),
+    {Link#link{rest = Rested, rested = Resting}, [{renew, Node, Generation, Session, some(Forget)} | Asks]}.
 
 -spec some(#{lease() => true}) -> [lease()].
 some(Forget) -> lists:sublist(lists:sort(maps:keys(Forget)), ?FORGET_AT_ONCE).
 
--spec renewed_now(node(), [lease()], renewal(), #link{}, t()) -> {t(), [action()]}.
-renewed_now(_, _, failed, _, Watch) -> {Watch, []};
+-spec renewed_now(node(), [lease()], {ok, [{lease(), Reason :: term()}]} | gone | moved, #link{}, t()) -> {t(), [action()]}.
 renewed_now(Node, _, gone, Link, Watch) ->
     {Link1, Actions} = ask_again(Node, Link#link{session = undefined, forget = #{}, owed = false}),
     {put_link(Node, Link1, Watch), Actions};

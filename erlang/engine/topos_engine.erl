@@ -40,7 +40,7 @@
     | lane_isolation       %% each lane has a socket of its own
     | tls
     | addresses            %% a peer is reached by address, not by name
-    | fault_injection.
+    | fault_injection.     %% the network can be cut by `cut/1'
 %% Why a node could not be connected to. `rejected': it answered, and one side refused the other.
 -type failure() ::
     {unreachable, inet:posix() | timeout | closed | no_address | no_greeting | not_registered | self}
@@ -73,6 +73,10 @@
 -callback reconfigure(topos_node_spec:channels()) -> ok.
 %% Open connections: node, channel, how many.
 -callback connections() -> [{node(), channel(), pos_integer()}].
+%% A fault for tests, as a firewall that drops packets makes it: from now on nothing that this node sends reaches these nodes, and
+%% those only; `[]' ends it. Connections stay open and carry nothing, a frame is lost and `send/5' answers `ok'; dialling fails with
+%% `ehostunreach'. What the nodes send arrives still: to part a cluster, cut each side off from the other. Kept while the engine lives.
+-callback cut([node()]) -> ok.
 
 %% @doc Has a module handle the messages for a registered process where they arrive. `frame/1' gets the message, must not
 %% block or fail, and may be called by several processes at once.

@@ -15,7 +15,7 @@
 -include("topos_frame.hrl").
 -include_lib("kernel/include/logger.hrl").
 
--export([start_link/2, capabilities/0, addresses/0, connect/1, disconnect/1, send/5, send_clean/5, failure/1, connections/0, reconfigure/1]).
+-export([start_link/2, capabilities/0, addresses/0, connect/1, disconnect/1, send/5, send_clean/5, failure/1, connections/0, reconfigure/1, cut/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -define(TAB, topos_engine_otp_table).
@@ -65,7 +65,7 @@ start_link(#{node := Node} = Config, Sink) ->
 
 -spec capabilities() -> #{topos_engine:capability() := boolean()}.
 capabilities() ->
-    #{channel_isolation => false, lane_isolation => false, tls => false, addresses => false, fault_injection => false}.
+    #{channel_isolation => false, lane_isolation => false, tls => false, addresses => false, fault_injection => true}.
 
 -spec addresses() -> [topos_engine:address()].
 addresses() -> topos_engine_table:get(?TAB, addresses, []).
@@ -88,6 +88,8 @@ send(Node, Channel, _Lane, Dest, Frame) ->
                 noconnect -> {error, not_connected};
                 nosuspend -> {error, overloaded}
             end;
+        cut ->
+            ok;
         {error, _} = Error ->
             Error
     end.
@@ -109,6 +111,10 @@ connections() ->
 %% @doc All channels share the one connection to a peer: a table is all there is to change.
 -spec reconfigure(topos_node_spec:channels()) -> ok.
 reconfigure(Channels) -> gen_server:call(?MODULE, {reconfigure, Channels}).
+
+%% @doc The distribution itself is not cut: its own ticks go on.
+-spec cut([node()]) -> ok.
+cut(Nodes) -> gen_server:call(?MODULE, {cut, Nodes}).
 
 %% internal
 
@@ -148,6 +154,8 @@ handle_call({reconfigure, Channels}, _From, #state{peers = Peers, epoch = Epoch}
                 ok
         end, Peers),
     {reply, ok, State#state{channels = Names}};
+handle_call({cut, Nodes}, _From, State) ->
+    {reply, topos_engine_table:cut(?TAB, Nodes), State};
 handle_call(_Request, _From, State) -> {reply, {error, unknown_call}, State}.
 
 -spec handle_cast(term(), #state{}) -> {noreply, #state{}}.
@@ -291,9 +299,14 @@ monitor_nodes(Flag) ->
 
 -spec dial(node(), #peer{}, #state{}) -> #state{}.
 dial(Node, Peer, #state{workers = Workers, peers = Peers} = State) ->
-    Worker = {_, Ref} = topos_engine_worker:start(fun() -> dial(Node) end),
-    Connecting = Peer#peer{phase = connecting, timer = undefined, worker = Worker},
-    State#state{peers = Peers#{Node => Connecting}, workers = Workers#{Ref => Node}}.
+    case topos_engine_table:is_cut(?TAB, Node) of
+        true ->
+            failed({unreachable, ehostunreach}, Node, Peer, State);
+        false ->
+            Worker = {_, Ref} = topos_engine_worker:start(fun() -> dial(Node) end),
+            Connecting = Peer#peer{phase = connecting, timer = undefined, worker = Worker},
+            State#state{peers = Peers#{Node => Connecting}, workers = Workers#{Ref => Node}}
+    end.
 
 %% Runs in a worker.
 -spec dial(node()) -> ok | {error, topos_engine:failure()}.

@@ -8,8 +8,9 @@
 %% '''
 %% A probe (`topos_partisan_probe') finds an address that answers with the right name, so that Partisan's manager, which
 %% dials in its own process, never waits for a dead one, and so that the reason of a failure is known. Then the peer is put
-%% into the view of `topos_partisan_strategy' and the manager opens all its connections, one a channel a pass. It is up
-%% when every connection of every channel has shaken hands; after 5 s when each channel has one. These connections,
+%% into the view of `topos_partisan_strategy' and the manager opens all its connections, one a channel a pass. The manager is given one view at
+%% a time: it dials in its own process, and views that wait would have it dial again what is up, or over. A peer is up
+%% when every connection of every channel has shaken hands; after 5 s without another one when each channel has one. These connections,
 %% in this order, are the lanes until the first of them is lost: then the peer is down and all is built again. So a
 %% lane never changes its socket while a peer is up, and its order holds.
 %%
@@ -35,7 +36,7 @@
 -include("topos_frame.hrl").
 -include_lib("kernel/include/logger.hrl").
 
--export([start_link/2, capabilities/0, addresses/0, connect/1, disconnect/1, send/5, send_clean/5, priority/1, failure/1, connections/0, reconfigure/1]).
+-export([start_link/2, capabilities/0, addresses/0, connect/1, disconnect/1, send/5, send_clean/5, priority/1, failure/1, connections/0, reconfigure/1, cut/1]).
 -export([inbound/2]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
@@ -48,6 +49,8 @@
 %% While a peer is being dialled, or the manager is missing; and otherwise, to find what was missed.
 -define(FAST_TICK, 20).
 -define(SLOW_TICK, 500).
+%% Looking takes a fifth of the time at most: on a busy machine a look takes longer, and is no use more often.
+-define(REST, 4).
 %% A peer that was up for less begins with the back-off it had.
 -define(STABLE_AFTER, 1_000).
 -define(MAX_RESTARTS, 5).
@@ -66,8 +69,10 @@
     spec :: undefined | topos_partisan_api:spec(),
     %% Where the probe found it.
     address :: undefined | topos_engine:address(),
-    %% Monotonic, ms: when dialling ends, since when it is up.
-    deadline = 0 :: integer(),
+    %% Monotonic, ms: when dialling ends (`infinity': the manager was not told yet), since when it is up.
+    deadline = 0 :: integer() | infinity,
+    %% Connections that had shaken hands at the last look while it was dialled.
+    shaken = 0 :: non_neg_integer(),
     since = 0 :: integer(),
     lanes = #{} :: #{reference() => pid()},
     %% A peer that is up while its channels change: `shrinking' until the connections it no longer needs are closed, then
@@ -86,6 +91,10 @@
     saved :: topos_partisan_api:saved(),
     restarts = 0 :: non_neg_integer(),
     tick :: undefined | reference(),
+    %% How many milliseconds the last look took.
+    took = 0 :: non_neg_integer(),
+    %% The view that the manager has not taken yet, who is in it, and whether there is another one since.
+    viewing = none :: none | {reference(), [node()], latest | outdated},
     manager :: undefined | {pid(), reference()},
     %% Monitors the supervisor of the listeners; undefined while ours are not in place.
     listener :: undefined | reference(),
@@ -104,7 +113,7 @@ start_link(Config, Sink) -> start_link(Config, Sink, 3).
 
 -spec capabilities() -> #{topos_engine:capability() := boolean()}.
 capabilities() ->
-    #{channel_isolation => true, lane_isolation => true, tls => true, addresses => true, fault_injection => false}.
+    #{channel_isolation => true, lane_isolation => true, tls => true, addresses => true, fault_injection => true}.
 
 -spec addresses() -> [topos_engine:address()].
 addresses() -> topos_engine_table:get(?TAB, addresses, []).
@@ -136,6 +145,8 @@ write(Write, {Node, Channel, Lane}, Dest, Frame) ->
                 {Port, _} when is_port(Port) -> Write(Port, Dest, Epoch, Frame);
                 {Connection, _} -> through(Connection, Sent, Index, Dest, {topos, ?TOPOS_FRAME_VERSION, Epoch, Frame})
             end;
+        cut ->
+            ok;
         {error, _} = Error ->
             Error
     end.
@@ -194,6 +205,10 @@ connections() ->
 -spec reconfigure(topos_node_spec:channels()) -> ok.
 reconfigure(Channels) -> gen_server:call(?MODULE, {reconfigure, Channels}).
 
+%% @doc Partisan's own pings are not cut.
+-spec cut([node()]) -> ok.
+cut(Nodes) -> gen_server:call(?MODULE, {cut, Nodes}).
+
 %% @private Called by `topos_partisan_inbound' when the peer has said its name.
 -spec inbound(pid(), binary()) -> ok.
 inbound(Pid, Name) -> gen_server:cast(?MODULE, {inbound, Pid, Name}).
@@ -201,7 +216,7 @@ inbound(Pid, Name) -> gen_server:cast(?MODULE, {inbound, Pid, Name}).
 %% internal
 
 -spec link_of(node(), topos_engine:channel()) ->
-    {ok, {non_neg_integer(), tuple(), atomics:atomics_ref()}} | {error, not_connected | no_such_channel}.
+    {ok, {non_neg_integer(), tuple(), atomics:atomics_ref()}} | cut | {error, not_connected | no_such_channel}.
 link_of(Node, Channel) ->
     case topos_engine_table:link(?TAB, Node, Channel) of
         {error, not_connected} when Channel =/= data -> topos_engine_table:link(?TAB, Node, data);
@@ -289,6 +304,8 @@ handle_call({reconfigure, Channels}, _From, #state{settings = Settings, peers = 
         channels = Layout, settings = lists:keystore(channels, 1, Settings, {channels, maps:remove(undefined, Layout)})
     },
     {reply, ok, ticking(maps:fold(fun change/3, Next, Peers))};
+handle_call({cut, Nodes}, _From, State) ->
+    {reply, topos_engine_table:cut(?TAB, Nodes), State};
 handle_call(_Request, _From, State) -> {reply, {error, unknown_call}, State}.
 
 -spec handle_cast(term(), #state{}) -> {noreply, #state{}}.
@@ -319,7 +336,12 @@ handle_cast({inbound, Pid, Name}, #state{inbound = Inbound, refs = Refs} = State
 
 -spec handle_info(term(), #state{}) -> {noreply, #state{}} | {stop, term(), #state{}}.
 handle_info({timeout, Tick, tick}, #state{tick = Tick} = State) ->
-    {noreply, ticking(close_strays(inspect_all(shrink_all(find_manager(listening(State))))))};
+    Start = now_ms(),
+    Looked = close_strays(inspect_all(shrink_all(find_manager(listening(State))))),
+    {noreply, ticking(Looked#state{took = now_ms() - Start})};
+handle_info({topos_view, Ref}, #state{viewing = {Ref, Nodes, Since}} = State) ->
+    Taken = lists:foldl(fun begin_dialling/2, State#state{viewing = none}, Nodes),
+    {noreply, case Since of latest -> Taken; outdated -> set_view(Taken) end};
 handle_info({timeout, Timer, {retry, Node}}, #state{peers = Peers} = State) ->
     case Peers of
         #{Node := #peer{timer = Timer} = Peer} -> {noreply, probe(Node, Peer, State)};
@@ -359,7 +381,7 @@ terminate(_Reason, #state{sup = Sup, saved = Saved}) -> topos_partisan_api:stop(
 find_manager(#state{manager = undefined, sup = Sup} = State) when is_pid(Sup) ->
     case topos_partisan_api:manager() of
         undefined -> State;
-        Pid -> set_view(State#state{manager = {Pid, monitor(process, Pid)}, removed = []})
+        Pid -> set_view(State#state{manager = {Pid, monitor(process, Pid)}, removed = [], viewing = none})
     end;
 find_manager(State) ->
     State.
@@ -418,10 +440,20 @@ restart(#state{settings = Settings, restarts = Restarts} = State) ->
 -spec set_view(#state{}) -> #state{}.
 set_view(#state{manager = undefined} = State) ->
     State;
+set_view(#state{viewing = {Ref, Nodes, _}} = State) ->
+    State#state{viewing = {Ref, Nodes, outdated}};
 set_view(#state{manager = {Manager, _}, peers = Peers, removed = Removed} = State) ->
-    View = [Spec || #peer{spec = Spec} <- maps:values(Peers), Spec =/= undefined],
-    ok = topos_partisan_api:set_view(Manager, View, Removed -- View),
-    State#state{removed = []}.
+    {Nodes, View} = lists:unzip([{Node, Spec} || {Node, #peer{spec = Spec}} <- maps:to_list(Peers), Spec =/= undefined]),
+    Ref = topos_partisan_api:set_view(Manager, View, Removed -- View),
+    State#state{removed = [], viewing = {Ref, Nodes, latest}}.
+
+%% The time to dial a peer begins when the manager has heard of it.
+-spec begin_dialling(node(), #state{}) -> #state{}.
+begin_dialling(Node, #state{peers = Peers} = State) ->
+    case Peers of
+        #{Node := #peer{deadline = infinity} = Peer} -> set_peer(Node, Peer#peer{deadline = now_ms() + ?DIAL_TIMEOUT}, State);
+        #{} -> State
+    end.
 
 %% Connections the manager opened before it had the latest view: it never closes any.
 -spec close_strays(#state{}) -> #state{}.
@@ -435,12 +467,17 @@ close_strays(#state{peers = Peers} = State) ->
 -spec probe(node(), #peer{}, #state{}) -> #state{}.
 probe(Node, #peer{addresses = Addresses} = Peer0, #state{tls = Tls, key = Key, refs = Refs} = State) ->
     Peer = cancel(Peer0),
-    Options = #{tls => Tls, key => Key, timeout => ?PROBE_TIMEOUT},
-    Worker = {_, Ref} = topos_engine_worker:start(fun() ->
-        topos_partisan_probe:run(Node, Addresses, Options, {unreachable, no_address})
-    end),
-    Probing = Peer#peer{phase = probing, worker = Worker},
-    set_peer(Node, Probing, State#state{refs = Refs#{Ref => {prober, Node}}}).
+    case topos_engine_table:is_cut(?TAB, Node) of
+        true ->
+            failed({unreachable, ehostunreach}, Node, Peer, State);
+        false ->
+            Options = #{tls => Tls, key => Key, timeout => ?PROBE_TIMEOUT},
+            Worker = {_, Ref} = topos_engine_worker:start(fun() ->
+                topos_partisan_probe:run(Node, Addresses, Options, {unreachable, no_address})
+            end),
+            Probing = Peer#peer{phase = probing, worker = Worker},
+            set_peer(Node, Probing, State#state{refs = Refs#{Ref => {prober, Node}}})
+    end.
 
 -spec ended(prober | inspector | lane | inbound, node() | binary(), pid(), term(), #state{}) -> #state{}.
 ended(inbound, _Name, Pid, _Reason, #state{inbound = Inbound} = State) ->
@@ -464,8 +501,8 @@ probed({result, {ok, Address}}, Node, Peer, #state{channels = Channels} = State)
     case [Pid || {Pid, Of, _} <- topos_partisan_api:connections(), Of =:= Node] of
         [] ->
             Spec = topos_partisan_api:spec(Node, Address, Channels),
-            Deadline = now_ms() + ?DIAL_TIMEOUT,
-            Dialling = set_peer(Node, Peer#peer{phase = dialling, spec = Spec, address = Address, deadline = Deadline}, State),
+            Dialled = Peer#peer{phase = dialling, spec = Spec, address = Address, deadline = infinity, shaken = 0},
+            Dialling = set_peer(Node, Dialled, State),
             %% The first pass opens the default channel, the second one connection of each other channel.
             ticking(set_view(set_view(Dialling)));
         Old ->
@@ -515,7 +552,17 @@ inspect(Node, Peer, Connections, #state{refs = Refs} = State) ->
     set_peer(Node, Peer#peer{worker = Worker}, State#state{refs = Refs#{Ref => {inspector, Node}}}).
 
 -spec inspected(term(), node(), #peer{}, #state{}) -> #state{}.
-inspected({result, Links}, Node, #peer{deadline = Deadline} = Peer, #state{channels = Channels} = State) ->
+inspected({result, Links}, Node, #peer{shaken = Before} = Peer, State) when length(Links) > Before ->
+    %% It goes on: on a busy machine that may take long.
+    looked_at(Links, Node, Peer#peer{shaken = length(Links), deadline = now_ms() + ?DIAL_TIMEOUT}, State);
+inspected({result, Links}, Node, Peer, State) ->
+    looked_at(Links, Node, Peer, State);
+inspected(Crash, Node, Peer, State) ->
+    ?LOG_ERROR(#{description => "an inspection crashed", node => Node, reason => Crash}),
+    set_peer(Node, Peer, State).
+
+-spec looked_at([{pid(), topos_engine:channel()}], node(), #peer{}, #state{}) -> #state{}.
+looked_at(Links, Node, #peer{deadline = Deadline} = Peer, #state{channels = Channels} = State) ->
     Lanes = maps:map(fun(Channel, _) -> [Pid || {Pid, Of} <- Links, Of =:= Channel] end, Channels),
     Whole = maps:fold(fun(C, #{parallelism := N}, Acc) -> Acc andalso length(map_get(C, Lanes)) >= N end, true, Channels),
     Usable = not lists:member([], maps:values(Lanes)),
@@ -525,10 +572,7 @@ inspected({result, Links}, Node, #peer{deadline = Deadline} = Peer, #state{chann
         Late, Usable -> up(Node, Peer, Lanes, State);
         Late -> failed({unreachable, timeout}, Node, hung_up(Peer), set_view(removed(Peer, Node, State)));
         true -> set_peer(Node, Peer, State)
-    end;
-inspected(Crash, Node, Peer, State) ->
-    ?LOG_ERROR(#{description => "an inspection crashed", node => Node, reason => Crash}),
-    set_peer(Node, Peer, State).
+    end.
 
 -spec up(node(), #peer{}, #{topos_engine:channel() => [pid()]}, #state{}) -> #state{}.
 up(Node, Peer, Lanes, #state{epoch = Epoch, refs = Refs} = State) ->
@@ -577,7 +621,7 @@ shrink(Node, #state{peers = Peers, refs = Refs, channels = Channels} = State) ->
     case surplus(Mine, Channels) of
         [] ->
             Spec = topos_partisan_api:spec(Node, Address, Channels),
-            Growing = Peer#peer{changing = growing, spec = Spec, deadline = now_ms() + ?DIAL_TIMEOUT},
+            Growing = Peer#peer{changing = growing, spec = Spec, deadline = infinity},
             set_view(set_peer(Node, Growing, State));
         Surplus ->
             Monitors = [Ref || {Ref, Pid} <- maps:to_list(Lanes), lists:member(Pid, Surplus)],
@@ -687,11 +731,11 @@ set_peer(Node, Peer, #state{peers = Peers} = State) -> State#state{peers = Peers
 
 %% There is one tick at a time; being called again brings it forward, or puts it off.
 -spec ticking(#state{}) -> #state{}.
-ticking(#state{manager = Manager, peers = Peers, tick = Old} = State) ->
+ticking(#state{manager = Manager, peers = Peers, tick = Old, took = Took} = State) ->
     _ = Old =:= undefined orelse erlang:cancel_timer(Old),
     Busy = Manager =:= undefined orelse lists:any(fun is_busy/1, maps:values(Peers)),
     Interval = case Busy of true -> ?FAST_TICK; false -> ?SLOW_TICK end,
-    State#state{tick = erlang:start_timer(Interval, self(), tick)}.
+    State#state{tick = erlang:start_timer(max(Interval, ?REST * Took), self(), tick)}.
 
 -spec is_busy(#peer{}) -> boolean().
 is_busy(#peer{phase = dialling}) -> true;

@@ -5,11 +5,13 @@
 %% {{channel, Channel}, Settings}    the channel is configured
 %% {{failure, Node}, Reason}         the last attempt to connect failed
 %% {{fact, Key}, Value}              addresses, epoch
+%% {{cut, Node}, true}               what is sent to the node is lost; its rows hold `{cut, Link}'
 %% '''
 %% Reading a table that does not exist (the engine is not running) finds nothing.
 -module(topos_engine_table).
 
 -export([new/2, set_channels/2, channels/1, link/3, links/2, open/3, close/2, failed/3, failure/2, forget/2, put/3, get/3]).
+-export([cut/2, is_cut/2]).
 
 -type tab() :: atom().
 
@@ -41,12 +43,14 @@ channels(Tab) ->
 
 %% @doc The open links to a node.
 -spec links(tab(), node()) -> #{topos_engine:channel() => term()}.
-links(Tab, Node) -> maps:from_list([{C, L} || [C, L] <- ets:match(Tab, {{link, Node, '$1'}, '$2'})]).
+links(Tab, Node) -> maps:from_list([{C, whole(L)} || [C, L] <- ets:match(Tab, {{link, Node, '$1'}, '$2'})]).
 
-%% @doc The link of a channel to a node, or why there is none.
--spec link(tab(), node(), topos_engine:channel()) -> {ok, term()} | {error, not_connected | no_such_channel}.
+%% @doc The link of a channel to a node, or why there is none; `cut': there is one, and what is sent on it is lost.
+-spec link(tab(), node(), topos_engine:channel()) -> {ok, term()} | cut | {error, not_connected | no_such_channel}.
 link(Tab, Node, Channel) ->
     case find(Tab, {link, Node, Channel}) of
+        {ok, {cut, _}} ->
+            cut;
         {ok, _} = Found ->
             Found;
         error ->
@@ -59,7 +63,8 @@ link(Tab, Node, Channel) ->
 %% @doc Opens the links of a node, all of them at once, and forgets why it could not be reached.
 -spec open(tab(), node(), #{topos_engine:channel() => term()}) -> ok.
 open(Tab, Node, Links) ->
-    true = ets:insert(Tab, [{{link, Node, Channel}, Link} || {Channel, Link} <- maps:to_list(Links)]),
+    Row = case is_cut(Tab, Node) of true -> fun(Link) -> {cut, Link} end; false -> fun(Link) -> Link end end,
+    true = ets:insert(Tab, [{{link, Node, Channel}, Row(Link)} || {Channel, Link} <- maps:to_list(Links)]),
     forget(Tab, Node).
 
 %% @doc Closes every link of a node.
@@ -98,7 +103,27 @@ get(Tab, Key, Default) ->
         error -> Default
     end.
 
+%% @doc What is sent to these nodes is lost from now on, and to these only. Links are marked, so sending costs no more than before.
+-spec cut(tab(), [node()]) -> ok.
+cut(Tab, Nodes) ->
+    Before = [Node || [Node] <- ets:match(Tab, {{cut, '$1'}, '_'})],
+    true = ets:match_delete(Tab, {{cut, '_'}, '_'}),
+    true = ets:insert(Tab, [{{cut, Node}, true} || Node <- Nodes]),
+    lists:foreach(
+        fun(Node) ->
+            Rows = [{{link, Node, Channel}, Link} || {Channel, Link} <- maps:to_list(links(Tab, Node))],
+            true = ets:insert(Tab, [case is_cut(Tab, Node) of true -> {Key, {cut, Link}}; false -> {Key, Link} end || {Key, Link} <- Rows])
+        end, lists:usort(Before ++ Nodes)).
+
+-spec is_cut(tab(), node()) -> boolean().
+is_cut(Tab, Node) -> find(Tab, {cut, Node}) =/= error.
+
 %% internal
+
+%% No engine's link is a pair that begins so.
+-spec whole(term()) -> term().
+whole({cut, Link}) -> Link;
+whole(Link) -> Link.
 
 %% A lookup in a table that is not there fails with badarg, and only that does.
 -spec find(tab(), term()) -> {ok, term()} | error.

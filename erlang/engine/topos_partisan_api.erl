@@ -111,11 +111,14 @@ spec(Node, {Ip, Port}, Channels) -> #{name => Node, listen_addrs => [#{ip => Ip,
 %% @doc Tells the manager whom to be connected to, and to dial what is missing now. Never blocks.
 %%
 %% The manager keeps dialling a peer that is pending, whether or not it is in the view. A peer leaves the pending list
-%% when it is `connected', so those who left the view are said to be.
--spec set_view(Manager :: pid(), Peers :: [spec()], Removed :: [spec()]) -> ok.
+%% when it is `connected', so those who left the view are said to be. When the manager has taken the view, and before it dials,
+%% the caller receives `{topos_view, Ref}'.
+-spec set_view(Manager :: pid(), Peers :: [spec()], Removed :: [spec()]) -> Ref :: reference().
 set_view(Manager, Peers, Removed) ->
-    Manager ! {membership_strategy, {topos_view, Peers}},
-    lists:foreach(fun(Spec) -> Manager ! {connected, Spec, undefined, undefined, topos_view} end, Removed).
+    Ref = make_ref(),
+    Manager ! {membership_strategy, {topos_view, {self(), Ref}, Peers}},
+    ok = lists:foreach(fun(Spec) -> Manager ! {connected, Spec, undefined, undefined, topos_view} end, Removed),
+    Ref.
 
 %% @doc The outbound connections, in the order they were opened. TCP is established, the handshake may still be going on.
 -spec connections() -> [connection()].

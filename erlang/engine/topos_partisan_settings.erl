@@ -30,9 +30,9 @@ environment(#{node := Node, channels := Channels, tls := Tls}, [{FirstIp, FirstP
         {connection_jitter, 0},
         %% Only the safety net: the engine has the manager dial when there is something to dial.
         {connection_interval, 1000},
-        %% Never disabled (every connection would crash), never below 5 s (a late answer closes the connection): failure
-        %% detection is the link's. This one finds dead sockets.
-        {connection_ping, #{enabled => true, idle_timeout => 5000, timeout => 5000, max_attempts => 2}},
+        %% Never disabled (every connection would crash), never short (a late answer closes the connection, and on a machine that
+        %% is too busy answers are late for seconds): failure detection is the link's. This one finds dead sockets, in 35 s.
+        {connection_ping, #{enabled => true, idle_timeout => 5000, timeout => 15000, max_attempts => 2}},
         {gossip, false},
         {periodic_enabled, false},
         {broadcast, false},

@@ -5,7 +5,7 @@
 %% state another node sends with its handshake, and drops nobody by itself.
 %%
 %% A new view reaches the manager as a message of the strategy's own protocol, `{membership_strategy, {topos_view,
-%% Peers}}' (see `topos_partisan_api:set_view/3'): no caller waits, and the manager recomputes its list of pending
+%% From, Peers}}' (see `topos_partisan_api:set_view/3'): no caller waits, and the manager recomputes its list of pending
 %% peers without duplicates. The manager's own ways do not serve: `update_members/1' blocks its caller for as long as the
 %% manager dials, `leave/1' gossips, and both leave a peer that was never reached pending, dialled for ever.
 %%
@@ -47,8 +47,10 @@ periodic(View) -> unchanged(View).
 prune(_Stale, View) -> {ok, members(View), View}.
 
 %% @doc Takes a new view. Only this VM can send one: `topos_partisan_inbound' lets no such message in.
--spec handle_message({topos_view, [spec()]}, state()) -> {ok, [spec()], outgoing(), state()}.
-handle_message({topos_view, Peers}, View) -> unchanged(View#view{peers = Peers}).
+-spec handle_message({topos_view, {pid(), reference()}, [spec()]}, state()) -> {ok, [spec()], outgoing(), state()}.
+handle_message({topos_view, {Engine, Ref}, Peers}, View) ->
+    Engine ! {topos_view, Ref},
+    unchanged(View#view{peers = Peers}).
 
 %% internal
 

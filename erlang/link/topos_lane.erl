@@ -7,7 +7,8 @@
 -include("topos_frame.hrl").
 -include("topos_lane.hrl").
 
--export([send/4, new_room/0, new_room/1, close_room/1, finish_room/1, release_room/3, has_room/2, left/2, queue/1, outcome/3]).
+-export([send/4, new_room/0, new_room/1, close_room/1, finish_room/1, release_room/3, has_room/2, left/2, queue/1]).
+-export([overtaking/1, passed/2, outcome/3]).
 -export([failure/3, encode/1, not_reached/2, too_large/2]).
 -export_type([destination/0, options/0, room/0]).
 
@@ -51,16 +52,16 @@ close_room({Counters, _}) ->
         N -> max(N, 0)
     end.
 
-%% @doc A room: messages and bytes in the queue, what `topos_lane_meter' shows (slots 3 to 5), and how many messages were in
-%% it when its lane began to be finished.
+%% @doc A room: messages and bytes in the queue, what `topos_lane_meter' shows (slots 3 to 5), how many messages were in
+%% it when its lane began to be finished, and how many large ones hold up their flow.
 -spec new_room() -> room().
-new_room() -> {atomics:new(6, []), none}.
+new_room() -> {atomics:new(7, []), none}.
 
 %% @doc The room of a lane of such a channel. Where messages expire or give way to newer ones, the lane's process has to see them while
 %% they wait; everywhere else they wait in a buffer.
 -spec new_room(topos_local:channel()) -> room().
 new_room(#{monotonic := false, expiry := 0}) ->
-    {atomics:new(6, []), topos_lane_buffer:new(?TOPOS_LANE_BATCH, ?TOPOS_LANE_BATCH_BYTES)};
+    {atomics:new(7, []), topos_lane_buffer:new(?TOPOS_LANE_BATCH, ?TOPOS_LANE_BATCH_BYTES)};
 new_room(_) ->
     new_room().
 
@@ -89,6 +90,18 @@ finish_room({Counters, _} = Room) ->
 release_room({Counters, _}, Messages, Bytes) ->
     ok = atomics:sub(Counters, 1, Messages),
     atomics:sub(Counters, 2, Bytes).
+
+%% @doc Whose messages may overtake one that is larger than a batch: anybody's; those of other flows, that is of
+%% another key, or process, and receiver; or nobody's, since each stream ends with what was lost, or what waits is
+%% looked at all the time.
+-spec overtaking(topos_local:channel()) -> anybody | other_flows | nobody.
+overtaking(#{delivery := at_least_once, order := none}) -> anybody;
+overtaking(#{delivery := at_least_once, monotonic := false, expiry := 0}) -> other_flows;
+overtaking(_) -> nobody.
+
+%% @doc So many large messages hold up their flow no more.
+-spec passed(room(), pos_integer()) -> ok.
+passed({Counters, _}, Count) -> atomics:sub(Counters, 7, Count).
 
 %% @doc Whether those who wait for room are told that there is some: when a quarter of the queue is free. With less, a sender
 %% that is faster than its peer would wait before each message, and each would cost two switches between processes. A monotonic
@@ -218,10 +231,11 @@ in_lane(#{generation := Generation} = Settings, {Node, Channel, _} = Key, #topos
         {Pid, Room} ->
             case take_room(Settings, Room, Bytes) of
                 ok ->
+                    InFlow = in_flow(overtaking(Settings), Settings, Room, Item, Options),
                     Handed = case Options of
-                        #{ack := true} -> acknowledged(Pid, Room, Node, Item, Options);
-                        #{failures := Ref} -> hand_over(Room, Pid, Item#topos_item{notify = {failures, Ref}});
-                        _ -> hand_over(Room, Pid, Item)
+                        #{ack := true} -> acknowledged(Pid, Room, Node, InFlow, Options);
+                        #{failures := Ref} -> hand_over(Room, Pid, InFlow#topos_item{notify = {failures, Ref}});
+                        _ -> hand_over(Room, Pid, InFlow)
                     end,
                     case Handed of
                         %% Since a moment ago.
@@ -246,6 +260,30 @@ in_lane(#{generation := Generation} = Settings, {Node, Channel, _} = Key, #topos
             overloaded(Node, Channel)
     end.
 
+%% The flow of an item, where that matters: of a large one, and of what comes while one is in the lane. Whoever sent a
+%% large message, or knows of it, finds it counted until the last of its pieces is in a batch; what somebody else
+%% sends at the same time has no place before or after it.
+-spec in_flow(anybody | other_flows | nobody, topos_local:channel(), room(), #topos_item{}, options()) -> #topos_item{}.
+in_flow(other_flows, #{order := Order}, {Counters, _}, #topos_item{bytes = Bytes} = Item, Options) when
+    Bytes > ?TOPOS_LANE_BATCH_BYTES
+->
+    ok = atomics:add(Counters, 7, 1),
+    Item#topos_item{flow = flow(Order, Item, Options)};
+in_flow(other_flows, #{order := Order}, {Counters, _}, Item, Options) ->
+    case atomics:get(Counters, 7) of
+        0 -> Item;
+        _ -> Item#topos_item{flow = flow(Order, Item, Options)}
+    end;
+in_flow(_, _, _, Item, _) ->
+    Item.
+
+%% Two flows of one number keep a common order.
+-spec flow(key | pair, #topos_item{}, options()) -> topos_lane_out:flow().
+flow(Order, #topos_item{piece = Piece}, Options) ->
+    {_, Name} = topos_frame:destination(Piece),
+    Key = case Order of key -> maps:get(key, Options, self()); pair -> self() end,
+    erlang:phash2({Key, Name}).
+
 %% The lane takes no more: because its channel was changed, then the message goes by the new settings; or because the peer
 %% is gone.
 -spec changed(integer(), node(), atom(), #topos_item{}, deadline(), options()) -> ok | {error, topos_error:t()}.
@@ -269,7 +307,9 @@ overloaded(Node, Channel) ->
 hand_over({_, none}, Pid, Item) ->
     Pid ! Item,
     ok;
-hand_over({_, Buffer}, Pid, #topos_item{piece = Piece, bytes = Bytes, notify = undefined}) when Bytes =< ?TOPOS_LANE_COPIED_BYTES ->
+hand_over({_, Buffer}, Pid, #topos_item{piece = Piece, bytes = Bytes, notify = undefined, flow = none}) when
+    Bytes =< ?TOPOS_LANE_COPIED_BYTES
+->
     topos_lane_buffer:push(Buffer, Pid, Piece);
 hand_over({_, Buffer}, Pid, #topos_item{bytes = Bytes} = Item) ->
     topos_lane_buffer:push_item(Buffer, Pid, Item, Bytes).

@@ -1,10 +1,11 @@
 %% @doc The sending half of a lane, as a pure state machine: batches, credit, retransmission.
 %%
 %% Items are queued, cut into batches of at most `max_batch' pieces and `max_batch_bytes' bytes, and numbered from 1 within a
-%% stream. An item larger than that is a batch by itself, and one larger than `max_piece' several: then it counts as sent
-%% with the last. At most `window' batches are unacknowledged; they are kept and sent again, all of them in order
-%% (go-back-N), after the link came back, after the receiver reported a gap, and when no acknowledgement made progress for
-%% a retransmission time-out that doubles up to `max_rto'. Together with `topos_lane_in' this delivers every item once
+%% stream. An item larger than that is a batch by itself, and one larger than `max_whole' is several, of `max_piece'
+%% bytes: then it counts as sent with the last. At most `window' batches are unacknowledged, and no more are sent
+%% while they hold `window' times `max_batch_bytes'; they are kept and sent again, all of them in order (go-back-N),
+%% after the link came back, after the receiver reported a gap, and when no acknowledgement made progress for a
+%% retransmission time-out that doubles up to `max_rto'. Together with `topos_lane_in' this delivers every item once
 %% and in order while both ends live, whatever the transport loses, repeats or reorders.
 %%
 %% Acknowledgements name the receiving half they come from. When that is another than before, the receiver lost its state
@@ -18,9 +19,11 @@
 %% the later one takes its place in the queue, so a key that changes all the time is still sent, and the queue holds one
 %% item a key.
 %%
-%% In a lane that promises no order (`overtaking') an item larger than a batch holds up none: it waits in a queue of its own, its
-%% pieces take at most half of the window, and batches that go out between them say that they stand aside of it
-%% (`?TOPOS_BATCH_ASIDE'). Such a lane is `reliable', since one that is not begins a new stream between any two batches.
+%% In a lane with `overtaking' an item larger than a batch holds up none but those of its flow (`topos_lane_flow'):
+%% when it is its turn it moves to a queue of its own; its pieces take at most half of the window while others wait,
+%% and batches that go out between them say that they stand aside of it (`?TOPOS_BATCH_ASIDE'). Such a lane is
+%% `reliable', since one that is not begins a new stream between any two batches; its items have no `key', and no
+%% `flow' if it has an `expiry'.
 %%
 %% A lane that is not `reliable' (at most once) sends nothing twice: where another lane would send again, this one gives
 %% up what the transport took and nobody acknowledged, and begins a new stream with what the transport refused. With an `expiry', an item that waited longer in the queue is
@@ -36,6 +39,7 @@
 %% <li>`{failed, Reason, Item}': the same report for an item without `notify'</li>
 %% <li>`{release, Items, Bytes}': so much room in the queue is free again</li>
 %% <li>`{in_doubt, Items}': these were given up, sent or not</li>
+%% <li>`{passed, Items}': so many large items of a flow hold up none of it any more</li>
 %% </ul>
 -module(topos_lane_out).
 
@@ -43,13 +47,17 @@
 -include("topos_lane.hrl").
 
 -export([new/2, enqueue/3, opened/2, closed/1, ack/5, refused/3, tick/2, give_up/1]).
--export([of_records/2, messages/1, has_credit/1, queued/1, unacknowledged/1, is_idle/1, next_timeout/1]).
--export_type([t/0, item/0, effect/0, options/0, result/0, drop/0]).
+-export([of_records/2, messages/1, takes_more/1, queued/1, unacknowledged/1, is_idle/1, next_timeout/1]).
+-export_type([t/0, item/0, flow/0, effect/0, options/0, result/0, drop/0]).
 
 %% Before each piece in a row of them.
 -define(PIECE_HEAD, 4).
 
+%% What waits behind large items at most before no more is looked at.
+-define(LOOK_AHEAD, 4_096).
+
 -type item() :: #topos_item{}.
+-type flow() :: non_neg_integer().
 -type result() :: ok | superseded | expired | {failed, byte()} | in_doubt.
 -type drop() :: superseded | expired | lost.
 %% What waits: an item, with the time when it expires if it does; of items with a key that key, whose newest is to be sent.
@@ -61,9 +69,11 @@
     | {failed, byte(), item()}
     | {release, pos_integer(), non_neg_integer()}
     | {dropped, drop(), pos_integer()}
-    | {in_doubt, pos_integer()}.
+    | {in_doubt, pos_integer()}
+    | {passed, pos_integer()}.
 -type options() :: #{
     window => pos_integer(), max_batch => pos_integer(), max_batch_bytes => pos_integer(), max_piece => pos_integer(),
+    max_whole => pos_integer(),
     rto => pos_integer(), max_rto => pos_integer(), pause => pos_integer(), max_pause => pos_integer(),
     reliable => boolean(), expiry => pos_integer() | infinity, overtaking => boolean()
 }.
@@ -89,8 +99,12 @@
     open = false :: boolean(),
     next = 1 :: pos_integer(),
     queue = queue:new() :: queue:queue(entry()),
-    %% Items larger than a batch, of a lane in which others overtake them.
+    %% Items larger than a batch whose turn has come, of a lane in which others overtake them, and what waits behind
+    %% them.
     large = queue:new() :: queue:queue(entry()),
+    flows :: topos_lane_flow:t(),
+    %% Large items of a flow that are through, and this was not told yet.
+    passed = 0 :: non_neg_integer(),
     %% What is left of an item that is larger than a batch and was begun.
     rest = none :: none | {[topos_frame:piece(), ...], item()},
     %% The newest item of each key that waits.
@@ -116,16 +130,15 @@ new(Stream, Options) ->
         rto => 1000, max_rto => 8000, pause => 1, max_pause => 64, reliable => true,
         expiry => infinity, overtaking => false
     },
-    #{rto := Rto, pause := Pause} = All = maps:merge(Defaults, Options),
-    #lane{stream = Stream, options = All, backoff = Rto, pause = Pause}.
+    #{rto := Rto, pause := Pause, max_batch_bytes := Max} = All = maps:merge(Defaults, Options#{
+        max_whole => maps:get(max_whole, Options, maps:get(max_piece, Options, maps:get(max_piece, Defaults)))
+    }),
+    #lane{stream = Stream, options = All, backoff = Rto, pause = Pause, flows = topos_lane_flow:new(Max)}.
 
 -spec enqueue([item()], integer(), t()) -> {t(), [effect()]}.
-enqueue(Items, Now, #lane{queue = Queue, large = Large, options = #{overtaking := true, max_batch_bytes := Max} = Options} = Lane) ->
-    #{expiry := Expiry} = Options,
-    {Larger, Others} = lists:partition(fun(#topos_item{bytes = Bytes}) -> Bytes > Max end, Items),
-    {Longer, _, []} = queue_items(packed(Others, Options), expires(Expiry, Now), Queue, #{}, []),
-    {LongerLarge, _, []} = queue_items(Larger, expires(Expiry, Now), Large, #{}, []),
-    pump(Now, Lane#lane{queue = Longer, large = LongerLarge}, []);
+enqueue(Items, Now, #lane{flows = Flows, options = #{overtaking := true}} = Lane) ->
+    {Free, Waiting} = topos_lane_flow:admit(Items, Flows),
+    pump(Now, may_go(Free, Now, Lane#lane{flows = Waiting}), []);
 enqueue(Items, Now, #lane{queue = Queue, newest = Newest, options = #{expiry := Expiry} = Options} = Lane) ->
     {Longer, Known, Replaced} = queue_items(packed(Items, Options), expires(Expiry, Now), Queue, Newest, []),
     pump(Now, Lane#lane{queue = Longer, newest = Known}, dropped(superseded, lists:reverse(Replaced))).
@@ -172,26 +185,30 @@ tick(Now, Lane) ->
 %% @doc The peer's life ended: nothing will ever be acknowledged.
 -spec give_up(t()) -> [effect()].
 give_up(Lane) ->
-    #lane{queue = Queue, large = Large, newest = Newest} = Lane,
-    Waiting = queue:to_list(Queue) ++ queue:to_list(Large),
-    doubt(unacknowledged_items(Lane) ++ [waiting(Entry, Newest) || Entry <- Waiting]).
+    #lane{queue = Queue, large = Large, newest = Newest, flows = Flows} = Lane,
+    Waiting = queue:to_list(Large) ++ queue:to_list(Queue),
+    doubt(unacknowledged_items(Lane) ++ [waiting(Entry, Newest) || Entry <- Waiting] ++ topos_lane_flow:items(Flows)).
 
 %% @doc Items waiting for credit, one that is partly sent among them.
 -spec queued(t()) -> non_neg_integer().
-queued(#lane{queue = Queue, large = Large, newest = Newest, rest = Rest}) ->
-    queue:fold(fun(Entry, Sum) -> weight(waiting(Entry, Newest)) + Sum end, length(begun(Rest)) + queue:len(Large), Queue).
+queued(#lane{queue = Queue, large = Large, newest = Newest, rest = Rest, flows = Flows}) ->
+    Behind = length(begun(Rest)) + queue:len(Large) + topos_lane_flow:count(Flows),
+    queue:fold(fun(Entry, Sum) -> weight(waiting(Entry, Newest)) + Sum end, Behind, Queue).
 
 %% @doc Batches sent and not acknowledged.
 -spec unacknowledged(t()) -> non_neg_integer().
 unacknowledged(#lane{unacknowledged = N}) -> N.
 
-%% @doc Whether what is enqueued now is sent now: nothing waits, there is credit, and the transport takes frames.
--spec has_credit(t()) -> boolean().
-has_credit(#lane{open = true, refused = none, queue = Queue, options = #{overtaking := true}} = Lane) ->
-    queue:is_empty(Queue) andalso turn(Lane#lane{queue = queue:from_list([any])}) =:= other;
-has_credit(#lane{open = true, refused = none, rest = none, unacknowledged = Sent, queue = Queue, options = #{window := Window}}) ->
-    Sent < Window andalso queue:is_empty(Queue);
-has_credit(_) ->
+%% @doc Whether it is to be given more of what waits elsewhere: nothing waits here, and what is enqueued now is sent
+%% now (there is credit, and the transport takes frames) or may overtake a large item.
+-spec takes_more(t()) -> boolean().
+takes_more(#lane{open = true, refused = none, options = #{overtaking := true}} = Lane) ->
+    #lane{queue = Queue, flows = Flows} = Ready = set_aside(Lane),
+    queue:is_empty(Queue) andalso topos_lane_flow:count(Flows) < ?LOOK_AHEAD
+        andalso (has_credit(Ready) orelse has_large(Ready));
+takes_more(#lane{open = true, refused = none, rest = none, queue = Queue} = Lane) ->
+    has_credit(Lane) andalso queue:is_empty(Queue);
+takes_more(_) ->
     false.
 
 %% @doc So many records in a row, as an item to {@link enqueue/3}.
@@ -215,6 +232,12 @@ next_timeout(#lane{queue = Queue, large = Large} = Lane) ->
     lists:min([next_sending(Lane) | [expiry(Entry) || {value, Entry} <- [queue:peek(Queue), queue:peek(Large)]]]).
 
 %% internal
+
+%% Items that wait for no other of their flow.
+-spec may_go([item()], integer(), t()) -> t().
+may_go(Items, Now, #lane{queue = Queue, options = #{expiry := Expiry} = Options} = Lane) ->
+    {Longer, _, []} = queue_items(packed(Items, Options), expires(Expiry, Now), Queue, #{}, []),
+    Lane#lane{queue = Longer}.
 
 -spec next_sending(t()) -> integer() | infinity.
 next_sending(#lane{open = true, refused = {_, At}}) -> At;
@@ -368,9 +391,16 @@ is_begun(_) -> false.
 
 %% Sends batches while there is credit and something to send.
 -spec pump(integer(), t(), [effect()]) -> {t(), [effect()]}.
-pump(Now, #lane{open = true, refused = none, unacknowledged = Sent, options = #{window := Window}} = Lane, Effects) when
-    Sent < Window
-->
+pump(Now, #lane{open = true, refused = none} = Lane, Effects) ->
+    case has_credit(Lane) of
+        true -> pump_one(Now, Lane, Effects);
+        false -> {Lane, Effects}
+    end;
+pump(_Now, Lane, Effects) ->
+    {Lane, Effects}.
+
+-spec pump_one(integer(), t(), [effect()]) -> {t(), [effect()]}.
+pump_one(Now, #lane{unacknowledged = Sent, options = #{window := Window}} = Lane, Effects) ->
     {Current, Expired} = expire(Now, Lane, []),
     {Cut, Taken} = next_batch(Current),
     All = Effects ++ dropped(expired, Expired),
@@ -378,22 +408,35 @@ pump(Now, #lane{open = true, refused = none, unacknowledged = Sent, options = #{
         #batch{pieces = {0, []}} ->
             {Taken, All};
         #batch{flags = Flags} ->
-            #lane{next = Next, sent = Queue} = Taken,
-            Batch = Cut#batch{flags = Flags bor urgency(Sent + 1, Window)},
-            Grown = Taken#lane{next = Next + 1, sent = queue:in(Batch, Queue), unacknowledged = Sent + 1},
+            #lane{next = Next, sent = Queue, passed = Passed} = Taken,
+            Batch = Cut#batch{flags = Flags bor urgency(Sent + 1, Window) bor urgency_of_size(Cut, Lane)},
+            Grown = Taken#lane{next = Next + 1, sent = queue:in(Batch, Queue), unacknowledged = Sent + 1, passed = 0},
             Armed = case Sent of 0 -> rearm(Now, Grown); _ -> Grown end,
-            pump(Now, Armed, All ++ [send(Batch, Armed)])
-    end;
-pump(_Now, Lane, Effects) ->
-    {Lane, Effects}.
+            pump(Now, Armed, All ++ [send(Batch, Armed) | passed(Passed)])
+    end.
+
+-spec has_credit(t()) -> boolean().
+has_credit(#lane{unacknowledged = Sent, options = #{window := Window}}) when Sent >= Window -> false;
+has_credit(#lane{sent = Batches, options = #{window := Window, max_batch_bytes := Max}}) ->
+    queue:fold(fun(#batch{wire = Bytes}, Sum) -> Bytes + Sum end, 0, Batches) < Window * Max.
+
+-spec passed(non_neg_integer()) -> [effect()].
+passed(0) -> [];
+passed(Count) -> [{passed, Count}].
 
 %% Credit comes back in time if every half of the window is acknowledged at once.
 -spec urgency(pos_integer(), pos_integer()) -> byte().
 urgency(Sent, Window) when Sent =:= Window; Sent rem ((Window + 1) div 2) =:= 0 -> ?TOPOS_BATCH_URGENT;
 urgency(_, _) -> 0.
 
+%% What is larger than a batch takes the place of several.
+-spec urgency_of_size(#batch{}, t()) -> byte().
+urgency_of_size(#batch{wire = Bytes}, #lane{options = #{max_batch_bytes := Max}}) when Bytes > Max -> ?TOPOS_BATCH_URGENT;
+urgency_of_size(_, _) -> 0.
+
 -spec next_batch(t()) -> {#batch{}, t()}.
-next_batch(#lane{options = #{overtaking := true}} = Lane) ->
+next_batch(#lane{options = #{overtaking := true}} = Any) ->
+    Lane = set_aside(Any),
     case {turn(Lane), Lane} of
         {none, _} -> {batch(Lane, {0, [], [], 0, true}), Lane};
         {piece, #lane{rest = none, large = Large}} -> cut(begin_large(waiting(queue:get(Large), #{}), Lane#lane{large = queue:drop(Large)}));
@@ -406,26 +449,42 @@ next_batch(#lane{options = #{overtaking := true}} = Lane) ->
 next_batch(Lane) ->
     cut(Lane).
 
-%% What goes out next where items overtake large ones: a piece of one, others, or nothing. While there is a large one, pieces take
-%% at most one half of the window, others the other half.
--spec turn(t()) -> piece | other | none.
-turn(#lane{unacknowledged = Sent, options = #{window := Window}}) when Sent >= Window ->
-    none;
-turn(#lane{queue = Queue, rest = Rest, large = Large} = Lane) ->
-    case {queue:is_empty(Queue), Rest =:= none andalso queue:is_empty(Large)} of
-        {true, true} -> none;
-        {false, true} -> other;
-        {NoOthers, false} -> share(NoOthers, Lane)
+%% Where items overtake large ones: those whose turn has come let the next ones by from now on.
+-spec set_aside(t()) -> t().
+set_aside(#lane{queue = Queue, large = Large, options = #{max_batch_bytes := Max}} = Lane) ->
+    case queue:peek(Queue) of
+        {value, Entry} ->
+            case waiting(Entry, #{}) of
+                #topos_item{bytes = Size} when Size > Max ->
+                    set_aside(Lane#lane{queue = queue:drop(Queue), large = queue:in(Entry, Large)});
+                _ ->
+                    Lane
+            end;
+        empty ->
+            Lane
     end.
 
--spec share(boolean(), t()) -> piece | other | none.
-share(NoOthers, #lane{sent = Batches, unacknowledged = Sent, options = #{window := Window}}) ->
+-spec has_large(t()) -> boolean().
+has_large(#lane{rest = Rest, large = Large}) -> Rest =/= none orelse not queue:is_empty(Large).
+
+%% What goes out next where items overtake large ones: a piece of one, others, or nothing. While both wait, pieces
+%% take at most one half of the window, others the other half.
+-spec turn(t()) -> piece | other | none.
+turn(#lane{queue = Queue} = Lane) ->
+    case {queue:is_empty(Queue), has_large(Lane)} of
+        {true, false} -> none;
+        {true, true} -> piece;
+        {false, false} -> other;
+        {false, true} -> share(Lane)
+    end.
+
+-spec share(t()) -> piece | other.
+share(#lane{sent = Batches, unacknowledged = Sent, options = #{window := Window, max_batch_bytes := Max}}) ->
     Half = max(1, Window div 2),
-    Pieces = length([piece || #batch{} = Batch <- queue:to_list(Batches), is_begun(Batch)]),
-    if
-        not NoOthers, Sent - Pieces < Window - Half -> other;
-        Pieces < Half -> piece;
-        true -> none
+    Pieces = length([piece || #batch{wire = Bytes} = Batch <- queue:to_list(Batches), Bytes > Max orelse is_begun(Batch)]),
+    case Sent - Pieces < Window - Half of
+        true -> other;
+        false -> piece
     end.
 
 %% A batch under construction is kept in arguments: index of the next piece, bytes left, pieces and items in reverse, bytes of
@@ -435,9 +494,9 @@ cut(#lane{rest = {[Piece, Next | More], Item}} = Lane) ->
     %% One piece of a begun item fills a batch, but the last.
     {(batch(Lane, {1, [Piece], [], 0, true}))#batch{wire = iolist_size(Piece)}, Lane#lane{rest = {[Next | More], Item}}};
 cut(#lane{rest = {[Piece], #topos_item{bytes = Bytes, notify = Notify} = Item}} = Lane) ->
-    #{max_batch_bytes := Max, max_piece := MaxPiece} = Lane#lane.options,
-    Size = 1 + (Bytes - 1) rem MaxPiece,
-    {Batch, Left} = take(Lane#lane{rest = none}, 1, Max - Size, {[Piece], [Item], Bytes, not is_waiting(Notify)}),
+    #{max_batch_bytes := Max} = Lane#lane.options,
+    Size = 1 + (Bytes - 1) rem piece_size(Bytes, Lane),
+    {Batch, Left} = take(through(Item, Lane#lane{rest = none}), 1, Max - Size, {[Piece], [Item], Bytes, not is_waiting(Notify)}),
     {Batch#batch{wire = Batch#batch.wire - Bytes + Size}, Left};
 cut(#lane{rest = none, options = #{max_batch_bytes := Max}, queue = Queue, newest = Newest} = Lane) ->
     case queue:peek(Queue) of
@@ -452,8 +511,12 @@ cut(#lane{rest = none, options = #{max_batch_bytes := Max}, queue = Queue, newes
     end.
 
 -spec begin_large(item(), t()) -> t().
-begin_large(#topos_item{piece = Piece} = Item, #lane{options = #{max_piece := Max}} = Lane) ->
-    Lane#lane{rest = {topos_frame:parts(Piece, Max), Item}}.
+begin_large(#topos_item{piece = Piece, bytes = Bytes} = Item, Lane) ->
+    Lane#lane{rest = {topos_frame:parts(Piece, piece_size(Bytes, Lane)), Item}}.
+
+-spec piece_size(pos_integer(), t()) -> pos_integer().
+piece_size(Bytes, #lane{options = #{max_whole := Whole}}) when Bytes =< Whole -> Bytes;
+piece_size(_, #lane{options = #{max_piece := Max}}) -> Max.
 
 -spec take(t(), non_neg_integer(), integer(), {[topos_frame:piece()], [item()], non_neg_integer(), boolean()}) ->
     {#batch{}, t()}.
@@ -564,7 +627,18 @@ repair(true, _, Now, #lane{deadline = infinity, open = true} = Lane) -> {rearm(N
 repair(true, _, _, Lane) -> {Lane, []}.
 
 -spec restart(t()) -> {t(), [effect()]}.
-restart(Lane) -> {reset_backoff(fresh_stream(Lane)), doubt(unacknowledged_items(Lane))}.
+restart(#lane{rest = Rest} = Lane) ->
+    #lane{passed = Passed} = Fresh = lists:foldl(fun through/2, fresh_stream(Lane), begun(Rest)),
+    {reset_backoff(Fresh#lane{passed = 0}), doubt(unacknowledged_items(Lane)) ++ passed(Passed)}.
+
+%% Nothing more of a large item goes out: those of its flow may go.
+-spec through(item(), t()) -> t().
+through(#topos_item{flow = none}, Lane) ->
+    Lane;
+through(#topos_item{flow = Flow}, #lane{flows = Flows, passed = Passed} = Lane) ->
+    {Free, Left} = topos_lane_flow:passed(Flow, Flows),
+    %% Nothing that has a flow expires.
+    may_go(Free, 0, Lane#lane{flows = Left, passed = Passed + 1}).
 
 %% An item of which a part was sent ends like those that were sent whole.
 -spec fresh_stream(t()) -> t().

@@ -1,6 +1,7 @@
 %% @doc The process of a sending lane: it drains its mailbox and its buffer into a `topos_lane_out' and carries out what that says.
 %%
-%% What waits in the buffer (`topos_lane_buffer') is taken when there is credit for it and not before.
+%% What waits in the buffer (`topos_lane_buffer') is taken when there is credit for it and not before, or to let it
+%% overtake a large message.
 -module(topos_lane_sender).
 -behaviour(gen_server).
 
@@ -34,6 +35,9 @@
 
 %% A large piece holds others up: in a shared socket, and on the processors of both nodes.
 -define(MAX_PIECE, 262_144).
+%% A message that is not cut is not put together either, which costs as much as the network: one that is at most half
+%% of what may be in flight, and so large, crosses whole.
+-define(MAX_WHOLE, 1_048_576).
 %% What is in flight gives way to nothing any more.
 -define(MAX_MONOTONIC_BATCH, 256).
 %% Items taken from the mailbox before anything is sent: a few batches.
@@ -138,13 +142,13 @@ handle_info(_, State) ->
 -define(RETIRED_CHECK, 10).
 
 -spec options(topos_local:channel()) -> topos_lane_out:options().
-options(#{delivery := Delivery, order := Order, expiry := Expiry, monotonic := Monotonic} = Settings) ->
-    Overtaking = Order =:= none andalso Delivery =:= at_least_once,
+options(#{delivery := Delivery, expiry := Expiry, monotonic := Monotonic} = Settings) ->
     #{
-        overtaking => Overtaking,
+        overtaking => topos_lane:overtaking(Settings) =/= nobody,
         window => window(Settings),
         max_batch => case Monotonic of true -> ?MAX_MONOTONIC_BATCH; false -> ?TOPOS_LANE_BATCH end,
         max_piece => ?MAX_PIECE,
+        max_whole => max(?MAX_PIECE, min(?MAX_WHOLE, window(Settings) * ?TOPOS_LANE_BATCH_BYTES div 2)),
         reliable => Delivery =:= at_least_once,
         expiry => case Expiry of 0 -> infinity; _ -> Expiry end
     }.
@@ -175,10 +179,10 @@ drain(N, Items) ->
         lists:reverse(Items)
     end.
 
-%% Takes from the buffer while what is taken goes out at once.
+%% Takes from the buffer while what is taken goes out at once or may overtake something.
 -spec refill(state()) -> state().
 refill(#state{core = Core, room = Room} = State) ->
-    case topos_lane_out:has_credit(Core) andalso taken(Room, ?TOPOS_LANE_BATCH_BYTES) of
+    case topos_lane_out:takes_more(Core) andalso taken(Room, ?TOPOS_LANE_BATCH_BYTES) of
         false ->
             State;
         [] ->
@@ -283,6 +287,8 @@ effect({failed, Reason, #topos_item{piece = Piece}}, #state{key = {Node, _, _}})
     topos_events:undeliverable(Node, topos_lane:failure(Reason, Node, Destination));
 effect({release, Messages, Bytes}, #state{room = Room}) ->
     topos_lane:release_room(Room, Messages, Bytes);
+effect({passed, Count}, #state{room = Room}) ->
+    topos_lane:passed(Room, Count);
 effect({dropped, expired, Count}, #state{key = {Node, Channel, _}}) ->
     ok = topos_channel_monitor:expired(Node, Channel, Count),
     topos_events:expired(Node, Channel, Count);

@@ -444,9 +444,14 @@ on_tick(Now, #state{tick = Tick, ticked = Before, settings = #{echo_interval := 
             %% A node that was stopped itself has heard nobody; that is no reason to take them for dead.
             Rested = case Late > Echo of true -> topos_peer_core:paused(Late, Peer); false -> Peer end,
             Pace = case is_map_key(Node, Direct) orelse not topos_peer_core:has_transport(Peer) of true -> 1; false -> Away end,
-            {Heard, Effects} = heard_on_lanes(Node, topos_peer_core:pace(Pace, Now, Rested)),
-            {Ticked, More} = topos_peer_core:tick(Now, Heard),
-            carry_out(Node, {Ticked, Effects ++ More}, Acc)
+            case Late > Echo orelse topos_peer_core:is_due(Pace, Now, Rested) of
+                true ->
+                    {Heard, Effects} = heard_on_lanes(Node, topos_peer_core:pace(Pace, Now, Rested)),
+                    {Ticked, More} = topos_peer_core:tick(Now, Heard),
+                    carry_out(Node, {Ticked, Effects ++ More}, Acc);
+                false ->
+                    Acc
+            end
         end,
         Dismissed,
         Peers

@@ -27,13 +27,18 @@
 %% by {@link verdict/3} when it does not answer: then, and whenever the peer is not up, this node asks by itself, as with `echo'. So a peer that this node
 %% hears is not down, whatever others say; and one that is down was heard neither by the others nor, since then, by this node.
 %%
+%% == Late answers ==
+%% How long answers take is measured as TCP measures round trips (RFC 6298). Where they take longer than the time between two echoes, because a machine or
+%% a link is too busy, the times of silence are longer by the excess, up to four times those of the settings (after Bertier, Marin, Sens, DSN 2002: a
+%% detector that adapts to the delays it sees). Peers that answer in time are judged by the settings alone.
+%%
 %% Until the peer is admitted (the cluster decides that when a session opens) its echoes are not answered, so neither side
 %% takes the other for up.
 -module(topos_peer_core).
 
 -include("topos_frame.hrl").
 
--export([new/3, settings/2, transport_up/3, transport_down/3, frame/3, heard/2, tick/2, paused/2, pace/3, admit/2, reject/2, self_changed/3, known/2, verdict/3]).
+-export([new/3, settings/2, transport_up/3, transport_down/3, frame/3, heard/2, tick/2, is_due/3, paused/2, pace/3, admit/2, reject/2, self_changed/3, known/2, verdict/3]).
 -export([send/3, status/1, incarnation/1, is_admitted/1, has_session/1, has_transport/1]).
 -export_type([t/0, self/0, settings/0, effect/0, status/0, session/0, verdict/0]).
 
@@ -91,6 +96,10 @@
     asked = 0 :: non_neg_integer(),
     next_echo = 0 :: ms(),
     echo = 0 :: non_neg_integer(),
+    %% When the last echo was sent, the last one that was answered; mean and deviation of the times that answers took.
+    echoed = 0 :: ms(),
+    answered = 0 :: non_neg_integer(),
+    took = none :: none | {Mean :: float(), Deviation :: float()},
     %% Times of echoes and of silence are so many times those of the settings.
     pace = 1 :: pos_integer(),
     verdict = alive :: verdict()
@@ -100,6 +109,8 @@
 -define(REJECT_TOO_MANY, 1).
 %% The interval of greetings is doubled so often.
 -define(MAX_DOUBLED, 4).
+%% So many times a time of the settings is the longest that late answers make of it.
+-define(MAX_PATIENCE, 4).
 -define(DEFAULTS, #{hello_interval => 100, flap_grace => 300, method => echo}).
 
 %% @doc A peer that was never heard.
@@ -153,7 +164,7 @@ frame(#{kind := ?TOPOS_FRAME_ECHO, payload := <<_:64>> = Id}, Now, #peer{admitte
     {Heard, Effects} = heard(Now, Peer),
     {Heard, Effects ++ [send_effect(?TOPOS_FRAME_ECHO_REPLY, Id, Heard)]};
 frame(#{kind := ?TOPOS_FRAME_ECHO_REPLY, payload := <<Id:64>>}, Now, #peer{echo = Last} = Peer) when Id =< Last ->
-    on_echo_reply(Now, Peer);
+    on_echo_reply(Now, measured(Id, Now, Peer));
 frame(_Frame, _Now, Peer) ->
     {Peer, []}.
 
@@ -169,6 +180,16 @@ tick(Now, Given) ->
     {Judged, Effects} = judge(Now, Peer),
     {Asked, More} = ask(Now, Judged),
     {Asked, Effects ++ More}.
+
+%% @doc Whether {@link tick/2} can change anything at this pace: most of the time it cannot for a peer that is well, and there may be many.
+-spec is_due(pos_integer(), ms(), t()) -> boolean().
+is_due(Pace, Now, #peer{
+    pace = Pace, status = up, transport = up, confirmed = true, admitted = true, next_echo = Next, heard = Heard,
+    settings = #{method := echo, suspect_after := Limit}
+}) ->
+    Now >= Next orelse Now - Heard >= Pace * Limit;
+is_due(_, _, _) ->
+    true.
 
 %% @doc This VM did not run for so many milliseconds: silence in that time says nothing about the peer.
 -spec paused(pos_integer(), t()) -> t().
@@ -328,20 +349,50 @@ on_echo_reply(_Now, Peer) ->
     {Peer, []}.
 
 -spec judge(ms(), t()) -> {t(), [effect()]}.
-judge(Now, #peer{status = up, heard = Heard, pace = Pace, settings = #{suspect_after := Limit}} = Peer) when
-    Now - Heard >= Pace * Limit
-->
-    change(suspect, silent, Peer);
-judge(Now, #peer{status = suspect, transport = down, lost = Lost, settings = #{flap_grace := Grace}} = Peer) when
-    Now - Lost >= Grace
-->
-    change(down, transport_down, Peer);
-judge(Now, #peer{status = suspect, heard = Heard, pace = Pace, settings = #{down_after := Limit}} = Peer) when
-    Now - Heard >= Pace * Limit
-->
-    change(down, silent, Peer);
+judge(Now, #peer{status = up, heard = Heard, pace = Pace, settings = #{suspect_after := Limit}} = Peer) ->
+    case is_over(Now - Heard, Pace * Limit, Peer) of
+        true -> change(suspect, silent, Peer);
+        false -> {Peer, []}
+    end;
+judge(Now, #peer{status = suspect, transport = Transport, lost = Lost, heard = Heard, pace = Pace} = Peer) ->
+    #peer{settings = #{flap_grace := Grace, down_after := Limit}} = Peer,
+    case Transport =:= down andalso is_over(Now - Lost, Grace, Peer) of
+        true ->
+            change(down, transport_down, Peer);
+        false ->
+            case is_over(Now - Heard, Pace * Limit, Peer) of
+                true -> change(down, silent, Peer);
+                false -> {Peer, []}
+            end
+    end;
 judge(_Now, Peer) ->
     {Peer, []}.
+
+-spec is_over(ms(), ms(), t()) -> boolean().
+is_over(Time, Limit, Peer) -> Time >= Limit andalso Time >= patience(Limit, Peer).
+
+%% A time of the settings, longer by what answers take beyond the time between two echoes.
+-spec patience(ms(), t()) -> number().
+patience(Limit, #peer{took = none}) -> Limit;
+patience(Limit, #peer{took = {Mean, Deviation}} = Peer) ->
+    min(?MAX_PATIENCE * Limit, Limit + max(0, Mean + 4 * Deviation - interval(Peer))).
+
+-spec interval(t()) -> ms().
+interval(#peer{pace = Pace, settings = #{echo_interval := Slow}}) -> Pace * Slow.
+
+%% What was sent before the last echo was sent in the intervals before. The first echoes of a session go out more often than that and measure nothing, and
+%% neither does an answer that comes again.
+-spec measured(non_neg_integer(), ms(), t()) -> t().
+measured(_, _, #peer{confirmed = false, echo = Last} = Peer) ->
+    Peer#peer{answered = Last};
+measured(Id, _, #peer{answered = Answered} = Peer) when Id =< Answered ->
+    Peer;
+measured(Id, Now, #peer{echo = Last, echoed = Echoed, took = Took} = Peer) ->
+    Time = Now - Echoed + (Last - Id) * interval(Peer),
+    Peer#peer{answered = Id, took = case Took of
+        none -> {Time / 1, Time / 2};
+        {Mean, Deviation} -> {Mean + (Time - Mean) / 8, Deviation + (abs(Time - Mean) - Deviation) / 4}
+    end}.
 
 -spec ask(ms(), t()) -> {t(), [effect()]}.
 ask(_Now, #peer{transport = down} = Peer) ->
@@ -363,7 +414,7 @@ ask_echo(_Now, Peer) ->
     {Peer, []}.
 
 -spec hello(ms(), t()) -> {t(), [effect()]}.
-hello(Now, #peer{nonce = Nonce, self = Self, known = Known, greeted = Greeted, settings = #{hello_interval := Interval}} = Peer) ->
+hello(Now, #peer{nonce = Nonce, self = Self, known = Known, greeted = Greeted, pace = Pace, settings = #{hello_interval := Interval}} = Peer) ->
     #{name := Name, incarnation := Incarnation, cluster := Cluster, key := Key} = Self,
     Addresses = maps:get(addresses, Self, []),
     Hello = topos_frame:hello(#{
@@ -372,16 +423,17 @@ hello(Now, #peer{nonce = Nonce, self = Self, known = Known, greeted = Greeted, s
         cluster => Cluster,
         addresses => Addresses
     }),
-    {Peer#peer{next_hello = Now + doubled(Interval, Greeted), greeted = Greeted + 1}, [handshake_effect(?TOPOS_FRAME_HELLO, Hello, Peer)]}.
+    {Peer#peer{next_hello = Now + doubled(Interval, Pace, Greeted), greeted = Greeted + 1}, [handshake_effect(?TOPOS_FRAME_HELLO, Hello, Peer)]}.
 
--spec doubled(ms(), non_neg_integer()) -> ms().
-doubled(Interval, Times) -> Interval bsl min(Times, ?MAX_DOUBLED).
+%% A peer over others is far and its way passes nothing by: there is less reason to ask twice, and the answer takes longer.
+-spec doubled(ms(), pos_integer(), non_neg_integer()) -> ms().
+doubled(Interval, Pace, Times) -> min(Pace * Interval bsl min(Times, ?MAX_DOUBLED), Interval bsl ?MAX_DOUBLED).
 
 %% Until the first reply of a session the echo repeats as the hello does.
 -spec echo(ms(), t()) -> {t(), [effect()]}.
 echo(Now, #peer{echo = Id, confirmed = Confirmed, pace = Pace, asked = Already, settings = #{echo_interval := Slow, hello_interval := Fast}} = Peer) ->
-    Wait = case Confirmed of true -> Pace * Slow; false -> doubled(min(Slow, Fast), Already) end,
-    Asked = Peer#peer{echo = Id + 1, next_echo = Now + Wait, asked = Already + 1},
+    Wait = case Confirmed of true -> Pace * Slow; false -> doubled(min(Slow, Fast), Pace, Already) end,
+    Asked = Peer#peer{echo = Id + 1, echoed = Now, next_echo = Now + Wait, asked = Already + 1},
     {Asked, [send_effect(?TOPOS_FRAME_ECHO, <<(Id + 1):64>>, Asked)]}.
 
 %% The answer to a challenge. It is meant for the incarnation that sent it, or tells it of a higher one.

@@ -14,18 +14,19 @@
 -spec arrived(topos_delivery:from(), topos_frame:slot(), Reason :: byte(), Reply :: binary()) -> ok.
 arrived({Node, _}, Slot, Reason, Reply) ->
     ok = topos_channel_stats:received(Node, ?CHANNEL, byte_size(Reply)),
-    case Reason of
-        0 -> hand_over(Node, Slot, {reply, {bytes, Reply}});
-        _ -> hand_over(Node, Slot, {undelivered, Reason})
-    end.
+    hand_over(Node, Slot, answer(Reason, {bytes, Reply})).
 
-%% topos_delivery: a large reply, in the process of its lane
+%% topos_delivery: a large reply, or the answer to a large request, in the process of its lane
 
 -spec deliver(topos_delivery:from(), binary(), {bytes, binary()} | {term, term()}) -> ok | {error, byte()}.
-deliver({Node, _}, <<Number:32, Sequence:64>>, Message) -> hand_over(Node, {Number, Sequence}, {reply, Message});
+deliver({Node, _}, <<Number:32, Sequence:64, Reason>>, Message) -> hand_over(Node, {Number, Sequence}, answer(Reason, Message));
 deliver(_, _, _) -> {error, ?TOPOS_UNDELIVERED_BAD_TERM}.
 
 %% internal
+
+-spec answer(byte(), Reply) -> {reply, Reply} | {undelivered, byte()}.
+answer(0, Reply) -> {reply, Reply};
+answer(Reason, _) -> {undelivered, Reason}.
 
 -spec hand_over(node(), topos_frame:slot(), {reply, {bytes, binary()} | {term, term()}} | {undelivered, byte()}) -> ok.
 hand_over(Node, {Number, Sequence}, Answer) ->

@@ -47,7 +47,7 @@ request({Node, _} = From, {Number, Sequence} = Slot, Timeout, Service, Request) 
             ok = topos_local:count(delivered),
             ok = topos_channel_stats:received(Node, ?CHANNEL, byte_size(Request)),
             Job = #job{asker = {frame, From}, node = Node, key = {From, Number, Sequence}, timeout = Timeout},
-            start(Service, {bytes, Request}, Job);
+            ok = start(Service, {bytes, Request}, Job);
         repeated ->
             repeat(From, {From, Number, Sequence});
         past ->
@@ -59,7 +59,7 @@ request({Node, _} = From, {Number, Sequence} = Slot, Timeout, Service, Request) 
 here(Alias, {Number, Sequence}, Timeout, Service, Request) ->
     #{node := Node} = topos_local:hot(),
     Key = {{Node, topos_local:incarnation()}, Number, Sequence},
-    start(Service, {term, Request}, #job{asker = {here, Alias}, node = Node, key = Key, timeout = Timeout}).
+    ok = start(Service, {term, Request}, #job{asker = {here, Alias}, node = Node, key = Key, timeout = Timeout}).
 
 %% topos_delivery: a request that came through a lane, in the lane's process
 
@@ -138,12 +138,12 @@ block({Node, Incarnation, _} = Key) ->
     end.
 
 %% A request is begun where it arrives. Connections that begin at once may pass the limit by one each.
--spec start(binary(), {bytes, binary()} | {term, term()}, #job{}) -> ok.
+-spec start(binary(), {bytes, binary()} | {term, term()}, #job{}) -> ok | {error, byte()}.
 start(Service, Request, #job{key = Key, timeout = Timeout} = Job) ->
     #{max_pending_calls := Limit} = topos_local:config(limits),
     case {ets:lookup(topos_services, Service), ets:info(topos_serving, size)} of
         {[], _} ->
-            refuse(?TOPOS_UNDELIVERED_NO_HANDLER, Job);
+            unserved(Job);
         {[_], N} when N >= Limit ->
             Error = topos_error:new(overloaded, #{node => topos_local:config(node), channel => ?CHANNEL}),
             %% Where it may wait for room; as soon as that is there.
@@ -154,6 +154,11 @@ start(Service, Request, #job{key = Key, timeout = Timeout} = Job) ->
             _ = spawn(fun() -> serve(Module, Request, Job) end),
             ok
     end.
+
+%% Who asked through a lane does not ask again. The lane itself reports until that is acknowledged.
+-spec unserved(#job{}) -> ok | {error, byte()}.
+unserved(#job{asker = {lane, _}}) -> {error, ?TOPOS_UNDELIVERED_NO_HANDLER};
+unserved(Job) -> refuse(?TOPOS_UNDELIVERED_NO_HANDLER, Job).
 
 %% The place is given back before the reply, since whoever has the reply may ask again at once.
 -spec serve(module(), {bytes, binary()} | {term, term()}, #job{}) -> ok.
@@ -184,33 +189,37 @@ reply(Answer, #job{asker = {here, Alias}}) ->
     Alias ! {Alias, {reply, {term, Answer}}},
     ok;
 reply(Answer, #job{asker = {lane, _}} = Job) ->
-    by_lane(Answer, Job);
+    by_lane(0, Answer, Job);
 reply(Answer, #job{asker = {frame, From}, key = Key} = Job) ->
     case topos_lane:encode(Answer) of
         {Size, Encoded} when Size =< ?TOPOS_REQUEST_MAX_BYTES ->
             case keep(0, Encoded, Size, Job) of
                 true -> write(From, Key, 0, Encoded, Size);
-                false -> by_lane(Answer, Job)
+                false -> by_lane(0, Answer, Job)
             end;
         _ ->
-            by_lane(Answer, Job)
+            by_lane(0, Answer, Job)
     end.
 
 -spec refuse(byte(), #job{}) -> ok.
 refuse(Reason, #job{asker = {here, Alias}}) ->
     Alias ! {Alias, {undelivered, Reason}},
     ok;
-refuse(Reason, #job{asker = {_, From}, key = Key} = Job) ->
+%% This must not get lost either.
+refuse(Reason, #job{asker = {lane, _}} = Job) ->
+    by_lane(Reason, [], Job);
+refuse(Reason, #job{asker = {frame, From}, key = Key} = Job) ->
     %% Nothing is too much to keep of nothing.
     true = keep(Reason, <<>>, 0, Job),
     write(From, Key, Reason, <<>>, 0).
 
--spec by_lane({ok, term()} | {error, topos_error:t()}, #job{}) -> ok.
-by_lane(Answer, #job{node = Node, key = {_, Number, Sequence}, timeout = Timeout} = Job) ->
-    Destination = {?TOPOS_DEST_REPLY, <<Number:32, Sequence:64>>},
+%% The reply to a request that was served (0), or why it was not.
+-spec by_lane(Reason :: byte(), {ok, term()} | {error, topos_error:t()} | [], #job{}) -> ok.
+by_lane(Reason, Answer, #job{node = Node, key = {_, Number, Sequence}, timeout = Timeout} = Job) ->
+    Destination = {?TOPOS_DEST_REPLY, <<Number:32, Sequence:64, Reason>>},
     case topos_lane:send(Node, Destination, Answer, #{channel => ?CHANNEL, key => Sequence, wait => Timeout}) of
         ok -> ok;
-        {error, {message_too_large, _} = Error} -> by_lane({error, Error}, Job);
+        {error, {message_too_large, _} = Error} -> by_lane(Reason, {error, Error}, Job);
         %% The peer is gone, or the caller's time is up.
         {error, _} -> ok
     end.

@@ -655,7 +655,15 @@ confirmed(Node, Tag, State) ->
 -spec questions(state()) -> #{keep := fun((node()) -> boolean()), failed := fun((node()) -> boolean())}.
 questions(_State) ->
     #{
-        keep => fun(Node) -> is_up(Node) andalso topos_relay:route(Node) =:= error end,
+        keep => fun(Node) ->
+            case topos_link:status(Node) of
+                {up, _} -> topos_relay:route(Node) =:= error;
+                {suspect, _} -> false;
+                %% Greetings take seconds where many greet at once.
+                {_, _} -> true;
+                unknown -> false
+            end
+        end,
         failed => fun(Node) -> (topos_local:engine()):failure(Node) =/= none end
     }.
 

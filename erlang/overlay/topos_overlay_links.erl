@@ -6,7 +6,7 @@
 %% has yet to arrive. When there is no reason left it is closed.
 %%
 %% A link is <em>confirmed</em> while the engine has a transport and the peer answers. A transport that is lost has 300
-%% ms to come back; a link that was asked for has 2 s to come up; a peer that was declared down has no time: then the
+%% ms to come back; a link that was asked for has 10 s to come up while the engine does not say that it failed; a peer that was declared down has no time: then the
 %% topology is told that the link is down.
 -module(topos_overlay_links).
 
@@ -31,16 +31,17 @@
 %% `connect', `disconnect': for the engine. `confirmed', `unconfirmed', `down': for the topology. `down' also says that
 %% what waits to be sent on the link is lost.
 -type effect() :: {connect | disconnect | confirmed | unconfirmed | down, node()}.
-%% Asked of links that nobody wants any more: `keep' those whose end would cut the node off; of links that do not come
+%% Asked of links that nobody wants any more: `keep' those whose end would cut the node off, or a handshake short; of links that do not come
 %% up: whether the engine has given up on the address.
 -type questions() :: #{keep := fun((node()) -> boolean()), failed := fun((node()) -> boolean())}.
 
 -define(GRACE, 300).
--define(CONNECT_TIME, 2_000).
+%% The engine tells sooner of an address that does not answer: so long only a machine takes that is too busy, and who gives up then begins again.
+-define(CONNECT_TIME, 10_000).
 -define(LINGER, 2_000).
 %% A failure is believed after the engine tried twice.
 -define(TRY_TIME, 150).
-%% A link that would cut the node off is kept so long beyond its time.
+%% A link that would cut the node off, or whose peer is being greeted, is kept so long beyond its time.
 -define(MAX_KEPT, 10_000).
 
 -spec new() -> t().
