@@ -7,6 +7,10 @@
 # A stage that fails does not stop the others. Each stage's own closing lines stay visible.
 set -u
 cd "$(dirname "$0")/.." || exit 1
+# A shell has its background jobs ignore Ctrl-C, and so would the programs that tests interrupt.
+if [ -z "${TOPOS_TEST_SIGNALS:-}" ] && env --default-signal=INT true 2>/dev/null; then
+    exec env --default-signal=INT TOPOS_TEST_SIGNALS=default bash scripts/test.sh "$@"
+fi
 # Without a locale Erlang takes file names and variables for Latin-1, and the tests use names beyond it.
 case $(locale charmap 2>/dev/null) in
     UTF-8) ;;
