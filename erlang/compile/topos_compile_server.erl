@@ -23,6 +23,8 @@
 -module(topos_compile_server).
 
 -export([start/1, answer/2]).
+%% Body of a process.
+-export([end_after/1]).
 -export_type([runner/0]).
 
 %% Calls a function of a loaded module and shows what came of it.
@@ -75,13 +77,16 @@ init(Starter, Runner) ->
 %% A parent that is gone before it has read what is written to it ends the port, and so this process: the VM ends with it.
 -spec end_with(pid()) -> ok.
 end_with(Server) ->
-    _ = spawn(fun() ->
-        Monitor = monitor(process, Server),
-        receive
-            {'DOWN', Monitor, process, Server, _} -> halt(1)
-        end
-    end),
+    _ = spawn(?MODULE, end_after, [Server]),
     ok.
+
+%% @private
+-spec end_after(pid()) -> no_return().
+end_after(Server) ->
+    Monitor = monitor(process, Server),
+    receive
+        {'DOWN', Monitor, process, Server, _} -> halt(1)
+    end.
 
 -spec loop(port(), pid(), runner()) -> no_return().
 loop(Port, Output, Runner) ->
