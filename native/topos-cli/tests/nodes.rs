@@ -6,8 +6,8 @@ mod common;
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
+    io::{BufRead, BufReader, Lines},
+    process::{Child, ChildStdout, Command, Stdio},
 };
 
 use common::{
@@ -191,7 +191,7 @@ fn a_wrong_engine_or_number_of_nodes_is_refused() {
 }
 
 /// A run of the endless tests that has begun the chosen one.
-fn endless(mark: &str, filter: &str, nodes: usize) -> (Child, TempDir) {
+fn endless(mark: &str, filter: &str, nodes: usize) -> (Child, Lines<BufReader<ChildStdout>>, TempDir) {
     let project = project("Endless");
     let mut child = Command::new(env!("CARGO_BIN_EXE_topos"))
         .args(["test", "--nodes", &nodes.to_string(), "--filter", filter])
@@ -204,7 +204,8 @@ fn endless(mark: &str, filter: &str, nodes: usize) -> (Child, TempDir) {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap() == "running"), "the tests ended");
     eventually("the start of the nodes", || vms(mark).len() == nodes);
-    (child, project)
+    // A command whose output is closed before it ends says so by its status.
+    (child, lines, project)
 }
 
 #[test]
@@ -212,7 +213,7 @@ fn a_ctrl_c_ends_tests_and_their_nodes() {
     let Some(_turn) = turn() else { return };
     for (filter, nodes) in [("for ever", 1), ("for ever elsewhere", 3)] {
         let mark = mark();
-        let (mut child, _project) = endless(&mark, filter, nodes);
+        let (mut child, _lines, _project) = endless(&mark, filter, nodes);
         signal(&child, Signal::SIGINT);
         assert_eq!(child.wait().unwrap().code(), Some(130));
         assert_eq!(vms(&mark), [0; 0]);
@@ -223,7 +224,7 @@ fn a_ctrl_c_ends_tests_and_their_nodes() {
 fn nodes_of_tests_end_even_when_the_command_is_killed() {
     let Some(_turn) = turn() else { return };
     let mark = mark();
-    let (mut child, _project) = endless(&mark, "for ever elsewhere", 2);
+    let (mut child, _lines, _project) = endless(&mark, "for ever elsewhere", 2);
     signal(&child, Signal::SIGKILL);
     child.wait().unwrap();
     eventually("the end of the nodes", || vms(&mark).is_empty());

@@ -6,7 +6,7 @@ mod common;
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Lines},
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -265,7 +265,7 @@ fn beams_are_built() {
 }
 
 /// A run of `forever.topos` whose nodes have all said that they run.
-fn forever(mark: &str) -> std::process::Child {
+fn forever(mark: &str) -> (std::process::Child, Lines<BufReader<std::process::ChildStdout>>) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_topos"))
         .args(["run", "--nodes", "2", "forever.topos"])
         .current_dir(cases())
@@ -281,14 +281,15 @@ fn forever(mark: &str) -> std::process::Child {
         assert!(line.ends_with("running"), "{line}");
     }
     assert_eq!(vms(mark).len(), 2);
-    child
+    // A command whose output is closed before it ends says so by its status.
+    (child, lines)
 }
 
 #[test]
 fn a_ctrl_c_ends_every_node() {
     let Some(_turn) = turn() else { return };
     let mark = mark();
-    let mut child = forever(&mark);
+    let (mut child, _lines) = forever(&mark);
     signal(&child, nix::sys::signal::Signal::SIGINT);
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(vms(&mark), [0; 0]);
@@ -298,7 +299,7 @@ fn a_ctrl_c_ends_every_node() {
 fn nodes_end_even_when_the_runner_is_killed() {
     let Some(_turn) = turn() else { return };
     let mark = mark();
-    let mut child = forever(&mark);
+    let (mut child, _lines) = forever(&mark);
     signal(&child, nix::sys::signal::Signal::SIGKILL);
     child.wait().unwrap();
     eventually("the end of the nodes", || vms(&mark).is_empty());
