@@ -23,7 +23,7 @@ stages=("$@")
 [ $# -gt 0 ] || stages=(rust eunit properties ct)
 
 # sum REGEX FILE: adds up the first number of every match.
-sum() { grep -oE "$1" "$2" | grep -oE '[0-9]+' | awk '{ n += $1 } END { print n + 0 }'; }
+sum() { grep -aoE "$1" "$2" | grep -oE '[0-9]+' | awk '{ n += $1 } END { print n + 0 }'; }
 strip() { sed -E 's/\x1b\[[0-9;]*[A-Za-z]//g'; }
 
 # stage NAME COMMAND...: runs it, shows and keeps its output. A non-zero exit whose log counts no failure counts as one.
@@ -48,7 +48,7 @@ count() {
         rust)
             # The summary of nextest; without it each binary of `cargo test` has a line.
             local lines=$2.summary
-            grep -E '^ +Summary ' "$2" >"$lines" || cp "$2" "$lines"
+            grep -aE '^ +Summary ' "$2" >"$lines" || cp "$2" "$lines"
             passed=$((passed + $(sum '[0-9]+ passed' "$lines")))
             failed=$((failed + $(sum '[0-9]+ failed' "$lines")))
             skipped=$((skipped + $(sum '[0-9]+ (skipped|ignored)' "$lines")))
@@ -86,7 +86,7 @@ excerpt() {
     esac
     printf '\n== what failed in %s (all of it: %s/%s.log)\n' "$1" "$logs" "$1"
     if [ -n "$from" ]; then
-        grep -E -A "$after" "$from" "$logs/$1.log" | cut -c1-240 | tail -n 60
+        grep -aE -A "$after" "$from" "$logs/$1.log" | cut -c1-240 | tail -n 60
     else
         sed -n '/^Failures:/,$p' "$logs/$1.log" | cut -c1-240 | head -n 40
     fi

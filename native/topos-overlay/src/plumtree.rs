@@ -2,7 +2,8 @@
 //!
 //! Leitão, Pereira, Rodrigues, "Epidemic broadcast trees", SRDS 2007. Works over any overlay whose edges go both ways. Beyond
 //! the paper, a new neighbour is told what was broadcast a moment ago ([`PlumtreeParams::announce_for`]): a repair of the
-//! overlay then mends a broadcast that was under way.
+//! overlay then mends a broadcast that was under way. One end of a link knows of it before the other, so what comes from a
+//! node that is no neighbour yet is kept until it is one.
 
 use crate::{
     codec::{DecodeError, Reader, Wire, Writer},
@@ -118,6 +119,16 @@ struct Missing {
     deadline: Millis,
 }
 
+#[derive(Clone, Debug)]
+struct Early {
+    from: NodeId,
+    id: BroadcastId,
+    hops: u32,
+    at: Millis,
+}
+
+/// How many announcements of nodes that are no neighbours are remembered.
+const EARLY: usize = 256;
 /// How many broadcasts a new neighbour is told of.
 const ANNOUNCED: usize = 32;
 /// How many announcers of one broadcast are remembered.
@@ -144,6 +155,8 @@ pub struct Plumtree {
     cached: VecDeque<BroadcastId>,
     cached_bytes: u64,
     missing: BTreeMap<BroadcastId, Missing>,
+    /// Announced by nodes that are no neighbours yet, in the order they came.
+    early: VecDeque<Early>,
     actions: Vec<Action>,
 }
 
@@ -171,6 +184,7 @@ impl Plumtree {
             cached: VecDeque::new(),
             cached_bytes: 0,
             missing: BTreeMap::new(),
+            early: VecDeque::new(),
             actions: Vec::new(),
         })
     }
@@ -196,6 +210,11 @@ impl Plumtree {
                 .collect();
             if !ids.is_empty() {
                 self.say(node, Message::IHave(ids));
+            }
+            let (theirs, others): (VecDeque<_>, _) = self.early.drain(..).partition(|early| early.from == *node);
+            self.early = others;
+            for early in theirs.into_iter().filter(|early| early.at >= since) {
+                self.announced(node, early.id, early.hops);
             }
         }
         std::mem::take(&mut self.actions)
@@ -321,8 +340,14 @@ impl Plumtree {
     }
 
     fn announced(&mut self, from: &NodeId, id: BroadcastId, hops: u32) {
-        let neighbour = self.eager.contains(from) || self.lazy.contains(from);
-        if self.known(&id) || !neighbour {
+        if self.known(&id) {
+            return;
+        }
+        if !self.eager.contains(from) && !self.lazy.contains(from) {
+            if self.early.len() >= EARLY {
+                self.early.pop_front();
+            }
+            self.early.push_back(Early { from: from.clone(), id, hops, at: self.now });
             return;
         }
         if !self.missing.contains_key(&id) && self.missing.len() >= self.params.max_missing as usize {

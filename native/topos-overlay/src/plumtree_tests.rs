@@ -127,3 +127,29 @@ fn a_stranger_changes_nothing_in_the_tree() {
     tree.neighbour_down(&node(1));
     assert_eq!(tree.eager().count(), 0);
 }
+
+#[test]
+fn what_is_announced_before_this_end_knows_of_the_link_is_asked_for() {
+    let mut tree = tree(&[1], |_| {});
+    tree.received(0, &node(7), Message::IHave(vec![(id(0), 1), (id(1), 1)]));
+    tree.received(0, &node(8), Message::IHave(vec![(id(2), 1)]));
+    tree.received(1, &node(1), gossip(1, 1));
+    assert_eq!(tree.next_tick(), None);
+    tree.neighbour_up(10, &node(7));
+    let due = tree.next_tick().expect("something is missing");
+    assert_eq!(sent(&tree.tick(due)), [(node(7), Message::Graft(id(0)))], "neither what came nor what a stranger has");
+    let late = 10 + tree.params.announce_for + 1;
+    tree.neighbour_up(late, &node(8));
+    assert_eq!(tree.missing.len(), 1, "what was announced long ago is no news");
+}
+
+#[test]
+fn strangers_take_a_bounded_place() {
+    let mut tree = tree(&[1], |_| {});
+    for number in 0..1_000 {
+        tree.received(0, &node(7), Message::IHave(vec![(id(number), 1)]));
+    }
+    assert_eq!(tree.early.len(), EARLY);
+    tree.neighbour_up(0, &node(7));
+    assert_eq!((tree.early.len(), tree.missing.len()), (0, EARLY));
+}
