@@ -81,11 +81,14 @@ excerpt() {
         rust) from='^ +(FAIL|SIGABRT|SIGSEGV|TIMEOUT) |^test .*FAILED|^error' ;;
         # The line of the property's name ends in what PropEr printed of its cases; the counterexample follows, then its shrunk form.
         properties) from='!$|Failed: |Error: |, [1-9][0-9]* failed' after=20 ;;
-        ct) from='FAILED|Failed|failed' ;;
         *) from='' ;;
     esac
     printf '\n== what failed in %s (all of it: %s/%s.log)\n' "$1" "$logs" "$1"
-    if [ -n "$from" ]; then
+    if [ "$1" = ct ]; then
+        # What topos_ct_report closes with; without it the run ended before it could begin or end.
+        grep -aqE '^[0-9]+ failed:' "$logs/ct.log" || tail -n 40 "$logs/ct.log" | cut -c1-240
+        sed -nE '/^[0-9]+ failed:/,$p' "$logs/ct.log" | cut -c1-240 | head -n 120
+    elif [ -n "$from" ]; then
         grep -aE -A "$after" "$from" "$logs/$1.log" | cut -c1-240 | tail -n 60
     else
         sed -n '/^Failures:/,$p' "$logs/$1.log" | cut -c1-240 | head -n 40
