@@ -12,7 +12,7 @@
 %% How tests run on virtual nodes says `topos_test_simulated'.
 -module(topos_test_runner).
 
--export([main/0, serve/0, read/1, run/3, call/2]).
+-export([main/0, halt_with/1, serve/0, read/1, run/3, call/2]).
 %% Bodies of processes.
 -export([start/2, in_own_process/3]).
 -export_type([test/0, settings/0, seed/0, outcome/0]).
@@ -75,16 +75,12 @@ call(Module, Flow) ->
             failure(What, [unicode:characters_to_binary(string:trim(Line, leading)) || Line <- About])
     end.
 
-%% internal
-
-%% @private
--spec start(file:filename(), settings()) -> no_return().
-start(File, Settings) ->
+%% @doc Ends the VM with what a run of tests says: 0 where none failed. The handlers are taken away before.
+-spec halt_with(fun(() -> Failed :: non_neg_integer())) -> no_return().
+halt_with(Run) ->
     Status =
         try
-            Tests = read(File),
-            ok = serve(),
-            Failed = run(Tests, Settings, fun(Test) -> run_one(Test, Settings, Test =:= hd(Tests)) end),
+            Failed = Run(),
             ok = topos_effect:uninstall(),
             min(Failed, 1)
         catch
@@ -93,6 +89,17 @@ start(File, Settings) ->
                 1
         end,
     halt(Status).
+
+%% internal
+
+%% @private
+-spec start(file:filename(), settings()) -> no_return().
+start(File, Settings) ->
+    halt_with(fun() ->
+        Tests = read(File),
+        ok = serve(),
+        run(Tests, Settings, fun(Test) -> run_one(Test, Settings, Test =:= hd(Tests)) end)
+    end).
 
 -spec test(binary()) -> test().
 test(Line) ->

@@ -29,21 +29,11 @@ main() ->
 %% @private
 -spec start(file:filename(), {topos_test_runner:settings(), topos_sim_options:t()}) -> no_return().
 start(File, {Settings, Options}) ->
-    Status =
-        try
-            {ok, _} = topos_effect:install(topos_sim:handlers([], process)),
-            ok = topos_sim:first_process(),
-            Failed = topos_test_runner:run(topos_test_runner:read(File), Settings, fun(Test) ->
-                run(Test, {Settings, Options})
-            end),
-            ok = topos_effect:uninstall(),
-            min(Failed, 1)
-        catch
-            Class:Reason:Stack ->
-                ok = topos_effect:report(Class, Reason, Stack),
-                1
-        end,
-    halt(Status).
+    topos_test_runner:halt_with(fun() ->
+        {ok, _} = topos_effect:install(topos_sim:handlers([], process)),
+        ok = topos_sim:first_process(),
+        topos_test_runner:run(topos_test_runner:read(File), Settings, fun(Test) -> run(Test, {Settings, Options}) end)
+    end).
 
 %% @doc Runs a test with one seed after the other; the handlers must be installed. Nodes are heard when a single seed is tried, and
 %% in the run that failed, which is made again.
