@@ -70,7 +70,13 @@ impl Checker<'_> {
                     self.subsume(value.ty, want, span);
                     return value;
                 }
-                None => self.variable(qualifier, name, function.span),
+                None => {
+                    let head = self.variable(qualifier, name, function.span);
+                    if matches!(head.kind, ExprKind::Error) {
+                        self.missed_flows.insert(name.name.clone());
+                    }
+                    head
+                }
             },
             ast::ExprKind::Field { record, field } => {
                 let ty = self.fresh();

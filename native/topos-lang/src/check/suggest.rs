@@ -5,11 +5,11 @@ use crate::diagnostic::Diagnostic;
 /// More names than these are no help.
 const MAX_LISTED: usize = 12;
 
-/// The candidate nearest to a misspelt name, if it is near enough to be meant: at most a third of its letters differ. A single
-/// letter is not misspelt: any other one would be as near. Of those as near as others the one of the same letters, in
-/// another order, is meant.
+/// The candidate nearest to a misspelt name, if it is near enough to be meant: at most a third of its letters differ, of a dotted
+/// name a third of those of its last part. A single letter is not misspelt: any other one would be as near. Of those as near as
+/// others the one of the same letters, in another order, is meant.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let letters = name.chars().count();
+    let letters = name.rsplit('.').next().map_or(0, |last| last.chars().count());
     let limit = if letters == 1 { 0 } else { letters.max(3) / 3 };
     let sorted = |text: &str| {
         let mut letters: Vec<char> = text.to_lowercase().chars().collect();
@@ -107,5 +107,7 @@ mod tests {
         assert_eq!(nearest("mn", ["min", "nm"]), Some("nm"));
         assert_eq!(nearest("print", ["sort"]), None);
         assert_eq!(nearest("maybe", ["Maybe"]), Some("Maybe"));
+        assert_eq!(nearest("Topos.List", ["Topos.IO", "Topos.Set"]), None);
+        assert_eq!(nearest("Topso.List", ["Topos.List", "Topos.Set"]), Some("Topos.List"));
     }
 }
