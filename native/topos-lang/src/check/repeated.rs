@@ -4,15 +4,10 @@
 //! name of the module's or of another module is wrong in the whole file; a variable, or a type variable, that is not there is missed
 //! by each declaration for itself.
 
-use foldhash::{HashMap, HashMapExt};
-
 use super::Checker;
 use crate::codes;
-use crate::diagnostic::{Code, Diagnostic, Label, Span};
+use crate::diagnostic::{join, Code, Diagnostic, Span};
 use crate::syntax::ast;
-
-/// So many later uses are shown; of more, how many there are.
-const SHOWN: usize = 3;
 
 /// Mistakes that are the same at each use of a name.
 const OF_NAMES: [Code; 12] = [
@@ -33,33 +28,12 @@ const OF_NAMES: [Code; 12] = [
 impl Checker<'_> {
     /// Joins the uses of one wrong name. The diagnostics are in source order.
     pub(super) fn join_uses(&mut self, module: &ast::Module) {
-        let mut first: HashMap<(Code, String, Option<String>, Option<String>), usize> = HashMap::new();
-        let mut joined: Vec<Diagnostic> = Vec::new();
-        let mut hidden: HashMap<usize, usize> = HashMap::new();
-        for diagnostic in std::mem::take(&mut self.diagnostics) {
-            let alone = diagnostic.primary.message.is_empty() && diagnostic.secondary.is_empty();
-            if !alone || !OF_NAMES.contains(&diagnostic.code) {
-                joined.push(diagnostic);
-                continue;
-            }
-            let span = diagnostic.primary.span;
-            let within = self.is_of_a_declaration(&diagnostic).then(|| declaration(module, span)).flatten();
-            let key = (diagnostic.code, diagnostic.message.clone(), diagnostic.help.clone(), within);
-            let index = *first.entry(key).or_insert(joined.len());
-            match joined.get_mut(index) {
-                None => joined.push(diagnostic),
-                Some(known) if known.secondary.len() < SHOWN => {
-                    known.secondary.push(Label { span, message: "also used here".to_owned() });
-                }
-                Some(_) => *hidden.entry(index).or_default() += 1,
-            }
-        }
-        for (index, more) in hidden {
-            if let Some(last) = joined[index].secondary.last_mut() {
-                last.message = format!("also used here, and {more} more {}", if more == 1 { "time" } else { "times" });
-            }
-        }
-        self.diagnostics = joined;
+        let diagnostics = std::mem::take(&mut self.diagnostics);
+        self.diagnostics = join(diagnostics, "also used here", |diagnostic| {
+            let within = || declaration(module, diagnostic.primary.span);
+            let named = OF_NAMES.contains(&diagnostic.code);
+            named.then(|| self.is_of_a_declaration(diagnostic).then(within).flatten())
+        });
     }
 
     /// Whether each declaration misses the name for itself.

@@ -18,7 +18,7 @@ mod token;
 
 pub use token::{Token, TokenKind, Tokens};
 
-use crate::diagnostic::{Diagnostic, Span};
+use crate::diagnostic::{join, Diagnostic, Span};
 
 /// How deeply expressions, patterns, types and blocks may be nested, by default.
 pub const MAX_DEPTH: u32 = 200;
@@ -65,7 +65,9 @@ pub fn parse_with(source: &str, limits: &Limits) -> Parse {
     }
     let (tokens, lexical) = lexer::lex(source);
     let (module, mut diagnostics) = parser::parse(source, &tokens, limits);
-    diagnostics.extend(lexical);
+    // Who ends lines with `;` does it everywhere: that is one habit.
+    let character = |d: &Diagnostic| (d.code == codes::UNKNOWN_CHARACTER).then_some(());
+    diagnostics.extend(join(lexical, "also here", character));
     diagnostics.sort_by_key(|diagnostic| (diagnostic.primary.span.start, diagnostic.code));
     if diagnostics.len() > limits.max_diagnostics {
         diagnostics.truncate(limits.max_diagnostics);
