@@ -62,8 +62,10 @@ impl Checker<'_> {
             Lookup::NoModule(qualifier) if self.missing_qualifiers.contains(qualifier) => return,
             Lookup::Unknown => {
                 let diagnostic = Diagnostic::new(code, format!("unknown {what} `{}`", name.name), name.span);
+                let habit = suggest::habit(what, &name.name).map(str::to_owned);
                 let near = suggest::nearest(&name.name, self.candidates(what)).map(str::to_owned);
                 match near {
+                    _ if habit.is_some() => Diagnostic { help: habit, ..diagnostic },
                     None if what == "name" && name.name == "abort" => diagnostic
                         .help("`abort e` stands in the clauses of a handler, and leaves the `with` with that value"),
                     Some(near) => {
@@ -100,6 +102,9 @@ impl Checker<'_> {
                 diagnostic.help(match (effect, near) {
                     (Some(effect), _) => operation_help(&effect, &name.name),
                     (None, Some(near)) => format!("did you mean `{near}`?"),
+                    (None, None) if matches!(self.env.lookup_value(&[], &name.name), Lookup::Found(_)) => {
+                        format!("it is known without a module: `{}`", name.name)
+                    }
                     (None, None) => "it may be private there".to_owned(),
                 })
             }

@@ -43,6 +43,46 @@ pub(crate) fn advise<'a>(
     }
 }
 
+/// What other languages call something that has another name here.
+pub(crate) fn habit(what: &str, name: &str) -> Option<&'static str> {
+    Some(match (what, name) {
+        ("name", "and") => "`and` is written `&&`",
+        ("name", "or") => "`or` is written `||`",
+        ("name", "null" | "nil" | "undefined" | "none") | ("constructor", "Nothing") => {
+            "what may be missing is a `Maybe`: `None`, or `Some(..)`"
+        }
+        ("constructor", "Just") => "did you mean `Some`?",
+        ("constructor", "True") => "did you mean `true`?",
+        ("constructor", "False") => "did you mean `false`?",
+        ("constructor", "Err" | "Left") => "did you mean `Error`?",
+        ("constructor", "Right") => "did you mean `Ok`?",
+        ("constructor", "Nil") => "an empty list is `[]`",
+        ("name", "range") => "`Topos.List` has it, with the last number: `List.range(0, 9)`",
+        ("name", "len") => "lists and texts have it in their modules: `List.length(..)`, `Text.length(..)`",
+        ("name", "to_string" | "toString" | "inspect") => {
+            "`show(..)` makes a text of a value, and so does an f-string: `f\"{..}\"`"
+        }
+        ("name", "println" | "puts" | "putStrLn" | "printf") => {
+            "`Topos.IO` writes lines: `import Topos.IO (IO, print)`"
+        }
+        ("name", "even") => "`n % 2 == 0` says it",
+        ("name", "odd") => "`n % 2 /= 0` says it",
+        ("name", "reduce" | "foldl" | "foldr") => "`Topos.List` has `List.fold(f, start, xs)`",
+        ("name", "forEach" | "mapM_") => {
+            "`for_each(f, xs)` does something with each element, and so does `for x in xs { .. }`"
+        }
+        ("type", "Integer" | "Nat" | "Long") => "did you mean `Int`?",
+        ("type", "Double" | "Number") => "did you mean `Float`?",
+        ("type", "Boolean") => "did you mean `Bool`?",
+        ("type", "Char" | "Str") => "did you mean `Text`?",
+        ("type", "Void") => "did you mean `()`?",
+        ("type", "Array" | "Vec" | "Seq") => "a list is written `[Int]`, or `List Int`",
+        ("type", "Dict" | "HashMap" | "Dictionary") => "did you mean `Map`?",
+        ("type", "Either") => "did you mean `Result`? Its value stands first: `Result Int Text`",
+        _ => return None,
+    })
+}
+
 /// How a value of the type that was found becomes one of the type that is expected, where there is a usual way. Types as they are
 /// printed.
 pub(crate) fn conversion(expected: &str, found: &str) -> Option<String> {

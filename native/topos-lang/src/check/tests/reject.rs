@@ -23,6 +23,9 @@ rejected! {
     unknown_effect = "import Topos.Lib\nflow f : () / {OI} = ()";
     unknown_operation = "import Topos.Lib\nflow f : () / {IO} = perform IO.prnt(\"x\")";
     unknown_module = "import Topos.Lbi\nflow f = 1";
+    names_of_other_languages = "flow f a b = a and b\nflow g a b = g(a, b) or b\nflow h = null\nflow i = Just(1)\nflow j = Nothing\nflow k = True\nflow l = False\nflow m = Err(1)\nflow n = Right(1)\nflow o = Nil\nflow p = range(3)\nflow q = len([1])\nflow r = toString(1)\nflow s = println(1)\nflow t = even(1)\nflow u = odd(1)\nflow v = foldl(1)\nflow w = forEach(1)";
+    types_of_other_languages = "flow f : (a : Integer) -> Double = 1\nflow g : (a : Boolean) -> Char = 1\nflow h : (a : Void) -> Array Int = 1\nflow i : (a : Dict Int Int) -> Either Int Text = 1";
+    own_operators_of_foreign_names = "flow and x y = x && y\nflow f g = g(and, true)\nflow h or = h(or, 1) + true";
     own_types_of_usual_names = "type Failure = { at : Int }\nshape Maybe a = Nil | One(a)\nflow f : Failure = \"x\"\nflow g : Int = One(1)\nflow h : Maybe Int = 1";
     failure_of_the_prelude = "flow f : Failure = \"x\"";
     unknown_qualifier = "import Topos.Lib as L\nflow f = M.length([1])";
