@@ -1,5 +1,5 @@
 %% @doc What a cluster costs each of its nodes, by the number of nodes: connections, writes and bytes a second while no program
-%% sends anything, and memory. Real VMs on this host, started and ended by this one.
+%% sends anything, and memory; in a full mesh, under HyParView, and as clients of five hubs. Real VMs on this host, started and ended by this one.
 -module(topos_bench_scale).
 
 -export([main/1, probe/0]).
@@ -12,17 +12,27 @@
 -define(WATCHED, 20_000).
 -define(EPMD, 4369).
 -define(SIZES, [10, 20, 50]).
+-define(HUBS, 5).
+-define(TOPOLOGIES, [full_mesh, hyparview, client_server]).
 
 -type vm() :: {Controller :: pid(), node()}.
+-type topology() :: full_mesh | hyparview | client_server.
 
-%% @doc `[Engine, Size, ...]': a row of Markdown each. Without sizes 10, 20 and 50; without an engine the best there is.
+%% @doc Names of engines and topologies, and sizes, in any order: a table of Markdown for each engine and topology, a row for each
+%% size. Without an engine the best there is, without a topology all three, without sizes 10, 20 and 50.
 -spec main([string()]) -> ok.
-main([]) -> main([atom_to_list(hd(topos_engine:available()))]);
-main([Engine]) -> main([Engine | [integer_to_list(Size) || Size <- ?SIZES]]);
-main([Name | Sizes]) ->
-    case [Engine || Engine <- topos_engine:available(), atom_to_list(Engine) =:= Name] of
-        [Engine] -> table(Engine, [list_to_integer(Size) || Size <- Sizes]);
-        [] -> io:format(standard_error, "~ts is no engine that is installed: ~p~n", [Name, topos_engine:available()]), halt(2)
+main(Arguments) ->
+    Available = topos_engine:available(),
+    case chosen(Arguments, Available) of
+        {Engines, Topologies, Sizes} ->
+            _ = [table(Engine, Topology, or_all(Sizes, ?SIZES))
+                 || Engine <- or_all(Engines, [hd(Available)]), Topology <- or_all(Topologies, ?TOPOLOGIES)],
+            ok;
+        {unknown, Argument} ->
+            io:format(standard_error, "bench-scale: '~ts' is no engine that is installed (~0p), no topology (~0p), and no number of nodes from 2~n", [
+                Argument, Available, ?TOPOLOGIES
+            ]),
+            halt(2)
     end.
 
 %% @doc In a node: its connections, what they wrote since they opened, and its memory in bytes.
@@ -38,19 +48,39 @@ probe() ->
 
 %% internal
 
--spec table(topos_engine:name(), [pos_integer()]) -> ok.
-table(Engine, Sizes) ->
-    ok = io:format("~w, full mesh, ~b cores~n~n", [Engine, erlang:system_info(logical_processors_available)]),
+-spec chosen([string()], [topos_engine:name()]) -> {[topos_engine:name()], [topology()], [pos_integer()]} | {unknown, string()}.
+chosen(Arguments, Available) -> chosen(Arguments, Available, {[], [], []}).
+
+-spec chosen([string()], [topos_engine:name()], {[topos_engine:name()], [topology()], [pos_integer()]}) ->
+    {[topos_engine:name()], [topology()], [pos_integer()]} | {unknown, string()}.
+chosen([], _, {Engines, Topologies, Sizes}) ->
+    {lists:reverse(Engines), lists:reverse(Topologies), lists:reverse(Sizes)};
+chosen([Argument | Rest], Available, {Engines, Topologies, Sizes}) ->
+    Named = fun(Names) -> [Name || Name <- Names, atom_to_list(Name) =:= Argument] end,
+    case {Named(Available), Named(?TOPOLOGIES), string:to_integer(Argument)} of
+        {[Engine], _, _} -> chosen(Rest, Available, {[Engine | Engines], Topologies, Sizes});
+        {_, [Topology], _} -> chosen(Rest, Available, {Engines, [Topology | Topologies], Sizes});
+        {_, _, {Size, []}} when Size > 1 -> chosen(Rest, Available, {Engines, Topologies, [Size | Sizes]});
+        _ -> {unknown, Argument}
+    end.
+
+-spec or_all([A], [A]) -> [A].
+or_all([], All) -> All;
+or_all(Some, _) -> Some.
+
+-spec table(topos_engine:name(), topology(), [pos_integer()]) -> ok.
+table(Engine, Topology, Sizes) ->
+    ok = io:format("~n~w, ~w, ~b cores~n~n", [Engine, Topology, erlang:system_info(logical_processors_available)]),
     Columns = ["nodes", "formed in s", "connections a node", "writes a node and s", "bytes a node and s",
                "memory of the VM's tables and processes, MB a node", "resident MB a node"],
     ok = io:format("| ~ts |~n|~ts~n", [lists:join(" | ", Columns), lists:duplicate(length(Columns), "---:|")]),
-    lists:foreach(fun(Size) -> ok = measure(Engine, Size) end, Sizes).
+    lists:foreach(fun(Size) -> ok = measure(Engine, Topology, Size) end, Sizes).
 
--spec measure(topos_engine:name(), pos_integer()) -> ok.
-measure(Engine, Size) ->
+-spec measure(topos_engine:name(), topology(), pos_integer()) -> ok.
+measure(Engine, Topology, Size) ->
     Vms = [start(Engine, Number) || Number <- lists:seq(1, Size)],
     Started = erlang:monotonic_time(millisecond),
-    ok = form(Engine, Vms),
+    ok = form(Engine, configured(Topology, Vms), Vms),
     Formed = erlang:monotonic_time(millisecond) - Started,
     Before = [call(Vm, ?MODULE, probe, []) || Vm <- Vms],
     Watched = erlang:monotonic_time(millisecond),
@@ -83,13 +113,19 @@ start(Engine, Number) ->
 peer_started({ok, Controller, _}) -> {ok, Controller};
 peer_started({ok, Controller}) -> {ok, Controller}.
 
+%% Half of a small cluster may be hubs.
+-spec configured(topology(), [vm()]) -> full_mesh | map().
+configured(full_mesh, _) -> full_mesh;
+configured(hyparview, _) -> #{type => hyparview};
+configured(client_server, Vms) -> #{type => client_server, hubs => [Node || {_, Node} <- lists:sublist(Vms, min(?HUBS, length(Vms) div 2))]}.
+
 %% All but the first join the first, one after the other; then every node is to see every other.
--spec form(topos_engine:name(), [vm()]) -> ok.
-form(Engine, [{_, First} = Contact | Others] = Vms) ->
-    {ok, Addresses} = bridge(Engine, Contact),
+-spec form(topos_engine:name(), full_mesh | map(), [vm()]) -> ok.
+form(Engine, Topology, [{_, First} = Contact | Others] = Vms) ->
+    {ok, Addresses} = bridge(Engine, Topology, Contact),
     lists:foreach(
         fun(Vm) ->
-            {ok, _} = bridge(Engine, Vm),
+            {ok, _} = bridge(Engine, Topology, Vm),
             ok = call(Vm, topos_partisan, join, [First, #{addresses => Addresses, timeout => ?CALL_TIMEOUT}])
         end,
         Others
@@ -97,9 +133,11 @@ form(Engine, [{_, First} = Contact | Others] = Vms) ->
     Deadline = erlang:monotonic_time(millisecond) + ?FORMATION,
     lists:foreach(fun(Vm) -> ok = await_peers(Vm, length(Vms) - 1, Deadline) end, Vms).
 
--spec bridge(topos_engine:name(), vm()) -> {ok, [topos_engine:address()]}.
-bridge(Engine, {_, Node} = Vm) ->
-    Config = #{engine => Engine, node => Node, cluster => <<"scale">>, cookie => <<"bench">>, listen => [{{127, 0, 0, 1}, 0}]},
+-spec bridge(topos_engine:name(), full_mesh | map(), vm()) -> {ok, [topos_engine:address()]}.
+bridge(Engine, Topology, {_, Node} = Vm) ->
+    Config = #{
+        engine => Engine, node => Node, cluster => <<"scale">>, cookie => <<"bench">>, listen => [{{127, 0, 0, 1}, 0}], topology => Topology
+    },
     {ok, _} = call(Vm, topos_bench_node, start_bridge, [Config]).
 
 -spec await_peers(vm(), non_neg_integer(), integer()) -> ok.

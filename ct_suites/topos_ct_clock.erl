@@ -1,14 +1,17 @@
 %% @doc Promises of time, kept on a machine that does other things too.
 %%
 %% What a test promises in milliseconds holds for VMs that run. So a clock counts, from its start, how long processes of the test waited
-%% for a processor that others had (as Linux tells of each thread), and how much later than asked for it was woken itself: as much later
-%% may come what was promised. Where nobody waited the promise is what it says.
+%% for a processor that others had (as Linux tells of each thread), how long other virtual machines of the host had the processors of this
+%% one, and how much later than asked for it was woken itself: as much later may come what was promised. Where nobody waited the promise
+%% is what it says.
 -module(topos_ct_clock).
 
 -export([start/1, stop/1, kept/4, undisturbed/3]).
 -export_type([t/0]).
 
--opaque t() :: #{watcher := pid(), waited := #{OsPid :: string() => Milliseconds :: non_neg_integer()}}.
+-opaque t() :: #{
+    watcher := pid(), waited := #{OsPid :: string() => Milliseconds :: non_neg_integer()}, stolen := Milliseconds :: non_neg_integer()
+}.
 
 %% How often the clock looks whether it is late, in milliseconds; and what is not called late.
 -define(TICK, 20).
@@ -18,18 +21,18 @@
 -spec start([topos_ct_node:t()]) -> t().
 start(Vms) ->
     OsPids = [os:getpid() | [topos_ct_node:os_pid(Vm) || Vm <- Vms]],
-    #{watcher => spawn(fun watch/0), waited => maps:from_list([{OsPid, waited(OsPid)} || OsPid <- OsPids])}.
+    #{watcher => spawn(fun watch/0), waited => maps:from_list([{OsPid, waited(OsPid)} || OsPid <- OsPids]), stolen => stolen()}.
 
 %% @doc How much later than promised something may have come since the start, in milliseconds.
 -spec stop(t()) -> non_neg_integer().
-stop(#{watcher := Watcher, waited := Before}) ->
+stop(#{watcher := Watcher, waited := Before, stolen := Stolen}) ->
     Ref = monitor(process, Watcher),
     Watcher ! {stop, self(), Ref},
     Late = receive
         {Ref, Milliseconds} -> true = demonitor(Ref, [flush]), Milliseconds;
         {'DOWN', Ref, process, _, Reason} -> error(Reason)
     end,
-    Late + lists:sum([max(0, waited(OsPid) - Waited) || {OsPid, Waited} <- maps:to_list(Before)]).
+    Late + stolen() - Stolen + lists:sum([max(0, waited(OsPid) - Waited) || {OsPid, Waited} <- maps:to_list(Before)]).
 
 %% @doc Fails the test where something took longer than promised and allowed, both in milliseconds.
 -spec kept(What :: term(), Took :: integer(), Promised :: integer(), Allowed :: non_neg_integer()) -> ok.
@@ -84,3 +87,14 @@ waited(OsPid) ->
     Threads = filelib:wildcard(filename:join(["/proc", OsPid, "task", "*", "schedstat"])),
     lists:sum([list_to_integer(Wait) || Thread <- Threads, {ok, Text} <- [file:read_file(Thread)],
                                         [_, Wait | _] <- [string:lexemes(binary_to_list(Text), " \n")]]) div 1_000_000.
+
+%% "steal" of all processors, the eighth figure of their first line, in hundredths of a second. 0 where the system does not tell.
+-spec stolen() -> non_neg_integer().
+stolen() ->
+    case file:read_file("/proc/stat") of
+        {ok, <<"cpu ", Text/binary>>} ->
+            [Line | _] = string:split(Text, "\n"),
+            10 * binary_to_integer(lists:nth(8, string:lexemes(Line, " ")));
+        _ ->
+            0
+    end.

@@ -38,7 +38,9 @@ stopped_is_suspect_then_down_then_up(Config) ->
     ok = ?NODE:pause(vm(Stopped)),
     Suspect = everywhere({suspect, Name}, Marks, Start),
     Down = everywhere({down, Name}, Marks, Start),
-    [?assertEqual([{suspect, Name}, {down, Name}], events_of(Name, M, Mark)) || {M, Mark} <- Marks],
+    %% Down once, and after a suspicion. Before it stopped it may have been late, on a busy machine, which is a suspicion refuted.
+    [?assertMatch([{down, Name}, {suspect, Name} | _], lists:reverse(events_of(Name, M, Mark))) || {M, Mark} <- Marks],
+    [?assertEqual(1, length([D || {down, _} = D <- events_of(Name, M, Mark)])) || {M, Mark} <- Marks],
     Again = ?CLUSTER:marks(Others),
     Resumed = now_ms(),
     ok = ?NODE:resume(vm(Stopped)),

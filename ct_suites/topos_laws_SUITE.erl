@@ -72,7 +72,8 @@ kind(full_mesh) -> {full_mesh};
 kind(#{type := Type}) -> {Type}.
 
 holds(Law, Members, Arrows) ->
-    ?assert(proper:quickcheck(Law(Members, Arrows), [{numtests, numtests()}, {to_file, user}, noshrink, quiet])).
+    %% Else the counterexample.
+    ?assertEqual(true, proper:quickcheck(Law(Members, Arrows), [{numtests, numtests()}, noshrink, quiet, long_result])).
 
 numtests() -> list_to_integer(os:getenv("TOPOS_NUMTESTS", "30")).
 

@@ -22,56 +22,23 @@ passed=0 failed=0 skipped=0 broken=()
 stages=("$@")
 [ $# -gt 0 ] || stages=(rust eunit properties ct)
 
-# sum REGEX FILE: adds up the first number of every match.
-sum() { grep -aoE "$1" "$2" | grep -oE '[0-9]+' | awk '{ n += $1 } END { print n + 0 }'; }
 strip() { sed -E 's/\x1b\[[0-9;]*[A-Za-z]//g'; }
 
 # stage NAME COMMAND...: runs it, shows and keeps its output. A non-zero exit whose log counts no failure counts as one.
 stage() {
-    local name=$1 started=$SECONDS status before=$failed
+    local name=$1 started=$SECONDS status before=$failed counts
     shift
     printf '\n== %s: %s\n' "$name" "$*"
     "$@" 2>&1 | tee "$logs/$name.raw"
     status=${PIPESTATUS[0]}
     strip <"$logs/$name.raw" >"$logs/$name.log"
-    count "$name" "$logs/$name.log"
+    read -ra counts < <(sh scripts/test-counts.sh "$name" "$logs/$name.log")
+    passed=$((passed + counts[0])) failed=$((failed + counts[1])) skipped=$((skipped + counts[2]))
     if [ "$status" -ne 0 ]; then
         [ "$failed" -gt "$before" ] || failed=$((failed + 1))
         broken+=("$name")
     fi
     printf '== %s: %d s, exit %d\n' "$name" "$((SECONDS - started))" "$status"
-}
-
-# count STAGE LOG: reads the closing lines of the stage's runner.
-count() {
-    case $1 in
-        rust)
-            # The summary of nextest; without it each binary of `cargo test` has a line.
-            local lines=$2.summary
-            grep -aE '^ +Summary ' "$2" >"$lines" || cp "$2" "$lines"
-            passed=$((passed + $(sum '[0-9]+ passed' "$lines")))
-            failed=$((failed + $(sum '[0-9]+ failed' "$lines")))
-            skipped=$((skipped + $(sum '[0-9]+ (skipped|ignored)' "$lines")))
-            ;;
-        eunit)
-            local all bad
-            all=$(sum '^ *[0-9]+ tests?, ' "$2")
-            # EUnit calls a group cancelled whose generator or set-up failed.
-            bad=$(($(sum '[0-9]+ failures?' "$2") + $(sum '[0-9]+ cancelled' "$2")))
-            passed=$((passed + all - bad))
-            failed=$((failed + bad))
-            skipped=$((skipped + $(sum '[0-9]+ skipped' "$2")))
-            ;;
-        properties)
-            passed=$((passed + $(sum '^properties: [0-9]+ passed' "$2")))
-            failed=$((failed + $(sum 'passed, [0-9]+ failed' "$2")))
-            ;;
-        ct)
-            passed=$((passed + $(sum 'All [0-9]+ tests passed' "$2") + $(sum 'Passed [0-9]+ tests?' "$2")))
-            failed=$((failed + $(sum 'Failed [0-9]+ tests?' "$2")))
-            skipped=$((skipped + $(sum 'Skipped [0-9]+ ' "$2")))
-            ;;
-    esac
 }
 
 # excerpt STAGE: what failed in it, once more, so that it stands at the end of the output too.

@@ -4,6 +4,8 @@
 
 -include_lib("eunit/include/eunit.hrl").
 
+-export([root/0]).
+
 -define(MAX_LINES, 800).
 
 %% Folder under erlang/ => the folders its modules may call. Every module may call its own folder.
@@ -40,6 +42,7 @@ crates() ->
 impure() ->
     ["std::fs", "std::net", "std::process", "std::thread", "SystemTime", "Instant::now", "std::env", "println!", "eprintln!"].
 
+%% @doc Where the repository begins: tests run in it or below.
 root() ->
     {ok, Dir} = file:get_cwd(),
     root(Dir).
