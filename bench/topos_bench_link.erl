@@ -73,4 +73,6 @@ on_loopback(Options, Parts) ->
 -spec part(string(), [topos_bench_vm:pair()], options()) -> [topos_bench_report:row()].
 part("burst", Pairs, Options) -> topos_bench_burst:run(Pairs, maps:with([rounds, quick], Options));
 part("latency", Pairs, Options) -> topos_bench_latency:under_bulk(Pairs, maps:with([rounds, quick], Options));
-part("requests", Pairs, Options) -> topos_bench_latency:requests(Pairs, maps:with([rounds, quick], Options)).
+part("requests", Pairs, Options) ->
+    Effort = maps:with([rounds, quick], Options),
+    topos_bench_latency:requests_apart(Effort) ++ topos_bench_latency:requests(Pairs, Effort).

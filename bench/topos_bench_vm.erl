@@ -2,7 +2,7 @@
 %% contestant's sockets carry the control.
 -module(topos_bench_vm).
 
--export([available/0, start/1, start/2, stop/1, call/3, call/4, label/1, sockets/1]).
+-export([available/0, start/1, start/2, stop/1, call/3, call/4, label/1, sockets/1, a_core_each/0]).
 -export_type([name/0, pair/0, vm/0, place/0]).
 
 -type name() :: {bridge, topos_engine:name()} | plain_partisan | distributed_erlang.
@@ -57,7 +57,35 @@ label(distributed_erlang) -> "Distributed Erlang".
 -spec sockets(pair()) -> non_neg_integer().
 sockets(#{name := Name, sender := A, receiver := B}) -> call(A, connections, [Name]) + call(B, connections, [Name]).
 
+%% @doc Places with a core each, the first two that this VM may use (Linux, `taskset').
+-spec a_core_each() -> {ok, [place()]} | {error, Why :: string()}.
+a_core_each() ->
+    case {os:type(), os:find_executable("taskset")} of
+        {{unix, linux}, Taskset} when is_list(Taskset) ->
+            case allowed_cores() of
+                [First, Second | _] -> {ok, [{[Taskset, "-c", integer_to_list(Core)], {127, 0, 0, 1}} || Core <- [First, Second]]};
+                _ -> {error, "it needs two cores"}
+            end;
+        {{unix, linux}, false} ->
+            {error, "it needs the program taskset"};
+        _ ->
+            {error, "it needs Linux"}
+    end.
+
 %% internal
+
+%% `Cpus_allowed_list' of this process: numbers and ranges, as in "0-1,4".
+-spec allowed_cores() -> [non_neg_integer()].
+allowed_cores() ->
+    {ok, Status} = file:read_file("/proc/self/status"),
+    {match, [List]} = re:run(Status, "^Cpus_allowed_list:\\s*(\\S+)", [multiline, {capture, all_but_first, list}]),
+    lists:append([
+        case string:split(Part, "-") of
+            [One] -> [list_to_integer(One)];
+            [First, Last] -> lists:seq(list_to_integer(First), list_to_integer(Last))
+        end
+     || Part <- string:lexemes(List, ",")
+    ]).
 
 -spec start_vm(name(), string(), place()) -> vm().
 start_vm(Name, Side, {Command, Ip}) ->

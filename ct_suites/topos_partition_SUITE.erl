@@ -20,7 +20,7 @@
 
 all() -> [{group, Engine} || Engine <- topos_engine:names()].
 
-groups() -> [{Engine, [], [cut_is_silent, full_mesh_heals, hyparview_heals]} || Engine <- topos_engine:names()].
+groups() -> [{Engine, [], [cut_is_silent, one_way_is_known_to_both, full_mesh_heals, hyparview_heals]} || Engine <- topos_engine:names()].
 
 suite() -> [{timetrap, {minutes, 15}}].
 
@@ -62,6 +62,24 @@ cut_is_silent(Config) ->
     Send(A, B, <<"found">>),
     ok = ?NODE:wait_until(found, fun() -> Got(B) =:= [<<"found">>] orelse Got(B) end, ?DEADLINE),
     ?assertEqual(Open, engine(A, connections, [])).
+
+%% Frames get lost in one direction only: who is not heard is told so by nobody, and still does not take for up who answers nothing.
+one_way_is_known_to_both(Config) ->
+    Detection = #{echo_interval => 100, suspect_after => 500, down_after => 1_500},
+    Members = [A, B] = ?TOPOLOGY:started([{N, #{topology => full_mesh, fault_detection => Detection}} || N <- ["p1", "p2"]], Config),
+    ?assertEqual([ok], ?CLUSTER:join_all(Members)),
+    ?TOPOLOGY:await_agreement(Members, [], ?DEADLINE),
+    Streams = start_streams(Members),
+    ok = go_on([{A, B}, {B, A}]),
+    Marks = ?CLUSTER:marks(Members),
+    Start = now_ms(),
+    ok = cut([A], [B]),
+    _ = ?CLUSTER:together(fun({M, Mark}) -> ?CLUSTER:await_all(M, [{down, N} || N <- names(Members -- [M])], Mark, ?DEADLINE) end, Marks),
+    Known = now_ms() - Start,
+    ok = cut([A], []),
+    ?TOPOLOGY:await_agreement(Members, [], ?DEADLINE),
+    ok = go_on([{A, B}, {B, A}]),
+    comment("known to both after ~b ms; ~b messages, each once and in order", [Known, finish(Streams, Members)]).
 
 %% internal
 

@@ -4,7 +4,7 @@
 -include("topos_frame.hrl").
 -include_lib("proper/include/proper.hrl").
 
--export([prop_meet_when_the_network_is_good/0, prop_verdicts_do_no_lasting_harm/0, prop_silence_behind_a_verdict_is_found/0, prop_transitions_alternate/0, prop_other_secret_never_up/0,
+-export([prop_meet_when_the_network_is_good/0, prop_verdicts_do_no_lasting_harm/0, prop_silence_behind_a_verdict_is_found/0, prop_one_way_is_found/0, prop_transitions_alternate/0, prop_other_secret_never_up/0,
          prop_frames_of_anybody_do_no_harm/0]).
 -export([prop_pace_stretches_silence/0, prop_pace_stretches_echoes/0, prop_a_faster_pace_asks_before_it_judges/0]).
 %% For `topos_peer_core_tests'.
@@ -93,6 +93,33 @@ prop_silence_behind_a_verdict_is_found() ->
                 #{a := Judged} = silence(Wait, step({verdict, a, Verdict}, Silent)),
                 {up, down} =:= {topos_peer_core:status(Unjudged#side.core), topos_peer_core:status(Judged#side.core)}
             end).
+
+%% Where frames of one of them get lost for long, both say so, and both are up when they no longer do.
+prop_one_way_is_found() ->
+    %% Four times `down_after', times four where answers came late.
+    ?FORALL({Steps, Lost, Late}, {list(step()), side(), range(0, 5_000)},
+            begin
+                Up = heal(step({pace, b, 1}, step({pace, a, 1}, heal(lists:foldl(fun step/2, world(), Steps))))),
+                #{a := A, b := B} = Cut = one_way(48_500 + Late, Lost, Up),
+                #{a := C, b := D} = heal(Cut),
+                Statuses = fun(Sides) -> [topos_peer_core:status(Side#side.core) || Side <- Sides] end,
+                ?WHENFAIL(io:format("~p, then ~p~n", [Statuses([A, B]), Statuses([C, D])]),
+                          {[down, down], [up, up]} =:= {Statuses([A, B]), Statuses([C, D])}
+                              andalso alternate(connecting, lists:reverse(C#side.statuses))
+                              andalso alternate(connecting, lists:reverse(D#side.statuses)))
+            end).
+
+%% Time passes, and nothing of what this side sends arrives.
+one_way(Ms, _, World) when Ms =< 0 -> World;
+one_way(Ms, Lost, #{now := Now} = World) -> one_way(Ms - 50, Lost, one_way_quiet(Lost, ticked(World#{now := Now + 50}))).
+
+one_way_quiet(Lost, World) ->
+    Deaf = other(Lost),
+    #{Deaf := S} = World,
+    case World#{Deaf := S#side{inbox = []}} of
+        #{Lost := #side{inbox = []}} = Quiet -> Quiet;
+        Cut -> one_way_quiet(Lost, deliver(Lost, Cut))
+    end.
 
 verdict() -> oneof([alive, suspect, dead]).
 

@@ -53,8 +53,41 @@ late_peer_is_given_time_test() ->
 
 %% However late: no more than four times the settings.
 patience_ends_test() ->
-    {Core, Heard} = answered_after(60_000, 200_000),
+    {Core, Heard} = answered_after(11_500, 100_000),
     ?assertEqual([{suspect, 4_000}, {down, 12_000}], silence(Core, Heard)).
+
+%% A way that carries frames in one direction only: the peer is heard all the time and hears nothing. It was `up' for ever.
+heard_but_not_hearing_is_down_test() ->
+    {Core, _} = answered_after(100, 20_000),
+    {Deaf, Changes} = talking(Core, 20_000, 60_000),
+    ?assertEqual([{suspect, unanswered}, {down, unanswered}], [{To, Why} || {_, To, Why} <- Changes]),
+    [{Suspect, _, _}, {Down, _, _}] = Changes,
+    ?assert(Suspect >= 12_000 andalso Down =< 13_000),
+    %% What it says does not bring it back, the first echo that it answers does.
+    {_, Effects} = reply(last_echo(Deaf), 60_000, Deaf),
+    ?assertMatch([{status, down, up, echo} | _], Effects).
+
+%% Echoes that are sent and not answered while this VM stands still are none.
+what_a_pause_leaves_unanswered_counts_for_nothing_test() ->
+    {Core, _} = answered_after(100, 20_000),
+    {Asked, []} = talking(Core, 20_000, 31_000),
+    {_, Changes} = talking(topos_peer_core:paused(30_000, Asked), 61_000, 61_900),
+    ?assertEqual([], Changes).
+
+%% What becomes of a peer, and how many milliseconds after the first, that sends all the time and answers nothing.
+talking(Core, From, To) ->
+    lists:foldl(
+        fun(Now, {Acc, Before}) ->
+            {Told, Said} = topos_peer_core:heard(Now, Acc),
+            {Next, Done} = topos_peer_core:tick(Now, Told),
+            {Next, Before ++ [{Now - From, Is, Why} || {status, _, Is, Why} <- Said ++ Done]}
+        end, {Core, []}, lists:seq(From, To, 50)).
+
+%% The number of the next echo is one above it.
+last_echo(Core) ->
+    [Id | _] = [Id || At <- lists:seq(60_050, 70_000, 50), {_, Effects} <- [topos_peer_core:tick(At, Core)],
+                      {send, Frame} <- Effects, {ok, #{kind := ?TOPOS_FRAME_ECHO, payload := <<Id:64>>}} <- [decoded(Frame)]],
+    Id - 1.
 
 %% Once it answers in time again the settings count again.
 patience_is_forgotten_test() ->

@@ -2,6 +2,7 @@
 -module(topos_request_server_tests).
 -behaviour(topos_request).
 
+-include("topos_frame.hrl").
 -include_lib("eunit/include/eunit.hrl").
 
 -export([handle_request/2]).
@@ -13,6 +14,7 @@
 request_server_test_() ->
     {foreach, fun start/0, fun(_) -> ok = topos_sup:stop_node() end, [
         {timeout, 120, {"a peer that came back numbers its requests anew", fun lives_share_no_slots/0}},
+        {timeout, 120, {"more than may be served are refused where they arrive", fun more_are_refused/0}},
         {timeout, 120, {"a sweep takes only what it saw", fun a_sweep_takes_only_what_it_saw/0}}
     ]}.
 
@@ -30,6 +32,19 @@ lives_share_no_slots() ->
     ?assertEqual(2, ets:info(topos_replies, size)),
     ok = topos_request_server:forget(?PEER),
     ?assertEqual(0, ets:info(topos_replies, size)).
+
+%% Each refusal had a process of its own, which could wait for room as long as the caller: as many as anybody cares to ask.
+more_are_refused() ->
+    Served = [asked({?PEER, Life}, Name) || {Life, Name} <- [{1, first}, {2, second}]],
+    Name = atom_to_binary(?MODULE),
+    Large = {bytes, term_to_binary({self(), third})},
+    ?assertEqual({{error, ?TOPOS_UNDELIVERED_FULL}, []}, spawned(fun() ->
+        topos_request_server:deliver({?PEER, 3}, <<0:32, 1:64, ?WAIT:32, Name/binary>>, Large)
+    end)),
+    ?assertEqual({ok, []}, spawned(fun() -> ask({?PEER, 4}, fourth) end)),
+    ?assertMatch([{{{?PEER, 4}, 0, 1}, ?TOPOS_UNDELIVERED_FULL, <<>>, 0, _}], ets:lookup(topos_replies, {{?PEER, 4}, 0, 1})),
+    ?assertMatch({overloaded, #{node := ?PEER}}, topos_lane:failure(?TOPOS_UNDELIVERED_FULL, ?PEER, {?TOPOS_DEST_REQUEST, Name})),
+    lists:foreach(fun ended/1, Served).
 
 %% Of a process that is gone the row goes, but not the one that somebody else has put in its place.
 a_sweep_takes_only_what_it_saw() ->
@@ -55,7 +70,7 @@ handle_request(?PEER, {Test, Name}) ->
 
 start() ->
     {ok, _} = application:ensure_all_started(topos_partisan),
-    {ok, Config} = topos_config:parse(#{node => ?OWN, cluster => <<"c">>, cookie => <<"cookie">>, engine => otp}),
+    {ok, Config} = topos_config:parse(#{node => ?OWN, cluster => <<"c">>, cookie => <<"cookie">>, engine => otp, limits => #{max_pending_calls => 2}}),
     ok = topos_fake_engine:use(self()),
     ok = topos_sup:start_node(Config, topos_fake_engine),
     ok = topos_request:serve(?MODULE, ?MODULE).
@@ -72,5 +87,22 @@ ended(Pid) ->
     Ref = monitor(process, Pid),
     Pid ! go,
     receive {'DOWN', Ref, process, Pid, Reason} -> normal = Reason, ok end.
+
+%% What a function returns, and the processes that it spawns.
+spawned(Fun) ->
+    {Pid, Ref} = spawn_monitor(fun() -> receive go -> exit({returned, Fun()}) end end),
+    1 = erlang:trace(Pid, true, [procs]),
+    Pid ! go,
+    Result = receive {'DOWN', Ref, process, Pid, {returned, Value}} -> Value end,
+    {Result, children(Pid)}.
+
+%% The trace of a process ends with its exit.
+children(Pid) ->
+    receive
+        {trace, Pid, spawn, Child, _} -> [Child | children(Pid)];
+        {trace, Pid, exit, _} -> [];
+        {trace, Pid, _, _} -> children(Pid);
+        {trace, Pid, _, _, _} -> children(Pid)
+    end.
 
 sent() -> maps:get(sent, topos_local:counts()).

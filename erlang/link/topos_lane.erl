@@ -119,6 +119,9 @@ failure(?TOPOS_UNDELIVERED_NO_PROCESS, Node, Destination) ->
     topos_error:new(no_such_process, #{node => Node, target => target(Destination)});
 failure(?TOPOS_UNDELIVERED_ATOMS, _Node, _) ->
     topos_error:new(too_many_atoms, #{node => topos_local:config(node)});
+failure(?TOPOS_UNDELIVERED_FULL, Node, {?TOPOS_DEST_REQUEST, _}) ->
+    %% It serves as many requests as it may.
+    topos_error:new(overloaded, #{node => Node, channel => control});
 failure(?TOPOS_UNDELIVERED_FULL, Node, _) ->
     topos_error:new(inbox_full, #{node => Node});
 failure(?TOPOS_UNDELIVERED_NO_HANDLER, Node, {?TOPOS_DEST_REQUEST, Service}) ->

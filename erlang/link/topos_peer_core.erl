@@ -7,6 +7,7 @@
 %% suspect --silent for down_after, or transport down for flap_grace--> down
 %% up, suspect --handshake with a higher incarnation--> down --echo reply--> up
 %% down --echo reply, of the same or a later life--> up
+%% up, suspect --no echo answered for 4 x down_after, whatever else came--> suspect --> down
 %% '''
 %% The handshake begins when the transport comes up and repeats its HELLO until an echo is answered, each time after twice as long: nodes that are slow because
 %% many greet each other at once must not be greeted more for it. The side whose transport comes up later greets at once, so nobody waits for the other's next time.
@@ -26,6 +27,11 @@
 %% With the method `echo' this node asks the peer for echoes all the time. With `swim' the detector of the cluster watches a peer that is up, and says
 %% by {@link verdict/3} when it does not answer: then, and whenever the peer is not up, this node asks by itself, as with `echo'. So a peer that this node
 %% hears is not down, whatever others say; and one that is down was heard neither by the others nor, since then, by this node.
+%%
+%% == Heard and not hearing ==
+%% Any frame of a session is a sign of life, so that a link full of data is not taken for a dead one. But it does not say that the peer hears this node: a way that
+%% carries frames in one direction only looks well from its far end. So a peer that sends and answers no echo is down in the end, with `unanswered' as the reason,
+%% and up again when it answers one.
 %%
 %% == Late answers ==
 %% How long answers take is measured as TCP measures round trips (RFC 6298). Where they take longer than the time between two echoes, because a machine or
@@ -99,6 +105,8 @@
     %% When the last echo was sent, the last one that was answered; mean and deviation of the times that answers took.
     echoed = 0 :: ms(),
     answered = 0 :: non_neg_integer(),
+    %% When the first echo was sent since one was answered.
+    asking = none :: none | ms(),
     took = none :: none | {Mean :: float(), Deviation :: float()},
     %% Times of echoes and of silence are so many times those of the settings.
     pace = 1 :: pos_integer(),
@@ -109,7 +117,7 @@
 -define(REJECT_TOO_MANY, 1).
 %% The interval of greetings is doubled so often.
 -define(MAX_DOUBLED, 4).
-%% So many times a time of the settings is the longest that late answers make of it.
+%% So many times a time of the settings is the longest that late answers make of it, and so many times `down_after' a peer that is heard may leave echoes unanswered.
 -define(MAX_PATIENCE, 4).
 -define(DEFAULTS, #{hello_interval => 100, flap_grace => 300, method => echo}).
 
@@ -126,12 +134,12 @@ settings(Settings, Peer) -> Peer#peer{settings = maps:merge(?DEFAULTS, Settings)
 -spec known(non_neg_integer(), t()) -> t().
 known(Known, #peer{known = Before} = Peer) when Known =< Before -> Peer;
 known(Known, Peer) ->
-    Peer#peer{known = Known, session = undefined, theirs = undefined, admitted = false, confirmed = false, greeted = 0}.
+    Peer#peer{known = Known, session = undefined, theirs = undefined, admitted = false, confirmed = false, asking = none, greeted = 0}.
 
 %% @doc The engine says that frames pass now.
 -spec transport_up(topos_frame:nonce(), ms(), t()) -> {t(), [effect()]}.
 transport_up(Nonce, Now, Peer) ->
-    hello(Now, Peer#peer{transport = up, nonce = Nonce, confirmed = false, greeted = 0, asked = 0}).
+    hello(Now, Peer#peer{transport = up, nonce = Nonce, confirmed = false, asking = none, greeted = 0, asked = 0}).
 
 %% @doc The engine says that they do not any more. The peer gets `flap_grace' to come back.
 -spec transport_down(term(), ms(), t()) -> {t(), [effect()]}.
@@ -170,13 +178,17 @@ frame(_Frame, _Now, Peer) ->
 
 %% @doc A frame with the session's token came: whoever sends lives.
 -spec heard(ms(), t()) -> {t(), [effect()]}.
-heard(Now, #peer{status = suspect, transport = up, confirmed = true} = Peer) -> change(up, echo, Peer#peer{heard = Now});
+heard(Now, #peer{status = suspect, transport = up, confirmed = true} = Peer) ->
+    case is_unanswered(Now, Peer) of
+        true -> {Peer#peer{heard = Now}, []};
+        false -> change(up, echo, Peer#peer{heard = Now})
+    end;
 heard(Now, #peer{heard = Before} = Peer) -> {Peer#peer{heard = max(Now, Before)}, []}.
 
 %% @doc To be called some times an `echo_interval'.
 -spec tick(ms(), t()) -> {t(), [effect()]}.
 tick(Now, Given) ->
-    Peer = case is_watched(Given) of true -> Given; false -> Given#peer{heard = Now} end,
+    Peer = case is_watched(Given) of true -> Given; false -> Given#peer{heard = Now, asking = none} end,
     {Judged, Effects} = judge(Now, Peer),
     {Asked, More} = ask(Now, Judged),
     {Asked, Effects ++ More}.
@@ -193,7 +205,8 @@ is_due(_, _, _) ->
 
 %% @doc This VM did not run for so many milliseconds: silence in that time says nothing about the peer.
 -spec paused(pos_integer(), t()) -> t().
-paused(Ms, #peer{heard = Heard, lost = Lost} = Peer) -> Peer#peer{heard = Heard + Ms, lost = Lost + Ms}.
+paused(Ms, #peer{heard = Heard, lost = Lost, asking = Asking} = Peer) ->
+    Peer#peer{heard = Heard + Ms, lost = Lost + Ms, asking = case Asking of none -> none; Since -> Since + Ms end}.
 
 %% @doc Echoes from now on take so many times as long as configured, and so does the judgement of silence: for peers that are
 %% reached over others, whose number is not bounded by the topology.
@@ -201,7 +214,7 @@ paused(Ms, #peer{heard = Heard, lost = Lost} = Peer) -> Peer#peer{heard = Heard 
 pace(Pace, _Now, #peer{pace = Pace} = Peer) -> Peer;
 %% What was not asked for meanwhile is no silence.
 pace(Pace, Now, #peer{heard = Heard, next_echo = Next, settings = #{echo_interval := Echo}} = Peer) ->
-    Peer#peer{pace = Pace, heard = max(Heard, Now), next_echo = min(Next, Now + Pace * Echo)}.
+    Peer#peer{pace = Pace, heard = max(Heard, Now), asking = none, next_echo = min(Next, Now + Pace * Echo)}.
 
 %% @doc What the detector of the cluster says, where that is the method. `suspect': the peer is suspect here too until it is heard; silence counts from now on. `dead': it is down,
 %% unless it was heard since it was suspect; then this node goes on to ask by itself. `alive': it need not.
@@ -237,7 +250,7 @@ reject(_, Peer) ->
 %% @doc This node lives a new life: every session begins again.
 -spec self_changed(self(), {topos_frame:nonce(), ms()}, t()) -> {t(), [effect()]}.
 self_changed(Self, {Nonce, Now}, Peer) ->
-    Fresh = Peer#peer{self = Self, session = undefined, theirs = undefined, admitted = false, confirmed = false},
+    Fresh = Peer#peer{self = Self, session = undefined, theirs = undefined, admitted = false, confirmed = false, asking = none},
     case Peer#peer.transport of
         up -> hello(Now, Fresh#peer{nonce = Nonce, greeted = 0, asked = 0});
         down -> {Fresh, []}
@@ -321,7 +334,7 @@ open({_, Incarnation, Theirs} = Them, {_, _, Nonce} = Us, #peer{self = #{cluster
         token_out => topos_auth:token(Key, Cluster, Us, Them)
     },
     {Lived, Effects} = end_of_life(Incarnation, Peer),
-    Opened = Lived#peer{session = Session, theirs = Theirs, known = Incarnation, admitted = false, confirmed = false, asked = 0},
+    Opened = Lived#peer{session = Session, theirs = Theirs, known = Incarnation, admitted = false, confirmed = false, asking = none, asked = 0},
     {Opened, Effects ++ [{session, Session}]}.
 
 %% A session with a later life ends the earlier one.
@@ -337,7 +350,7 @@ end_of_life(_, Peer) ->
 on_echo_reply(Now, #peer{session = #{incarnation := Incarnation}, admitted = true, transport = up} = Peer) ->
     %% A peer that was silent for too long is confirmed again, in the same session and without a greeting.
     Confirmed = [confirmed || not Peer#peer.confirmed orelse Peer#peer.status =:= down],
-    Heard = Peer#peer{heard = Now, confirmed = true, met = Incarnation},
+    Heard = Peer#peer{heard = Now, asking = none, confirmed = true, met = Incarnation},
     case Heard of
         #peer{status = up} ->
             {Heard, Confirmed};
@@ -350,23 +363,28 @@ on_echo_reply(_Now, Peer) ->
 
 -spec judge(ms(), t()) -> {t(), [effect()]}.
 judge(Now, #peer{status = up, heard = Heard, pace = Pace, settings = #{suspect_after := Limit}} = Peer) ->
-    case is_over(Now - Heard, Pace * Limit, Peer) of
-        true -> change(suspect, silent, Peer);
-        false -> {Peer, []}
+    case {is_over(Now - Heard, Pace * Limit, Peer), is_unanswered(Now, Peer)} of
+        {true, _} -> change(suspect, silent, Peer);
+        {false, true} -> change(suspect, unanswered, Peer);
+        {false, false} -> {Peer, []}
     end;
 judge(Now, #peer{status = suspect, transport = Transport, lost = Lost, heard = Heard, pace = Pace} = Peer) ->
     #peer{settings = #{flap_grace := Grace, down_after := Limit}} = Peer,
-    case Transport =:= down andalso is_over(Now - Lost, Grace, Peer) of
-        true ->
-            change(down, transport_down, Peer);
-        false ->
-            case is_over(Now - Heard, Pace * Limit, Peer) of
-                true -> change(down, silent, Peer);
-                false -> {Peer, []}
-            end
+    case {Transport =:= down andalso is_over(Now - Lost, Grace, Peer), is_over(Now - Heard, Pace * Limit, Peer), is_unanswered(Now, Peer)} of
+        {true, _, _} -> change(down, transport_down, Peer);
+        {_, true, _} -> change(down, silent, Peer);
+        {_, _, true} -> change(down, unanswered, Peer);
+        _ -> {Peer, []}
     end;
 judge(_Now, Peer) ->
     {Peer, []}.
+
+%% Whether this node was asking in vain for long. The first echoes of a session prove nothing yet: until one is answered the peer is not up by it.
+-spec is_unanswered(ms(), t()) -> boolean().
+is_unanswered(_, #peer{asking = none}) -> false;
+is_unanswered(_, #peer{confirmed = false}) -> false;
+is_unanswered(Now, #peer{asking = Since, pace = Pace, settings = #{down_after := Limit}} = Peer) ->
+    is_over(Now - Since, ?MAX_PATIENCE * Pace * Limit, Peer).
 
 -spec is_over(ms(), ms(), t()) -> boolean().
 is_over(Time, Limit, Peer) -> Time >= Limit andalso Time >= patience(Limit, Peer).
@@ -433,7 +451,8 @@ doubled(Interval, Pace, Times) -> min(Pace * Interval bsl min(Times, ?MAX_DOUBLE
 -spec echo(ms(), t()) -> {t(), [effect()]}.
 echo(Now, #peer{echo = Id, confirmed = Confirmed, pace = Pace, asked = Already, settings = #{echo_interval := Slow, hello_interval := Fast}} = Peer) ->
     Wait = case Confirmed of true -> Pace * Slow; false -> doubled(min(Slow, Fast), Pace, Already) end,
-    Asked = Peer#peer{echo = Id + 1, echoed = Now, next_echo = Now + Wait, asked = Already + 1},
+    Since = case Peer#peer.asking of none -> Now; Before -> Before end,
+    Asked = Peer#peer{echo = Id + 1, echoed = Now, asking = Since, next_echo = Now + Wait, asked = Already + 1},
     {Asked, [send_effect(?TOPOS_FRAME_ECHO, <<(Id + 1):64>>, Asked)]}.
 
 %% The answer to a challenge. It is meant for the incarnation that sent it, or tells it of a higher one.

@@ -143,22 +143,20 @@ start(Service, Request, #job{key = Key, timeout = Timeout} = Job) ->
     #{max_pending_calls := Limit} = topos_local:config(limits),
     case {ets:lookup(topos_services, Service), ets:info(topos_serving, size)} of
         {[], _} ->
-            unserved(Job);
+            refused(?TOPOS_UNDELIVERED_NO_HANDLER, Job);
         {[_], N} when N >= Limit ->
-            Error = topos_error:new(overloaded, #{node => topos_local:config(node), channel => ?CHANNEL}),
-            %% Where it may wait for room; as soon as that is there.
-            _ = spawn(fun() -> reply({error, Error}, Job) end),
-            ok;
+            refused(?TOPOS_UNDELIVERED_FULL, Job);
         {[{_, Module}], _} ->
             true = ets:insert(topos_serving, {Key, undefined, erlang:monotonic_time(millisecond) + Timeout}),
             _ = spawn(fun() -> serve(Module, Request, Job) end),
             ok
     end.
 
-%% Who asked through a lane does not ask again. The lane itself reports until that is acknowledged.
--spec unserved(#job{}) -> ok | {error, byte()}.
-unserved(#job{asker = {lane, _}}) -> {error, ?TOPOS_UNDELIVERED_NO_HANDLER};
-unserved(Job) -> refuse(?TOPOS_UNDELIVERED_NO_HANDLER, Job).
+%% Without a process: there may be any number of them. Who asked through a lane does not ask again; the lane itself reports until that is
+%% acknowledged.
+-spec refused(byte(), #job{}) -> ok | {error, byte()}.
+refused(Reason, #job{asker = {lane, _}}) -> {error, Reason};
+refused(Reason, Job) -> refuse(Reason, Job).
 
 %% The place is given back before the reply, since whoever has the reply may ask again at once.
 -spec serve(module(), {bytes, binary()} | {term, term()}, #job{}) -> ok.

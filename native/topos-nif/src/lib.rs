@@ -14,6 +14,7 @@ mod charge;
 mod descriptor;
 mod lane;
 mod load;
+mod machine;
 mod overlay;
 mod panic_hook;
 mod swim;

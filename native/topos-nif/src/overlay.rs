@@ -1,8 +1,9 @@
 //! Overlays as resources: one state machine behind a lock, driven by one process.
 
 use crate::charge::{charge, NORMAL_UNITS};
+use crate::machine::{binary_term, refusal};
 use rustler::{
-    Binary, Encoder, Env, Error, NewBinary, NifMap, NifResult, NifTaggedEnum, NifUnitEnum, Resource, ResourceArc, Term,
+    Binary, Encoder, Env, Error, NifMap, NifResult, NifTaggedEnum, NifUnitEnum, Resource, ResourceArc, Term,
 };
 use std::sync::{Mutex, MutexGuard};
 use topos_overlay::{
@@ -113,9 +114,6 @@ rustler::atoms! {
     broadcast,
     routes,
     lost,
-    invalid_node,
-    too_many_members,
-    invalid_parameters,
     invalid_message,
     overlay_poisoned,
 }
@@ -382,22 +380,4 @@ fn names_term<'a>(env: Env<'a>, names: &[NodeId]) -> Term<'a> {
 
 fn node_term<'a>(env: Env<'a>, node: &NodeId) -> Term<'a> {
     binary_term(env, node.as_bytes())
-}
-
-fn binary_term<'a>(env: Env<'a>, bytes: &[u8]) -> Term<'a> {
-    let mut binary = NewBinary::new(env, bytes.len());
-    binary.as_mut_slice().copy_from_slice(bytes);
-    binary.into()
-}
-
-/// `{error, {Reason, ...}}`: what `topos_overlay_nif` makes a `topos_error:t()` of.
-fn refusal(env: Env, refused: OverlayError) -> Term {
-    match refused {
-        OverlayError::InvalidNode { bytes } => (error(), (invalid_node(), bytes)).encode(env),
-        OverlayError::TooManyMembers { limit } => (error(), (too_many_members(), limit)).encode(env),
-        OverlayError::InvalidParameters(all) => {
-            let all: Vec<_> = all.into_iter().map(|wrong| (wrong.name, wrong.expected, wrong.got)).collect();
-            (error(), (invalid_parameters(), all)).encode(env)
-        }
-    }
 }

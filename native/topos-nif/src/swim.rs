@@ -1,7 +1,8 @@
 //! The failure detector as a resource: one state machine behind a lock, driven by one process.
 
 use crate::charge::{charge, NORMAL_UNITS};
-use rustler::{Binary, Encoder, Env, Error, NewBinary, NifMap, NifResult, NifTaggedEnum, Resource, ResourceArc, Term};
+use crate::machine::{binary_term, refusal};
+use rustler::{Binary, Encoder, Env, Error, NifMap, NifResult, NifTaggedEnum, Resource, ResourceArc, Term};
 use std::sync::{Mutex, MutexGuard};
 use topos_overlay::{
     swim::{Action, Event, Status},
@@ -41,9 +42,6 @@ rustler::atoms! {
     alive,
     suspect,
     dead,
-    invalid_node,
-    too_many_members,
-    invalid_parameters,
     invalid_message,
     overlay_poisoned,
 }
@@ -136,23 +134,5 @@ fn action_term<'a>(env: Env<'a>, action: &Action) -> Term<'a> {
             (changed(), binary_term(env, node.as_bytes()), status).encode(env)
         }
         Action::ScheduleTick(ms) => (schedule_tick(), *ms).encode(env),
-    }
-}
-
-fn binary_term<'a>(env: Env<'a>, bytes: &[u8]) -> Term<'a> {
-    let mut binary = NewBinary::new(env, bytes.len());
-    binary.as_mut_slice().copy_from_slice(bytes);
-    binary.into()
-}
-
-/// `{error, {Reason, ...}}`: what `topos_swim_nif` makes a `topos_error:t()` of.
-fn refusal(env: Env, refused: OverlayError) -> Term {
-    match refused {
-        OverlayError::InvalidNode { bytes } => (error(), (invalid_node(), bytes)).encode(env),
-        OverlayError::TooManyMembers { limit } => (error(), (too_many_members(), limit)).encode(env),
-        OverlayError::InvalidParameters(all) => {
-            let all: Vec<_> = all.into_iter().map(|wrong| (wrong.name, wrong.expected, wrong.got)).collect();
-            (error(), (invalid_parameters(), all)).encode(env)
-        }
     }
 }
