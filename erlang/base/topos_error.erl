@@ -233,7 +233,7 @@ entry(node_ended) ->
 entry(call_failed) ->
     {<<"TP1078">>, "what was called on {node} failed: {why}", "mend it there, or catch the failure with `try'"};
 entry(stays_here) ->
-    {<<"TP1079">>, "{value} cannot be used on another node", "let a process cross as a RemoteRef, which Topos.Remote.this_process answers; of anything else, capture what is needed of it"};
+    {<<"TP1079">>, "{value} cannot be used on another node", "let a process cross as a RemoteRef, which Topos.Remote.this_process answers; of anything else, send or capture what is needed of it"};
 entry(call_too_large) ->
     {<<"TP1054">>, "what crosses to another node has {size} bytes, the limit is {limit}", "send large values as messages of the cluster"};
 entry(too_few_nodes) ->

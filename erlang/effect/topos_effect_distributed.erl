@@ -222,10 +222,15 @@ spawn_through(#distributed{}, Node, Inner, Outer) ->
         {error, _} = Error -> outcome(Error)
     end.
 
-%% @doc Sends a message of a program.
+%% @doc Sends a message of a program. It must be able to cross, also where the process is of this node: `stays_here' (TP1079).
 -spec send_to_process(instance(), options(), term(), topos_process:ref()) -> outcome().
 send_to_process(#distributed{}, #{channel := Channel} = Given, Message, Process) ->
-    on_channel(Channel, send_options(Given), fun(Full) -> topos_process:send(Process, {'$topos', Message}, Full) end).
+    case topos_portable:check(Message) of
+        ok ->
+            on_channel(Channel, send_options(Given), fun(Full) -> topos_process:send(Process, {'$topos', Message}, Full) end);
+        {error, _} = Error ->
+            outcome(Error)
+    end.
 
 -spec this_process(instance()) -> {ok, topos_process:ref()} | {error, error()}.
 this_process(#distributed{}) -> remote(topos_process:self()).

@@ -1,7 +1,7 @@
-%% @doc What may cross to another node inside of a function: anything that means the same there.
+%% @doc What may cross to another node in a message or inside of a function: anything that means the same there.
 %%
 %% The compiler sees to effects, state and clauses of handlers (`TP0313'). What only a running program knows is looked at here,
-%% before anything is sent: a function must not capture
+%% before anything is sent: a message must not hold, and a function not capture
 %% <ul>
 %% <li>a process (`Pid', a promise, a supervisor, a question's `Reply') or a port. VMs that are not distributed number theirs
 %% alike, so a foreign one would stand for one of the other node. A `RemoteRef' is data, and crosses;</li>
@@ -10,7 +10,7 @@
 %% start: the body would perform it on this node's handler there. Effects that no node installs are no harm: the body's row
 %% does not have them.</li>
 %% </ul>
-%% The answer is the same on every engine, and does not depend on which node the function is for.
+%% The answer is the same on every engine, and does not depend on which node the term is for.
 -module(topos_portable).
 
 -export([check/1, check/2]).
@@ -30,27 +30,44 @@ check(Term, Crosses) ->
 
 %% internal
 
+%% Every message passes here: what is data is passed over without more being made.
 -spec find(term(), fun((tuple()) -> boolean())) -> {some, binary()} | none.
-find(Pid, _) when is_pid(Pid) -> shown("the process", pid_to_list(Pid));
-find(Port, _) when is_port(Port) -> shown("the port", port_to_list(Port));
-find(Ref, _) when is_reference(Ref) -> shown("the reference", ref_to_list(Ref));
-find([Head | Tail], Crosses) -> either(find(Head, Crosses), Tail, Crosses);
-find(Map, Crosses) when is_map(Map) -> find(maps:to_list(Map), Crosses);
-find(Tuple, Crosses) when is_tuple(Tuple) ->
-    case {topos_rt:tied(Tuple), Crosses(Tuple)} of
-        {{tied, Fun, Ev}, _} -> either(handlers(maps:to_list(Ev), topos_effect:root(), Crosses), Fun, Crosses);
-        {none, true} -> none;
-        {none, false} -> find(tuple_to_list(Tuple), Crosses)
+find(Data, _) when is_binary(Data); is_number(Data); is_atom(Data) -> none;
+find([Head | Tail], Crosses) ->
+    case find(Head, Crosses) of
+        none -> find(Tail, Crosses);
+        Found -> Found
     end;
+find([], _) -> none;
+find(Tuple, Crosses) when is_tuple(Tuple) ->
+    case topos_rt:tied(Tuple) of
+        {tied, Fun, Ev} ->
+            case handlers(maps:to_list(Ev), topos_effect:root(), Crosses) of
+                none -> find(Fun, Crosses);
+                Found -> Found
+            end;
+        none ->
+            case Crosses(Tuple) of
+                true -> none;
+                false -> elements(1, tuple_size(Tuple), Tuple, Crosses)
+            end
+    end;
+find(Map, Crosses) when is_map(Map) -> find(maps:to_list(Map), Crosses);
 find(Fun, Crosses) when is_function(Fun) ->
     {env, Captured} = erlang:fun_info(Fun, env),
     find(Captured, Crosses);
-find(_, _) ->
-    none.
+find(Pid, _) when is_pid(Pid) -> shown("the process", pid_to_list(Pid));
+find(Port, _) when is_port(Port) -> shown("the port", port_to_list(Port));
+find(Ref, _) when is_reference(Ref) -> shown("the reference", ref_to_list(Ref));
+find(Bits, _) when is_bitstring(Bits) -> none.
 
--spec either({some, binary()} | none, term(), fun((tuple()) -> boolean())) -> {some, binary()} | none.
-either(none, Rest, Crosses) -> find(Rest, Crosses);
-either(Found, _, _) -> Found.
+-spec elements(pos_integer(), non_neg_integer(), tuple(), fun((tuple()) -> boolean())) -> {some, binary()} | none.
+elements(At, Size, _, _) when At > Size -> none;
+elements(At, Size, Tuple, Crosses) ->
+    case find(element(At, Tuple), Crosses) of
+        none -> elements(At + 1, Size, Tuple, Crosses);
+        Found -> Found
+    end.
 
 %% The first handler of these that is another one than every node's.
 -spec handlers([{topos_effect:effect(), tuple()}], topos_effect:evidence(), fun((tuple()) -> boolean())) ->

@@ -66,12 +66,14 @@ enter(Cluster) -> call({enter, Cluster}).
 -spec send(node(), term()) -> ok | {error, topos_error:t()}.
 send(Node, Message) -> send(Node, Message, #{}).
 
-%% @doc The same with options of `topos_partisan:send/4'. Errors: those of `topos_inbox:send/3'.
+%% @doc The same with options of `topos_partisan:send/4'. Errors: those of `topos_inbox:send/3', and `stays_here' (TP1079) for a
+%% message that means something else on another node, also where the node is this one: see {@link topos_portable}.
 -spec send(node(), term(), topos_partisan:send_options()) -> ok | {error, topos_error:t()}.
 send(Node, Message, Options) ->
-    case topos_partisan:node() of
-        {error, _} = Error -> Error;
-        _ -> topos_inbox:send(Node, Message, Options)
+    case {topos_partisan:node(), topos_portable:check(Message)} of
+        {{error, _} = Error, _} -> Error;
+        {_, ok} -> topos_inbox:send(Node, Message, Options);
+        {_, {error, _} = Error} -> Error
     end.
 
 %% @doc The oldest message, or the oldest message or event; waits at most that many milliseconds for one. Any process may

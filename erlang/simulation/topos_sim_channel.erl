@@ -103,7 +103,7 @@ ask(Request) -> topos_sim_distributed:ask({channels, Request}).
 
 send(Name, Key, Node, Message) ->
     case ask({channel, Name}) of
-        {ok, Channel} -> outcome(topos_sim_distributed:ask({send, Node, {message, Message}, Channel, Key}));
+        {ok, Channel} -> outcome(topos_sim_distributed:send_message(send, Node, Message, Channel, Key));
         {error, _} = Error -> outcome(Error)
     end.
 

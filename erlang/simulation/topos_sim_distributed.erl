@@ -13,7 +13,7 @@
 %% For `Topos.Remote'.
 -export([spawn_on/3, spawn_through/4, send_to_process/4, this_process/1]).
 %% For other modules of the simulation.
--export([say_goodbye/0, not_simulated/2, ask/1]).
+-export([say_goodbye/0, not_simulated/2, ask/1, send_message/5]).
 -export_type([instance/0]).
 
 -compile({no_auto_import, [monitor/2, demonitor/2]}).
@@ -112,11 +112,11 @@ neighbours(#distributed{}) -> topos_effect_distributed:value(ask({topology, neig
 route(#distributed{}, Node) -> answered(ask({topology, {route, Node}})).
 
 -spec send(instance(), node(), term()) -> outcome().
-send(#distributed{}, Node, Message) -> outcome(ask({send, Node, {message, Message}, data, none})).
+send(#distributed{}, Node, Message) -> outcome(send_message(send, Node, Message, data, none)).
 
 -spec send_with(instance(), node(), term(), topos_effect_distributed:options()) -> outcome().
 send_with(#distributed{}, Node, Message, Options) ->
-    patiently(Options, fun(Channel, Key, How) -> ask({How, Node, {message, Message}, Channel, Key}) end).
+    patiently(Options, fun(Channel, Key, How) -> send_message(How, Node, Message, Channel, Key) end).
 
 -spec default_channel(instance()) -> binary().
 default_channel(#distributed{}) -> <<"data">>.
@@ -178,6 +178,13 @@ spawn_through(#distributed{}, Node, Inner, Outer) ->
         {error, _} = Error -> answered(Error)
     end.
 
+-spec crossing(term(), fun(() -> Answer)) -> Answer | {error, topos_error:t()}.
+crossing(Message, Send) ->
+    case topos_portable:check(Message, fun is_process_reference/1) of
+        ok -> Send();
+        {error, _} = Error -> Error
+    end.
+
 %% A `RemoteRef' of a simulation, whose process is named by its pid.
 -spec is_process_reference(tuple()) -> boolean().
 is_process_reference({topos_sim_ref, _Node, _Incarnation, Pid}) -> is_pid(Pid);
@@ -185,7 +192,9 @@ is_process_reference(_) -> false.
 
 -spec send_to_process(instance(), topos_effect_distributed:options(), term(), term()) -> outcome().
 send_to_process(#distributed{}, Options, Message, Process) ->
-    patiently(Options, fun(Channel, Key, How) -> ask({to_process, How, Process, Message, Channel, Key}) end).
+    patiently(Options, fun(Channel, Key, How) ->
+        crossing(Message, fun() -> ask({to_process, How, Process, Message, Channel, Key}) end)
+    end).
 
 -spec this_process(instance()) -> {ok, term()} | {error, error()}.
 this_process(#distributed{}) -> answered(ask(this_process)).
@@ -203,6 +212,11 @@ say_goodbye() ->
 not_simulated(Effect, Operation) ->
     Named = <<(atom_to_binary(Effect))/binary, $., (atom_to_binary(Operation))/binary>>,
     erlang:error(topos_error:new(not_simulated, #{operation => Named})).
+
+%% @doc Sends a message of a program to a node, if it may cross, as on real nodes.
+-spec send_message(atom(), node(), term(), atom(), none | {some, binary()}) -> ok | {error, topos_error:t()}.
+send_message(How, Node, Message, Channel, Key) ->
+    crossing(Message, fun() -> ask({How, Node, {message, Message}, Channel, Key}) end).
 
 %% @doc Asks the calling process's node.
 -spec ask(term()) -> term().

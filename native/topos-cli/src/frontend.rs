@@ -113,16 +113,44 @@ pub(crate) fn imports(name: &str, module: &ast::Module) -> BTreeSet<String> {
     names
 }
 
-/// The checker does not know that modules are files.
+/// The checker does not know which modules there are, and that they are files.
 pub(crate) fn say_where_modules_are(found: &mut Diagnostic, source: &Source) {
-    if found.code == codes::UNKNOWN_MODULE && found.help.is_none() {
-        if let Some(name) = source.text.get(source.range(found.primary.span)) {
-            let file = name.replace('.', "/");
-            let near = check::nearest(name, BUILT_IN.iter().map(|(module, _)| *module));
-            let meant = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-            let place = format!("looked for {file}.topos next to the program and in the standard library");
-            found.help = Some(place + &meant);
+    if found.code != codes::UNKNOWN_MODULE || found.help.is_some() {
+        return;
+    }
+    let Some(name) = found.message.split('`').nth(1) else { return };
+    let is_import = source.text.get(source.range(found.primary.span)) == Some(name);
+    found.help = Some(if is_import { where_it_was_looked_for(name) } else { which_to_import(name) });
+}
+
+fn where_it_was_looked_for(name: &str) -> String {
+    let file = name.replace('.', "/");
+    let near = check::nearest(name, BUILT_IN.iter().map(|(module, _)| *module));
+    let meant = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+    format!("looked for {file}.topos next to the program and in the standard library{meant}")
+}
+
+/// What brings a qualifier that no import has: its module, one of nearly that name, or one that other languages call so.
+fn which_to_import(qualifier: &str) -> String {
+    let modules = || BUILT_IN.iter().map(|(module, _)| *module);
+    let short = |module: &'static str| module.strip_prefix("Topos.").unwrap_or(module);
+    if let Some(module) = modules().find(|module| *module == qualifier || short(module) == qualifier) {
+        return format!("import it: `import {module}`");
+    }
+    let usual = match qualifier {
+        "Enum" | "Seq" | "Array" | "Data.List" => Some("List"),
+        "String" | "Str" | "Data.Text" => Some("Text"),
+        "Dict" | "HashMap" | "Data.Map" => Some("Map"),
+        "HashSet" | "MapSet" | "Data.Set" => Some("Set"),
+        "Option" | "Data.Maybe" => Some("Maybe"),
+        "Console" | "System.IO" => Some("IO"),
+        _ => {
+            check::nearest(qualifier, modules().map(short)).or_else(|| check::nearest(qualifier, modules()).map(short))
         }
+    };
+    match usual {
+        Some(name) => format!("did you mean `{name}`? `import Topos.{name}` brings it"),
+        None => format!("import the module that is meant: `import .. as {qualifier}`"),
     }
 }
 

@@ -34,6 +34,9 @@ shows! {
     check_several_files: ["check", "syntax.topos", "types.topos", "hello.topos"];
     check_imports: ["check", "imports.topos"];
     check_unknown_module: ["check", "unknown_module.topos"];
+    check_unknown_qualifiers: ["check", "unknown_qualifiers.topos"];
+    check_many_uses: ["check", "many_uses.topos"];
+    check_many_uses_json: ["--error-format", "json", "check", "many_uses.topos"];
     check_cycle: ["check", "cycle.topos"];
     check_not_utf8: ["check", "latin.topos"];
     check_no_such_file: ["check", "nothing.topos"];

@@ -51,6 +51,16 @@ fn a_function_runs_on_another_node_with_that_nodes_handlers() {
     }
 }
 
+#[test]
+fn what_stays_on_its_node_is_refused_in_a_simulation_as_on_nodes() {
+    if ready() {
+        let on = |engine| Case::new(&["run", "--engine", engine, "language/stays_here.topos"]).run();
+        let (node, virtual_node) = (on("otp"), on("sim"));
+        assert_eq!(node.status, 0, "{}", node.show());
+        assert_eq!(virtual_node.stdout, node.stdout, "{}", virtual_node.show());
+    }
+}
+
 programs! {
     captures
     constraints
@@ -58,5 +68,6 @@ programs! {
     impls
     messages
     places
+    stays_here
     tries
 }

@@ -3,7 +3,7 @@
 //! An error is a value with a stable code, a primary span, labels and a help line. Drawing it for a terminal is the
 //! command line's work: a [`Diagnostic`] knows nothing of colours or files.
 
-use std::fmt;
+use std::{collections::HashMap, fmt, hash::Hash};
 
 /// A half-open range of byte offsets into one source file.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -102,4 +102,43 @@ impl Diagnostic {
         self.help = Some(help.into());
         self
     }
+}
+
+/// So many later places of a mistake are shown; of more, how many there are.
+const SHOWN: usize = 3;
+
+/// Joins the places of one mistake: the first stays its primary span, later ones become labels with that remark. Places are of one
+/// mistake if code, message, help and what `same` answers are equal; where it answers nothing, and where a diagnostic has labels of
+/// its own, it stays alone. The diagnostics keep their order.
+pub(crate) fn join<K: Eq + Hash>(
+    diagnostics: Vec<Diagnostic>,
+    remark: &str,
+    same: impl Fn(&Diagnostic) -> Option<K>,
+) -> Vec<Diagnostic> {
+    let mut first = HashMap::new();
+    let mut joined: Vec<(Diagnostic, usize)> = Vec::new();
+    for diagnostic in diagnostics {
+        let alone = diagnostic.primary.message.is_empty() && diagnostic.secondary.is_empty();
+        let Some(key) = alone.then(|| same(&diagnostic)).flatten() else {
+            joined.push((diagnostic, 0));
+            continue;
+        };
+        let key = (key, diagnostic.code, diagnostic.message.clone(), diagnostic.help.clone());
+        let index = *first.entry(key).or_insert(joined.len());
+        match joined.get_mut(index) {
+            None => joined.push((diagnostic, 0)),
+            Some((known, _)) if known.secondary.len() < SHOWN => {
+                known.secondary.push(Label { span: diagnostic.primary.span, message: remark.to_owned() });
+            }
+            Some((_, hidden)) => *hidden += 1,
+        }
+    }
+    let tell = |(mut diagnostic, hidden): (Diagnostic, usize)| {
+        if let Some(last) = diagnostic.secondary.last_mut().filter(|_| hidden > 0) {
+            let times = if hidden == 1 { "time" } else { "times" };
+            last.message = format!("{remark}, and {hidden} more {times}");
+        }
+        diagnostic
+    };
+    joined.into_iter().map(tell).collect()
 }

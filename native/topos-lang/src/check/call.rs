@@ -33,8 +33,29 @@ impl Checker<'_> {
         if let Some(abort) = self.abort(function, args, want, span) {
             return abort;
         }
+        if let Some(at) = args.iter().position(|argument| self.is_foreign_operator(argument)) {
+            let any = Want::plain(self.store.error());
+            match &args[..at] {
+                [] => self.expr(function, &any),
+                own => self.call(function, own, &any, span),
+            };
+            for operand in &args[at..] {
+                self.expr(operand, &any);
+            }
+            return self.wrong(want, span);
+        }
         let args: Vec<Arg<'_>> = args.iter().map(Arg::Ast).collect();
         self.call_with(function, args, false, want, span)
+    }
+
+    /// Whether an argument is the operator of `a and b`, of other languages, which was read as a call of `a`: the wrong name is the
+    /// one mistake.
+    fn is_foreign_operator(&self, argument: &ast::Expr) -> bool {
+        let ast::ExprKind::Var { qualifier, name } = &argument.kind else { return false };
+        matches!(name.name.as_str(), "and" | "or")
+            && qualifier.is_empty()
+            && self.env.local(&name.name).is_none()
+            && matches!(self.env.lookup_value(qualifier, &name.name), Lookup::Unknown)
     }
 
     /// `x |> f(y)` is `f(y, x)`, with x evaluated first.
@@ -70,7 +91,13 @@ impl Checker<'_> {
                     self.subsume(value.ty, want, span);
                     return value;
                 }
-                None => self.variable(qualifier, name, function.span),
+                None => {
+                    let head = self.variable(qualifier, name, function.span);
+                    if matches!(head.kind, ExprKind::Error) {
+                        self.missed_flows.insert(name.name.clone());
+                    }
+                    head
+                }
             },
             ast::ExprKind::Field { record, field } => {
                 let ty = self.fresh();

@@ -33,6 +33,7 @@ mod pattern;
 mod program;
 mod record;
 mod remote;
+mod repeated;
 mod report;
 mod rows;
 mod suggest;
@@ -132,6 +133,7 @@ fn check_here(
     imports: &Imports,
     options: &Options<'_>,
 ) -> Result<(core::Module, Interface), Vec<Diagnostic>> {
+    let written = module;
     let name: Name = module.name.as_ref().map_or_else(|| options.default_name.to_owned(), ast::Path::dotted).into();
     let module = &*testing::as_flows(module);
     let members = impls::expand(module);
@@ -170,6 +172,7 @@ fn check_here(
     } else {
         checker.diagnostics.sort_by_key(|d| (d.primary.span, d.code));
         checker.diagnostics.dedup();
+        checker.join_uses(written);
         crate::advice::complete(&mut checker.diagnostics);
         Err(checker.diagnostics)
     }
@@ -306,6 +309,9 @@ struct Checker<'a> {
     /// Qualifiers of modules that are not there, and whether one of those would have brought all its names: likewise.
     missing_qualifiers: HashSet<String>,
     names_are_missing: bool,
+    /// Unknown names that nothing outside of their declaration explains, by place, and those that are called somewhere.
+    missed_variables: HashMap<Span, String>,
+    missed_flows: HashSet<String>,
 }
 
 impl<'a> Checker<'a> {
@@ -355,6 +361,8 @@ impl<'a> Checker<'a> {
             unsupported_names: HashSet::new(),
             missing_qualifiers: HashSet::new(),
             names_are_missing: false,
+            missed_variables: HashMap::new(),
+            missed_flows: HashSet::new(),
         }
     }
 

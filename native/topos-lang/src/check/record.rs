@@ -140,7 +140,12 @@ impl Checker<'_> {
         let shown = self.store.show(ty);
         let diagnostic =
             Diagnostic::new(codes::NO_FIELD, format!("`{shown}` has no field `{}`", field.name), field.span);
-        self.report(suggest::advise(diagnostic, &field.name, known.iter().map(|n| &**n), "its fields are"));
+        self.report(match self.store.node(ty) {
+            Node::Arrow { .. } => diagnostic.help(
+                "a function has no fields: call it first, `f(x).a`; two functions are joined by `fn(x) -> f(g(x))`",
+            ),
+            _ => suggest::advise(diagnostic, &field.name, known.iter().map(|n| &**n), "its fields are"),
+        });
     }
 
     pub(super) fn update(&mut self, record: &ast::Expr, fields: &[ast::FieldInit], want: &Want, span: Span) -> Expr {

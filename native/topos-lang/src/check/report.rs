@@ -62,14 +62,26 @@ impl Checker<'_> {
             Lookup::NoModule(qualifier) if self.missing_qualifiers.contains(qualifier) => return,
             Lookup::Unknown => {
                 let diagnostic = Diagnostic::new(code, format!("unknown {what} `{}`", name.name), name.span);
+                let habit = suggest::habit(what, &name.name).map(str::to_owned);
                 let near = suggest::nearest(&name.name, self.candidates(what)).map(str::to_owned);
                 match near {
+                    _ if habit.is_some() => Diagnostic { help: habit, ..diagnostic },
                     None if what == "name" && name.name == "abort" => diagnostic
                         .help("`abort e` stands in the clauses of a handler, and leaves the `with` with that value"),
-                    Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+                    Some(near) => {
+                        if what == "name" && self.env.local(&near).is_some() {
+                            self.missed_variables.insert(name.span, name.name.clone());
+                        }
+                        diagnostic.help(format!("did you mean `{near}`?"))
+                    }
                     None => match self.homes(&name.name).as_slice() {
                         [] => match self.operation_homes(&name.name).as_slice() {
-                            [] => diagnostic,
+                            [] => {
+                                if what == "name" {
+                                    self.missed_variables.insert(name.span, name.name.clone());
+                                }
+                                diagnostic
+                            }
                             [effect, ..] => diagnostic.help(operation_help(effect, &name.name)),
                         },
                         [home, ..] => diagnostic
@@ -90,6 +102,9 @@ impl Checker<'_> {
                 diagnostic.help(match (effect, near) {
                     (Some(effect), _) => operation_help(&effect, &name.name),
                     (None, Some(near)) => format!("did you mean `{near}`?"),
+                    (None, None) if matches!(self.env.lookup_value(&[], &name.name), Lookup::Found(_)) => {
+                        format!("it is known without a module: `{}`", name.name)
+                    }
                     (None, None) => "it may be private there".to_owned(),
                 })
             }
@@ -99,8 +114,8 @@ impl Checker<'_> {
                     Diagnostic::new(codes::UNKNOWN_MODULE, format!("no imported module is called `{qualifier}`"), at);
                 match suggest::nearest(qualifier, self.env.qualifiers()).map(str::to_owned) {
                     Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
-                    None => diagnostic
-                        .help(format!("import it: `import Topos.{qualifier}`, or another module `as {qualifier}`")),
+                    // Whoever looks for modules knows which there are.
+                    None => diagnostic,
                 }
             }
         };
@@ -222,7 +237,9 @@ impl Checker<'_> {
         let way = match diagnostic.code {
             // Who adds texts wants to join them.
             codes::OPERAND if matches!(want.why, Why::Demand(_)) && found == "Text" => None,
-            codes::MISMATCH | codes::OPERAND => suggest::conversion(&expected, &found),
+            codes::MISMATCH | codes::OPERAND => {
+                suggest::conversion(&self.unlike_own(want.ty, &expected), &self.unlike_own(actual, &found))
+            }
             codes::MISSING_EFFECT => {
                 Some("a function may do here what its type says: give that the row, or a variable, `/ e`".to_owned())
             }
@@ -240,6 +257,17 @@ impl Checker<'_> {
             let error = self.store.error();
             let bound = self.store.unify(want.ty, error);
             debug_assert!(bound.is_ok(), "a variable takes the error type");
+        }
+    }
+
+    /// A type as it is shown, with its module if that is not the prelude: a module's own `Maybe` is not the usual one.
+    fn unlike_own(&self, ty: Ty, shown: &str) -> String {
+        match self.store.node(ty) {
+            Node::Con(name, _) => match name.rsplit_once('.') {
+                Some((module, _)) if module != super::PRELUDE => format!("{module}.{shown}"),
+                _ => shown.to_owned(),
+            },
+            _ => shown.to_owned(),
         }
     }
 

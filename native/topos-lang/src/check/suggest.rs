@@ -5,11 +5,11 @@ use crate::diagnostic::Diagnostic;
 /// More names than these are no help.
 const MAX_LISTED: usize = 12;
 
-/// The candidate nearest to a misspelt name, if it is near enough to be meant: at most a third of its letters differ. A single
-/// letter is not misspelt: any other one would be as near. Of those as near as others the one of the same letters, in
-/// another order, is meant.
+/// The candidate nearest to a misspelt name, if it is near enough to be meant: at most a third of its letters differ, of a dotted
+/// name a third of those of its last part. A single letter is not misspelt: any other one would be as near. Of those as near as
+/// others the one of the same letters, in another order, is meant.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let letters = name.chars().count();
+    let letters = name.rsplit('.').next().map_or(0, |last| last.chars().count());
     let limit = if letters == 1 { 0 } else { letters.max(3) / 3 };
     let sorted = |text: &str| {
         let mut letters: Vec<char> = text.to_lowercase().chars().collect();
@@ -41,6 +41,46 @@ pub(crate) fn advise<'a>(
             diagnostic.help(format!("{there} {}", list.join(", ")))
         }
     }
+}
+
+/// What other languages call something that has another name here.
+pub(crate) fn habit(what: &str, name: &str) -> Option<&'static str> {
+    Some(match (what, name) {
+        ("name", "and") => "`and` is written `&&`",
+        ("name", "or") => "`or` is written `||`",
+        ("name", "null" | "nil" | "undefined" | "none") | ("constructor", "Nothing") => {
+            "what may be missing is a `Maybe`: `None`, or `Some(..)`"
+        }
+        ("constructor", "Just") => "did you mean `Some`?",
+        ("constructor", "True") => "did you mean `true`?",
+        ("constructor", "False") => "did you mean `false`?",
+        ("constructor", "Err" | "Left") => "did you mean `Error`?",
+        ("constructor", "Right") => "did you mean `Ok`?",
+        ("constructor", "Nil") => "an empty list is `[]`",
+        ("name", "range") => "`Topos.List` has it, with the last number: `List.range(0, 9)`",
+        ("name", "len") => "lists and texts have it in their modules: `List.length(..)`, `Text.length(..)`",
+        ("name", "to_string" | "toString" | "inspect") => {
+            "`show(..)` makes a text of a value, and so does an f-string: `f\"{..}\"`"
+        }
+        ("name", "println" | "puts" | "putStrLn" | "printf") => {
+            "`Topos.IO` writes lines: `import Topos.IO (IO, print)`"
+        }
+        ("name", "even") => "`n % 2 == 0` says it",
+        ("name", "odd") => "`n % 2 /= 0` says it",
+        ("name", "reduce" | "foldl" | "foldr") => "`Topos.List` has `List.fold(f, start, xs)`",
+        ("name", "forEach" | "mapM_") => {
+            "`for_each(f, xs)` does something with each element, and so does `for x in xs { .. }`"
+        }
+        ("type", "Integer" | "Nat" | "Long") => "did you mean `Int`?",
+        ("type", "Double" | "Number") => "did you mean `Float`?",
+        ("type", "Boolean") => "did you mean `Bool`?",
+        ("type", "Char" | "Str") => "did you mean `Text`?",
+        ("type", "Void") => "did you mean `()`?",
+        ("type", "Array" | "Vec" | "Seq") => "a list is written `[Int]`, or `List Int`",
+        ("type", "Dict" | "HashMap" | "Dictionary") => "did you mean `Map`?",
+        ("type", "Either") => "did you mean `Result`? Its value stands first: `Result Int Text`",
+        _ => return None,
+    })
 }
 
 /// How a value of the type that was found becomes one of the type that is expected, where there is a usual way. Types as they are
@@ -107,5 +147,7 @@ mod tests {
         assert_eq!(nearest("mn", ["min", "nm"]), Some("nm"));
         assert_eq!(nearest("print", ["sort"]), None);
         assert_eq!(nearest("maybe", ["Maybe"]), Some("Maybe"));
+        assert_eq!(nearest("Topos.List", ["Topos.IO", "Topos.Set"]), None);
+        assert_eq!(nearest("Topso.List", ["Topos.List", "Topos.Set"]), Some("Topos.List"));
     }
 }

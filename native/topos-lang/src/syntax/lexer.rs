@@ -330,6 +330,7 @@ impl<'s> Lexer<'s> {
             },
             (b',', ..) => (K::Comma, 1),
             (b'.', ..) => (K::Dot, 1),
+            (b':', ..) if self.at_format_specification() => return self.format_specification(),
             (b':', ..) => (K::Colon, 1),
             (b'=', ..) => (K::Eq, 1),
             (b'!', ..) => (K::Bang, 1),
@@ -369,6 +370,26 @@ impl<'s> Lexer<'s> {
         self.push(TokenKind::Unknown, start);
     }
 
+    /// Whether this `:` begins what other languages write behind a value in a text: `{price:.2f}`.
+    fn at_format_specification(&self) -> bool {
+        let rest = self.source.get(self.pos + 1..).unwrap_or_default();
+        let length =
+            rest.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || b".,+-<>^%_".contains(byte)).count();
+        self.formats.last().is_some_and(|format| format.braces == 0)
+            && length > 0
+            && rest.as_bytes().get(length) == Some(&b'}')
+    }
+
+    fn format_specification(&mut self) {
+        let start = self.pos;
+        self.take_while(|byte| byte != b'}');
+        self.push(TokenKind::Unknown, start);
+        let diagnostic =
+            Diagnostic::new(codes::FOREIGN_SYNTAX, "a value in a text has no format behind it", self.span_from(start))
+                .help("write `{x}` alone; what is to be shown otherwise is made a text of its own before");
+        self.diagnostics.push(diagnostic);
+    }
+
     /// A run of characters that mean nothing in Topos: one token and one message.
     fn unknown(&mut self) {
         let start = self.pos;
@@ -386,7 +407,7 @@ impl<'s> Lexer<'s> {
             || rest.chars().take_while(|c| same_kind(*c)).map(char::len_utf8).sum::<usize>(),
             |name| name.len() + 2,
         );
-        if let Some(close) = closing_quote(first) {
+        if let Some(close) = closing_quote(first).filter(|_| operator.is_none()) {
             // The quoted text is passed over with its quotes.
             let line = self.source.get(self.pos..).and_then(|rest| rest.lines().next()).unwrap_or_default();
             self.pos += line.find(close).map_or(0, |at| at + close.len_utf8());
@@ -403,7 +424,8 @@ impl<'s> Lexer<'s> {
             '\u{201c}' | '\u{201d}' | '\u{201e}' | '\u{ab}' | '\u{bb}' => {
                 Some("texts are written between straight quotes: `\"..\"`")
             }
-            '\'' | '`' | '\u{2018}' | '\u{2019}' => Some("texts are written between double quotes: `\"..\"`"),
+            '`' => Some("texts are written between double quotes, `\"..\"`; an f-string shows values: `f\"{name}\"`"),
+            '\'' | '\u{2018}' | '\u{2019}' => Some("texts are written between double quotes: `\"..\"`"),
             '&' => Some("`and` is written `&&`"),
             '\u{a0}' | '\u{2003}' | '\u{200b}' => {
                 Some("this looks like a blank but is another character; type a blank instead")
@@ -439,6 +461,7 @@ const fn closing_quote(open: char) -> Option<char> {
         '\u{201c}' | '\u{201e}' => Some('\u{201d}'),
         '\u{ab}' => Some('\u{bb}'),
         '\u{2018}' => Some('\u{2019}'),
+        '`' => Some('`'),
         _ => None,
     }
 }

@@ -18,7 +18,7 @@ mod token;
 
 pub use token::{Token, TokenKind, Tokens};
 
-use crate::diagnostic::{Diagnostic, Span};
+use crate::diagnostic::{join, Code, Diagnostic, Span};
 
 /// How deeply expressions, patterns, types and blocks may be nested, by default.
 pub const MAX_DEPTH: u32 = 200;
@@ -53,6 +53,9 @@ pub struct Parse {
     pub diagnostics: Vec<Diagnostic>,
 }
 
+/// Mistakes that are the same wherever they are made, if they get the same message.
+const HABITS: [Code; 3] = [codes::UNKNOWN_CHARACTER, codes::BINDING_TARGET, codes::FOREIGN_SYNTAX];
+
 /// Parses a module with the default [`Limits`].
 pub fn parse(source: &str) -> Parse {
     parse_with(source, &Limits::default())
@@ -67,6 +70,9 @@ pub fn parse_with(source: &str, limits: &Limits) -> Parse {
     let (module, mut diagnostics) = parser::parse(source, &tokens, limits);
     diagnostics.extend(lexical);
     diagnostics.sort_by_key(|diagnostic| (diagnostic.primary.span.start, diagnostic.code));
+    // Who ends lines with `;`, or binds with `const`, does it everywhere: that is one habit.
+    let of_habit = |d: &Diagnostic| HABITS.contains(&d.code).then_some(());
+    let mut diagnostics = join(diagnostics, "also here", of_habit);
     if diagnostics.len() > limits.max_diagnostics {
         diagnostics.truncate(limits.max_diagnostics);
         let last = diagnostics.last().map(|diagnostic| diagnostic.primary.span).unwrap_or_default();

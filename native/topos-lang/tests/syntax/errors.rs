@@ -153,6 +153,36 @@ flow f(x) =
     fraction_of_a_duration: "flow f = wait(1.5s)\n";
     too_long_a_duration: "flow f = wait(9223372036854775807h)\n";
     semicolon: "flow f =\n  a(); b()\n";
+    semicolons_at_all_line_ends: "
+import Topos.IO (IO, print);
+
+type User = { name : Text, age : Int };
+
+flow f(x) = {
+  let y = x + 1; -- one more
+  a();   b(y);
+  if y > 1 { a(); } else { b(); };
+  match y {
+    | 1 -> a();
+    | _ -> b();
+  };
+  y;
+}
+";
+    semicolons_between_elements: "flow f = [1; 2; 3]\n";
+    several_mistakes_beside_semicolons: "
+flow f(x) = {
+  let y = [1, 2;
+  a();
+  let z = = y;
+  b();
+}
+
+flow g(x) = h(x;
+
+flow k(x) = $x;
+";
+    no_break_spaces: "flow f(x) =\n\u{a0} a()\n\u{a0} b()\n";
     smart_quotes: "flow f = log(\u{201c}hi\u{201d})\n";
     accented_name: "flow caf\u{e9} = 1\n";
     slash_comment: "flow f = 1 // one\nflow g = 2\n";

@@ -23,6 +23,11 @@ rejected! {
     unknown_effect = "import Topos.Lib\nflow f : () / {OI} = ()";
     unknown_operation = "import Topos.Lib\nflow f : () / {IO} = perform IO.prnt(\"x\")";
     unknown_module = "import Topos.Lbi\nflow f = 1";
+    names_of_other_languages = "flow f a b = a and b\nflow g a b = g(a, b) or b\nflow h = null\nflow i = Just(1)\nflow j = Nothing\nflow k = True\nflow l = False\nflow m = Err(1)\nflow n = Right(1)\nflow o = Nil\nflow p = range(3)\nflow q = len([1])\nflow r = toString(1)\nflow s = println(1)\nflow t = even(1)\nflow u = odd(1)\nflow v = foldl(1)\nflow w = forEach(1)";
+    types_of_other_languages = "flow f : (a : Integer) -> Double = 1\nflow g : (a : Boolean) -> Char = 1\nflow h : (a : Void) -> Array Int = 1\nflow i : (a : Dict Int Int) -> Either Int Text = 1";
+    own_operators_of_foreign_names = "flow and x y = x && y\nflow f g = g(and, true)\nflow h or = h(or, 1) + true";
+    own_types_of_usual_names = "type Failure = { at : Int }\nshape Maybe a = Nil | One(a)\nflow f : Failure = \"x\"\nflow g : Int = One(1)\nflow h : Maybe Int = 1";
+    failure_of_the_prelude = "flow f : Failure = \"x\"";
     unknown_qualifier = "import Topos.Lib as L\nflow f = M.length([1])";
     not_exported = "import Topos.Lib as L\nflow f = L.hidden()";
     import_of_an_unknown_name = "import Topos.Lib (logg)\nflow f = 1";
@@ -174,5 +179,53 @@ fn main_is_checked_against_the_root_effects() {
         if let Err(errors) = check_with(source, &imports(), Some(roots)) {
             panic!("{}", render(source, &errors));
         }
+    }
+}
+
+#[test]
+fn a_name_that_is_wrong_at_many_places_is_one_error() {
+    for source in [
+        // A variable that a flow lacks; another flow lacks it for itself.
+        "flow f : (n : Int) -> Int = {\n  let m = n + user\n  m + user\n}\nflow g : Int = user * user",
+        // More uses than are shown, and one more.
+        "flow f : Int = x1 + x1 + x1 + x1 + x1 + x1",
+        "flow f : Int = x1 + x1 + x1 + x1 + x1",
+        // A flow that the file lacks, called or passed on; clauses are one flow.
+        "flow f(x) = helper(x)\nflow g(x) = helper(x) + 1\nflow h = [helper]",
+        "flow f 0 = missing\nflow f n = missing",
+        // A flow of this module, and of another one.
+        "flow total : (n : Int) -> Int = n\nflow f : Int = totl(1)\nflow g : Int = 1 |> totl",
+        "import Topos.Lib\nflow f = lenght([1])\nflow g = lenght([2])",
+        "flow f = log\nflow g = log",
+        "type T = { a : Dat, b : [Dat] }\nflow f : (x : Dat) -> Dat = x",
+        "shape Box a = Box(b) | Pair(b, b)\nshape Other a = Other(b)",
+        "flow f = Sme(1)\nflow g x = match x { | Sme(y) -> y | _ -> 1 }",
+        "import Topos.Lib\nflow f : () / {OI} = ()\nflow g : () / {OI} = perform OI.print(\"x\")",
+        "import Topos.Lib\nflow f : () / {IO} = { perform IO.prnt(\"x\")\n perform IO.prnt(\"y\") }",
+        "import Topos.Lib as L\nflow f = M.length([1]) + M.size([1])\nflow g : (x : M.T) -> Int = 1",
+        "import Topos.Lib as L\nflow f = L.hidden()\nflow g = L.hidden()",
+        "flow f : Ordd a => (x : a) -> a = x\nflow g : Ordd b => (x : b) -> b = x",
+        "type P = { name : Text }\nflow f : (p : P) -> Text = p.nmae ++ p.nmae",
+        "test \"a\" { x1() }\ntest \"b\" { x1() }\nproperty \"p\" { forall (n : Int) { y1 == y1 } }",
+        "import Topos.Lib\nflow f = with consle(\"x\") { 2 }\nflow g = with consle(\"y\") { 2 }",
+    ] {
+        insta::assert_snapshot!(format!("{source}\n----\n{}", errors(source)));
+    }
+}
+
+#[test]
+fn uses_of_a_name_that_was_meant_differently_are_different_errors() {
+    for source in [
+        // Each was taken for another variable.
+        "flow f : (count : Int) -> Int = cuont\nflow g : (cuonts : Int) -> Int = cuont",
+        // A variable in one flow, missing in the other.
+        "flow f : (count : Int) -> Int = cuont\nflow g : Int = cuont",
+        // Of different kinds, and of different types.
+        "flow f : Foo = Foo(1)\nflow g : () / {Foo} = foo",
+        "type A = { a : Int }\ntype B = { b : Int }\nflow f : (x : A) -> (y : B) -> Int = x.c + y.c",
+        // In scope at first, and no longer.
+        "flow f : (x : Maybe Int) -> Int = {\n  let n = match x { | Some(y) -> y | None -> 0 }\n  n + y\n}",
+    ] {
+        insta::assert_snapshot!(format!("{source}\n----\n{}", errors(source)));
     }
 }

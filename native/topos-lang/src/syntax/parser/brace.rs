@@ -255,7 +255,14 @@ impl Parser<'_> {
             TokenKind::Text => {
                 let span = self.span();
                 let name = self.text(span).trim_matches('"').to_owned();
-                self.error(codes::RECORD_FIELD, "field names are not quoted", span, &format!("write `{name} = ..`"));
+                if matches!(self.nth(1), TokenKind::Comma | TokenKind::RBrace) {
+                    let help =
+                        "a tuple is written `(a, b)`, a list `[a, b]`; a record names its fields: `{ name = .. }`";
+                    self.error(codes::RECORD_FIELD, "a text is no field of a record", span, help);
+                } else {
+                    let help = format!("write `{name} = ..`");
+                    self.error(codes::RECORD_FIELD, "field names are not quoted", span, &help);
+                }
                 self.bump();
                 Ident { name, span }
             }

@@ -47,8 +47,10 @@ pub(super) fn significant(source: &str, tokens: &Tokens) -> Vec<Cursor> {
                 line_start = token.span.start + u32::try_from(last + 1).unwrap_or(u32::MAX);
             }
             if token.kind == TokenKind::Unknown {
-                after_lexical_error = true;
-                newline |= text.starts_with(';');
+                let ends = text.starts_with(';');
+                // Where the line ends with it nothing is missing.
+                after_lexical_error |= !(ends && ends_line(source, token.span));
+                newline |= ends;
             }
             continue;
         }
@@ -82,6 +84,13 @@ pub(super) fn significant(source: &str, tokens: &Tokens) -> Vec<Cursor> {
     }
     mark_unbalanced(&mut cursor);
     cursor
+}
+
+/// Whether nothing but a comment follows on the line.
+fn ends_line(source: &str, span: Span) -> bool {
+    let rest = source.get(range(span).end..).unwrap_or_default();
+    let line = rest.lines().next().unwrap_or_default().trim();
+    line.is_empty() || line.starts_with("--")
 }
 
 /// Finds the declarations whose brackets do not pair up.

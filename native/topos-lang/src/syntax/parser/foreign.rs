@@ -21,6 +21,18 @@ impl Parser<'_> {
             (TokenKind::Bar | TokenKind::BarBar, _) if before == TokenKind::LParen => {
                 Some("a function is written `fn(x) -> ..`")
             }
+            (TokenKind::Eq, _)
+                if matches!(before, TokenKind::Plus | TokenKind::Minus | TokenKind::Star | TokenKind::Slash)
+                    && self.glued() =>
+            {
+                Some(
+                    "no variable changes: a sum over a list is a fold, what lasts is the `state` of a handler; \
+                     `let x = x + 1` binds a name anew",
+                )
+            }
+            (TokenKind::Where, _) => Some(
+                "bind with `let` before the expression that needs it; a function of its own is a flow of the module",
+            ),
             (TokenKind::GreaterEq, _) if before == TokenKind::Greater && self.glued() => {
                 Some("there is no `>>=`: write `chain(f, m)`, or take the value apart with `match`")
             }
@@ -49,6 +61,15 @@ impl Parser<'_> {
             && matches!(self.nth(1), TokenKind::Lower | TokenKind::Underscore)
             && self.nth(2) == TokenKind::LeftArrow
             && !self.raw(1).newline
+    }
+
+    /// Words between operands that are operators elsewhere.
+    pub(super) fn foreign_operator(&self) -> Option<&'static str> {
+        match self.text(self.span()) {
+            "and" => Some("`and` is written `&&`"),
+            "or" => Some("`or` is written `||`"),
+            _ => None,
+        }
     }
 
     /// Reports `use`, and passes over it.
@@ -117,6 +138,9 @@ impl Parser<'_> {
             (TokenKind::Lower, "class" | "interface") => "a type class is declared with `trait`: `trait T a where ..`",
             (TokenKind::Lower, "use" | "open" | "require" | "include") => {
                 "a module is imported with `import`: `import A.B as C`"
+            }
+            (TokenKind::Lower, "async") => {
+                "leave it out: every flow may wait, and `Topos.Async` runs things side by side"
             }
             (TokenKind::Lower, "var" | "val" | "const") => "a constant is a flow: `flow name = ..`",
             (TokenKind::Bar, _) => "the guard of a flow stands in a clause of its own: `flow f n when n > 10 = ..`",

@@ -357,7 +357,7 @@ impl Parser<'_> {
             self.unexpected_help(
                 codes::UNEXPECTED,
                 "`{` or `then`",
-                "write `if c { .. } else { .. }` or `if c then a else b`",
+                self.foreign_operator().unwrap_or("write `if c { .. } else { .. }` or `if c then a else b`"),
             );
         }
         let then = self.block(Delim::IfBlock);

@@ -362,6 +362,9 @@ impl Parser<'_> {
                 )
                 .help("move it to the left margin, out of the flow"),
             );
+        } else if matches!(expr.kind, ExprKind::Apply { .. }) && matches!(first, "var" | "val" | "const" | "def") {
+            let help = "write `x = ..` or `let x = ..`; there are no other words for it";
+            self.error(codes::BINDING_TARGET, format!("a name is bound without `{first}`"), start, help);
         } else {
             let help = match &expr.kind {
                 ExprKind::Tuple(_) | ExprKind::List(_) | ExprKind::Record(_) | ExprKind::Constructor(_) => {
@@ -369,9 +372,6 @@ impl Parser<'_> {
                 }
                 ExprKind::Field { .. } | ExprKind::Index { .. } => {
                     format!("write `{} := ..` to assign to it, or `==` to compare", self.short(expr.span))
-                }
-                ExprKind::Apply { .. } if matches!(first, "var" | "val" | "const" | "def") => {
-                    "write `x = ..` or `let x = ..`; there are no other words for it".to_owned()
                 }
                 _ => "write `==` to compare".to_owned(),
             };
