@@ -1,5 +1,6 @@
 %% @doc A Common Test hook that tells on the terminal how a run goes: a line for each case that took long, failed or was skipped, a line
 %% for each group that ended, and all failures once more at the end, so that whoever sees only the tail of a log sees them.
+%% TOPOS_CT_FAILED names a file that gets a line for each failure, for who runs them again: suite, group and case, `-' for what there is not.
 -module(topos_ct_report).
 
 -export([init/2, pre_init_per_suite/3, pre_init_per_testcase/4, post_end_per_testcase/5, post_end_per_group/5, post_end_per_suite/4,
@@ -52,6 +53,7 @@ post_end_per_suite(Suite, _Config, Return, Report) -> {Return, closed(atom_to_li
 on_tc_fail(Suite, Name, Reason, #report{failures = Failures} = Report) ->
     Text = lists:flatten(io_lib:format("FAILED ~ts ~ts~n  ~ts", [Suite, label(Name), shortened(Reason)])),
     say("~ts", [Text]),
+    ok = note(os:getenv("TOPOS_CT_FAILED"), Suite, Name),
     Report#report{failures = [Text | Failures]}.
 
 -spec on_tc_skip(module(), term(), term(), #report{}) -> #report{}.
@@ -65,6 +67,16 @@ terminate(#report{failures = Failures}) ->
     say("~n~b failed:~n~ts", [length(Failures), lists:join($\n, lists:reverse(Failures))]).
 
 %% internal
+
+note(Unset, _, _) when Unset =:= false; Unset =:= "" -> ok;
+note(File, Suite, Name) ->
+    {Group, Case} = case Name of
+        {InitOrEnd, G} when InitOrEnd =:= init_per_group; InitOrEnd =:= end_per_group -> {G, '-'};
+        {C, G} -> {G, C};
+        C when C =:= init_per_suite; C =:= end_per_suite; not is_atom(C) -> {'-', '-'};
+        C -> {'-', C}
+    end,
+    file:write_file(File, io_lib:format("~ts ~ts ~ts~n", [Suite, Group, Case]), [append]).
 
 closed(Name, #report{passed = Passed, since = Since} = Report) ->
     say("~ts: ~b passed (~ts)", [Name, Passed, seconds(now_ms() - Since)]),

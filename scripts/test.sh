@@ -18,7 +18,7 @@ case $(locale charmap 2>/dev/null) in
 esac
 logs=.make/logs
 mkdir -p "$logs"
-passed=0 failed=0 skipped=0 broken=()
+passed=0 failed=0 skipped=0 broken=() flaky=()
 stages=("$@")
 [ $# -gt 0 ] || stages=(rust eunit properties ct)
 
@@ -39,6 +39,27 @@ stage() {
         broken+=("$name")
     fi
     printf '== %s: %d s, exit %d\n' "$name" "$((SECONDS - started))" "$status"
+}
+
+# Cases on real nodes share a machine with whatever else it does, and OTP 25 has a race that ends a VM now and then (an `ets:delete' against a process
+# that ends, mended upstream). So a few that failed are run once more, alone, and what passes then is told as flaky, at the end too. More are a failure.
+again() {
+    local suite group case where still=0
+    # Where a suite or a group could not begin or end, more is wrong than a case.
+    ! grep -q ' -$' "$TOPOS_CT_FAILED" && [ "$(wc -l <"$TOPOS_CT_FAILED")" -le 3 ] || return
+    while read -r suite group case; do
+        where=(--suite "ct_suites/$suite" --case "$case")
+        [ "$group" = - ] || where+=(--group "$group")
+        printf '\n== ct, once more: %s %s %s\n' "$suite" "$group" "$case"
+        if TOPOS_CT_FAILED='' rebar3 ct --readable=false "${where[@]}" </dev/null; then
+            flaky+=("$suite $group $case")
+        else
+            still=$((still + 1))
+        fi
+    done <"$TOPOS_CT_FAILED"
+    [ "$still" -eq 0 ] || return
+    passed=$((passed + failed_in_ct)) failed=$((failed - failed_in_ct))
+    unset 'broken[-1]'
 }
 
 # excerpt STAGE: what failed in it, once more, so that it stands at the end of the output too.
@@ -66,14 +87,23 @@ for name in "${stages[@]}"; do
     case $name in
         rust)
             if cargo nextest --version >/dev/null 2>&1; then
-                stage rust cargo nextest run --workspace --locked --no-fail-fast --status-level fail --final-status-level fail
+                stage rust cargo nextest run --workspace --locked --no-fail-fast --status-level fail --final-status-level flaky
+                # .config/nextest.toml says which tests are tried twice.
+                while read -r line; do flaky+=("$line"); done < <(grep -aE '^ +FLAKY ' "$logs/rust.log" | sed -E 's/^.*\] +(\([0-9]+\/[0-9]+\) )?//' | sort -u)
             else
                 stage rust cargo test --workspace --locked --no-fail-fast
             fi
             ;;
         eunit) stage eunit rebar3 eunit ;;
         properties) stage properties sh scripts/properties.sh ;;
-        ct) stage ct rebar3 ct --readable=false ;;
+        ct)
+            export TOPOS_CT_FAILED=$PWD/$logs/ct.failed
+            : >"$TOPOS_CT_FAILED"
+            failed_before=$failed
+            stage ct rebar3 ct --readable=false
+            failed_in_ct=$((failed - failed_before))
+            [ -s "$TOPOS_CT_FAILED" ] && { excerpt ct; again; }
+            ;;
         *)
             echo "test.sh: there is no stage '$name'; the stages are rust, eunit, properties, ct" >&2
             exit 2
@@ -84,6 +114,7 @@ done
 for name in "${broken[@]}"; do excerpt "$name"; done
 echo
 sh scripts/engines.sh
+for case in "${flaky[@]}"; do echo "flaky: $case failed, and passed when it ran once more (why: $logs)"; done
 [ ${#broken[@]} -eq 0 ] || echo "failed stages: ${broken[*]} (logs in $logs)"
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" -eq 0 ] && [ ${#broken[@]} -eq 0 ]

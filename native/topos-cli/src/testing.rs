@@ -63,6 +63,7 @@ pub(crate) fn test(args: &Test, style: Style) -> Result<i32, Failure> {
         color.to_owned(),
         args.nodes.to_string(),
         options(args, engine),
+        repeated(args, engine, args.filter.as_deref()),
     ];
     let plan = Plan {
         home: &home,
@@ -86,7 +87,7 @@ fn simulate(args: &Test, home: &Home, beams: &Path, file: &Path, style: Style) -
         args.runs.to_string(),
         color.to_owned(),
         options(args, Some(sim::ENGINE)),
-        repeated(args),
+        repeated(args, Some(sim::ENGINE), None),
     ];
     let plan = Plan {
         home,
@@ -102,9 +103,11 @@ fn simulate(args: &Test, home: &Home, beams: &Path, file: &Path, style: Style) -
     sim::test(&plan, &arguments, asked, style).map_err(|why| commands::cannot_run(&why))
 }
 
-/// All that decides about a simulated test but its seed and its name, as it is written on a command line.
-fn repeated(args: &Test) -> String {
-    let mut words = vec![options(args, Some(sim::ENGINE))];
+/// All that decides about tests but the seed, as it is written on a command line. A simulated test is repeated alone, by its name.
+fn repeated(args: &Test, engine: Option<&str>, filter: Option<&str>) -> String {
+    let mut words = Vec::new();
+    words.extend(filter.map(|text| format!("--filter {}", word(text))));
+    words.extend(Some(options(args, engine)).filter(|options| !options.is_empty()));
     words.extend((args.runs != RUNS).then(|| format!("--runs {}", args.runs)));
     words.extend((args.timeout != TIMEOUT).then(|| format!("--timeout {}", args.timeout)));
     words.extend(sim::options(&args.simulation));
