@@ -2,10 +2,10 @@
 
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-use topos_lang::check::{check_module, on_large_stack, order, Imports, Options, PRELUDE};
+use topos_lang::check::{check_module, check_readable, on_large_stack, order, Imports, Options, PRELUDE};
 use topos_lang::diagnostic::Diagnostic;
 use topos_lang::emit::emit;
-use topos_lang::syntax::{parse, parse_bytes, tokenize, Token, TokenKind};
+use topos_lang::syntax::{parse, parse_bytes, tokenize, Readable, Token, TokenKind};
 
 /// The tokens are the source, one behind the other, whatever bytes a file has.
 pub fn lexed(bytes: &[u8]) {
@@ -59,6 +59,12 @@ pub fn checked(bytes: &[u8]) {
             Err(diagnostics) => located(source, &diagnostics),
         }),
         Ok(_) => {}
+    }
+    if let Ok(readable @ Readable::Rest(_)) = parse.readable() {
+        match check_readable(&readable, &library, &options) {
+            Err(diagnostics) => located(source, &diagnostics),
+            Ok(_) => panic!("a source with syntax errors is accepted"),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use topos_lang::{
     check::{self, Imports, Options, PRELUDE},
     codes, core,
     diagnostic::Diagnostic,
-    syntax::ast,
+    syntax::{ast, Readable},
 };
 
 use crate::{
@@ -47,12 +47,17 @@ pub(crate) enum Role {
 }
 
 /// Checks the modules of a program; the answer has them in the given order, the program's own first. The mistakes of
-/// all modules are reported together; a module that imports one with mistakes is not looked at.
+/// all modules are reported together; of a module that imports one with mistakes, its syntax errors alone.
 pub(crate) fn check(program: Vec<Loaded>, role: Role) -> Result<Vec<Compiled>, Failure> {
     let imports: BTreeMap<String, BTreeSet<String>> =
-        program.iter().map(|loaded| (loaded.name.clone(), imports(&loaded.name, &loaded.module))).collect();
-    let order = check::order(&imports).map_err(|cycle| cyclic(&program, &cycle))?;
-    let main = program.first().filter(|own| role == Role::Program || has_main(&own.module)).map(|own| own.name.clone());
+        program.iter().map(|loaded| (loaded.name.clone(), imports(&loaded.name, loaded.readable.module()))).collect();
+    let unread = || program.iter().filter_map(|loaded| syntax_errors(&loaded.source, &loaded.readable));
+    let order =
+        check::order(&imports).map_err(|cycle| unread_first(unread()).unwrap_or_else(|| cyclic(&program, &cycle)))?;
+    let main = program
+        .first()
+        .filter(|own| role == Role::Program || has_main(own.readable.module()))
+        .map(|own| own.name.clone());
     let mut interfaces = Imports::new();
     let mut visible = Visible::default();
     let mut cores = BTreeMap::new();
@@ -63,6 +68,7 @@ pub(crate) fn check(program: Vec<Loaded>, role: Role) -> Result<Vec<Compiled>, F
         let seen = visible.of(name, &imports[name]);
         if imports[name].iter().any(|import| wrong.contains(import)) {
             wrong.insert(name.clone());
+            mistakes.extend(syntax_errors(&loaded.source, &loaded.readable));
             continue;
         }
         let options = Options {
@@ -77,7 +83,7 @@ pub(crate) fn check(program: Vec<Loaded>, role: Role) -> Result<Vec<Compiled>, F
                 reached.insert(name.as_str().into(), interface.clone());
             }
         }
-        match check::check_module(&loaded.module, &reached, &options) {
+        match check::check_readable(&loaded.readable, &reached, &options) {
             Ok((mut core, interface)) => {
                 core.flows.retain(|flow| !check::is_test(&flow.name));
                 visible.shows(name, interface.mentions());
@@ -98,6 +104,18 @@ pub(crate) fn check(program: Vec<Loaded>, role: Role) -> Result<Vec<Compiled>, F
         .into_iter()
         .filter_map(|Loaded { name, source, .. }| cores.remove(&name).map(|core| Compiled { core, source }));
     Ok(compiled.collect())
+}
+
+/// The syntax errors of a module of which a part could be read.
+pub(crate) fn syntax_errors(source: &Source, readable: &Readable) -> Option<Findings> {
+    let diagnostics = readable.diagnostics().to_vec();
+    (!diagnostics.is_empty()).then(|| Findings { source: source.clone(), diagnostics })
+}
+
+/// The syntax errors of a program whose modules have no order.
+pub(crate) fn unread_first(found: impl Iterator<Item = Findings>) -> Option<Failure> {
+    let found: Vec<_> = found.collect();
+    (!found.is_empty()).then_some(Failure::Mistakes(found))
 }
 
 pub(crate) fn has_main(module: &ast::Module) -> bool {
@@ -159,7 +177,7 @@ pub(crate) fn cyclic(program: &[Loaded], cycle: &[String]) -> Failure {
     let importer = cycle.last().and_then(|name| program.iter().find(|loaded| loaded.name == *name));
     let target = cycle.first();
     let place = importer.and_then(|loaded| {
-        let import = loaded.module.imports.iter().find(|import| Some(&import.path.dotted()) == target)?;
+        let import = loaded.readable.module().imports.iter().find(|import| Some(&import.path.dotted()) == target)?;
         Some((loaded, import.path.span))
     });
     let findings = place.into_iter().map(|(loaded, span)| Findings {

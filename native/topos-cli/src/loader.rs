@@ -10,7 +10,7 @@ use std::{
 use topos_lang::{
     check::PRELUDE,
     diagnostic::{Code, Diagnostic},
-    syntax::{self, ast, Limits, Parse},
+    syntax::{self, ast, Limits, Parse, Readable},
 };
 
 use crate::{
@@ -22,15 +22,15 @@ use crate::{
 /// The module in a file has another name than the file.
 const MISNAMED: Code = Code(810);
 
-/// A module that was read without a mistake.
+/// A module that was read.
 #[derive(Debug)]
 pub(crate) struct Loaded {
     /// Its dotted name.
     pub(crate) name: String,
     /// Its text.
     pub(crate) source: Source,
-    /// What it says.
-    pub(crate) module: ast::Module,
+    /// What it says, as far as its syntax errors let it be read.
+    pub(crate) readable: Readable,
 }
 
 /// Reads one file, without its imports.
@@ -50,8 +50,8 @@ pub(crate) fn read_bytes(path: &Path) -> Result<(Source, Vec<u8>), Error> {
     Ok((Source { path: shown(path), text: String::from_utf8_lossy(&bytes).into_owned() }, bytes))
 }
 
-/// Reads a program: its own module first, then those it needs, each once. Syntax errors of all files are reported
-/// together; an import that is found nowhere is left to the checker, which knows its place.
+/// Reads a program: its own module first, then those it needs, each once. Syntax errors that hide a declaration are
+/// reported at once, with those of all files; an import that is found nowhere is left to the checker, which knows its place.
 pub(crate) fn load(file: &Path, stdlib: Option<&Path>) -> Result<Vec<Loaded>, Failure> {
     let (source, parse) = read(file)?;
     let directory = file.parent().unwrap_or(Path::new(""));
@@ -72,14 +72,12 @@ fn load_parsed(
     directory: Option<&Path>,
     stdlib: Option<&Path>,
 ) -> Result<Vec<Loaded>, Failure> {
-    let mut loaded = Vec::new();
-    let mut mistakes = Vec::new();
+    let mut read = Vec::new();
     let name = parse.module.name.as_ref().map_or(default_name, ast::Path::dotted);
     let mut seen = BTreeSet::from([name.clone()]);
     let mut waiting = VecDeque::from([(name, source, parse)]);
-    while let Some((name, source, Parse { module, mut diagnostics, .. })) = waiting.pop_front() {
-        diagnostics.extend(misnamed(&name, &module));
-        for name in module.imports.iter().map(|import| import.path.dotted()).chain([PRELUDE.to_owned()]) {
+    while let Some((name, source, parse)) = waiting.pop_front() {
+        for name in parse.module.imports.iter().map(|import| import.path.dotted()).chain([PRELUDE.to_owned()]) {
             if !name.is_empty() && !seen.contains(&name) {
                 if let Some((source, parse)) = find(&name, directory, stdlib)? {
                     waiting.push_back((name.clone(), source, parse));
@@ -87,21 +85,34 @@ fn load_parsed(
                 seen.insert(name);
             }
         }
-        if diagnostics.is_empty() {
-            loaded.push(Loaded { name, source, module });
-        } else {
-            mistakes.push(Findings { source, diagnostics });
-        }
+        let readable = readable(&name, parse);
+        read.push((name, source, readable));
     }
-    if mistakes.is_empty() {
-        Ok(loaded)
-    } else {
-        Err(Failure::Mistakes(mistakes))
+    if read.iter().all(|(_, _, readable)| readable.is_ok()) {
+        let loaded =
+            |(name, source, readable): (_, _, Result<_, _>)| Some(Loaded { name, source, readable: readable.ok()? });
+        return Ok(read.into_iter().filter_map(loaded).collect());
+    }
+    let found = read.into_iter().map(|(_, source, readable)| Findings {
+        source,
+        diagnostics: readable.map_or_else(|found| found, |readable| readable.diagnostics().to_vec()),
+    });
+    Err(Failure::Mistakes(found.filter(|found| !found.diagnostics.is_empty()).collect()))
+}
+
+/// What can be checked of a module that is known by a name, or all its syntax errors.
+pub(crate) fn readable(name: &str, mut parse: Parse) -> Result<Readable, Vec<Diagnostic>> {
+    match misnamed(name, &parse.module) {
+        None => parse.readable(),
+        Some(misnamed) => {
+            parse.diagnostics.push(misnamed);
+            Err(parse.diagnostics)
+        }
     }
 }
 
 /// The mistake of a module that calls itself otherwise than its file is called.
-pub(crate) fn misnamed(name: &str, module: &ast::Module) -> Option<Diagnostic> {
+fn misnamed(name: &str, module: &ast::Module) -> Option<Diagnostic> {
     let path = module.name.as_ref().filter(|path| path.dotted() != name)?;
     Some(
         Diagnostic::new(MISNAMED, format!("this file is module {name} for those who import it"), path.span)

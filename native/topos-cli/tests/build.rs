@@ -95,6 +95,33 @@ fn an_importer_notices_that_an_interface_changed() {
 }
 
 #[test]
+fn nothing_is_built_of_a_module_with_a_syntax_error() {
+    let Some(project) = shop() else { return };
+    project.write("src/Shop/Cart.topos", &(CART.to_owned() + "\nflow broken = )\n\nflow wrong : Text = 1\n"));
+    project.write("src/app.topos", &(APP.to_owned() + "\nflow wrong : Text = total([broken, 1])\n\nflow more = (\n"));
+    for _ in 0..2 {
+        let done = project.topos(&["build", "-o", "ebin", "src"]);
+        assert_eq!(done.status, 1, "{}", done.show());
+        let place = |line: &str| line.trim_start().strip_prefix("--> ").map(str::to_owned);
+        let places: Vec<_> = done.stderr.lines().filter_map(place).collect();
+        // Of a module that imports one with mistakes, its syntax errors alone.
+        let expected = ["src/Shop/Cart.topos:10:15", "src/Shop/Cart.topos:12:21", "src/app.topos:11:13"];
+        assert_eq!(places, expected, "{}", done.show());
+        assert!(!project.path("ebin").exists(), "{}", done.show());
+    }
+    // Neither is anything remembered of it.
+    project.write("src/app.topos", APP);
+    project.write("src/Shop/Cart.topos", CART);
+    assert_eq!(project.build(), set(&["App", "Shop.Cart", "Topos.IO", "Topos.Prelude"]));
+    // What was built before stays as it was.
+    let beam = fs::read(project.path("ebin/Shop.Cart.beam")).unwrap();
+    project.write("src/Shop/Cart.topos", &(CART.to_owned() + "\nflow broken = )\n"));
+    let done = project.topos(&["build", "-o", "ebin", "src"]);
+    assert_eq!(done.status, 1, "{}", done.show());
+    assert_eq!(fs::read(project.path("ebin/Shop.Cart.beam")).unwrap(), beam);
+}
+
+#[test]
 fn a_type_that_comes_through_another_module_is_noticed() {
     let deep = "module Deep\ntype Point = { x : Int, y : Int }\n";
     let middle = "module Middle\nimport Deep (Point)\nflow origin : () -> Point = { x = 0, y = 0 }\n";

@@ -25,6 +25,10 @@ macro_rules! shows {
 shows! {
     check_finds_nothing: ["check", "hello.topos"];
     check_syntax: ["check", "syntax.topos"];
+    check_damaged: ["check", "damaged.topos"];
+    check_damaged_json: ["--error-format", "json", "check", "damaged.topos"];
+    check_damaged_syntax_only: ["check", "--syntax-only", "damaged.topos"];
+    run_damaged: ["run", "damaged.topos"];
     check_syntax_only_does_not_look_at_types: ["check", "--syntax-only", "types.topos", "hello.topos"];
     check_types: ["check", "types.topos"];
     check_effects: ["check", "effects.topos"];

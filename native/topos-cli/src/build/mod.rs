@@ -239,6 +239,9 @@ impl<'a> Front<'a> {
         let order = match check::order(&imports) {
             Ok(order) => order,
             Err(cycle) => {
+                if let Some(unread) = frontend::unread_first(units.iter().filter_map(Unit::syntax_errors)) {
+                    return Err(unread);
+                }
                 let on_it = units.iter_mut().filter(|unit| cycle.contains(&unit.name));
                 let program: Vec<_> = on_it.map(Unit::loaded).collect();
                 return Err(frontend::cyclic(&program, &cycle));
@@ -286,6 +289,7 @@ impl<'a> Front<'a> {
         let key = self.key(unit, &seen);
         if blocked {
             self.wrong.insert(unit.name.clone());
+            self.mistakes.extend(unit.syntax_errors());
         } else if !self.is_fresh(index, &key) {
             self.check(index, key, &seen)?;
         }
@@ -339,10 +343,10 @@ impl<'a> Front<'a> {
             test_effects: ROOT_EFFECTS,
         };
         self.timings.restart();
-        let module = unit.module();
+        let readable = unit.readable();
         self.timings.phase("read and parse");
-        let checked = check::check_module(&module, &imports, &options);
-        drop(module);
+        let checked = check::check_readable(&readable, &imports, &options);
+        drop(readable);
         self.timings.phase("check");
         match checked {
             Ok((core, interface)) => self.checked(index, key, core, interface),

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use topos_lang::syntax::{self, ast};
+use topos_lang::syntax::{self, ast, Readable};
 
 use super::cache::{self, Cache, Entry, Hash};
 use crate::{
@@ -38,7 +38,7 @@ pub(super) struct Unit {
     pub(super) main: bool,
     /// What the last build knew of this text.
     pub(super) entry: Option<Entry>,
-    module: Option<ast::Module>,
+    readable: Option<Readable>,
 }
 
 /// A file to build, and where its imports are looked for.
@@ -49,25 +49,29 @@ struct Root {
     name: String,
 }
 
-/// Reads what was asked for and all that it imports. Syntax errors of all files are reported together.
+/// Reads what was asked for and all that it imports. Syntax errors that hide a declaration are reported at once, with those
+/// of all files; a unit may have others.
 pub(super) fn units(paths: &[PathBuf], stdlib: Option<&Path>, cache: &Cache) -> Result<Vec<Unit>, Failure> {
     let mut units: BTreeMap<String, Unit> = BTreeMap::new();
-    let mut mistakes = Vec::new();
+    let mut mistakes: Vec<Findings> = Vec::new();
+    let mut readable = true;
     let mut waiting: VecDeque<(String, Option<PathBuf>)> = VecDeque::new();
     let mut accept = |unit: Result<Unit, Findings>,
                       directory: Option<&Path>,
                       units: &mut BTreeMap<String, Unit>,
                       waiting: &mut VecDeque<(String, Option<PathBuf>)>| match unit {
         Err(found) => {
-            if !mistakes.iter().any(|known: &Findings| known.source.path == found.source.path) {
+            if !mistakes.iter().any(|known| known.source.path == found.source.path) {
                 mistakes.push(found);
             }
+            readable = false;
             Ok(())
         }
         Ok(unit) => {
             if let Some(other) = units.get(&unit.name).filter(|other| other.source.path != unit.source.path) {
                 return Err(twice(&unit, other));
             }
+            mistakes.extend(unit.syntax_errors().filter(|_| !units.contains_key(&unit.name)));
             waiting.extend(unit.imports.iter().map(|name| (name.clone(), directory.map(Path::to_owned))));
             units.insert(unit.name.clone(), unit);
             Ok(())
@@ -96,7 +100,7 @@ pub(super) fn units(paths: &[PathBuf], stdlib: Option<&Path>, cache: &Cache) -> 
             None => drop(missing.insert(name)),
         }
     }
-    if mistakes.is_empty() {
+    if readable {
         Ok(units.into_values().collect())
     } else {
         Err(Failure::Mistakes(mistakes))
@@ -126,34 +130,39 @@ fn unit(
             imports: known.imports.clone(),
             main: known.main,
             entry: Some(known),
-            module: None,
+            readable: None,
         });
     }
-    let syntax::Parse { module, mut diagnostics, .. } = syntax::parse_bytes(&bytes);
-    if imported {
-        diagnostics.extend(loader::misnamed(name, &module));
-    }
-    if !diagnostics.is_empty() {
-        return Err(Findings { source, diagnostics });
-    }
+    let parse = syntax::parse_bytes(&bytes);
+    let readable = if imported { loader::readable(name, parse) } else { parse.readable() };
+    let readable = match readable {
+        Ok(readable) => readable,
+        Err(diagnostics) => return Err(Findings { source, diagnostics }),
+    };
+    let module = readable.module();
     let declared = module.name.as_ref().map(ast::Path::dotted);
     let name = declared.clone().unwrap_or_else(|| name.to_owned());
-    let imports = frontend::imports(&name, &module);
-    let main = frontend::has_main(&module);
+    let imports = frontend::imports(&name, module);
+    let main = frontend::has_main(module);
     let asked = !imported;
-    Ok(Unit { name, source, bytes, hash, own, asked, declared, imports, main, entry: None, module: Some(module) })
+    Ok(Unit { name, source, bytes, hash, own, asked, declared, imports, main, entry: None, readable: Some(readable) })
 }
 
 impl Unit {
     /// What it says. It is given away: who has checked it drops it, and the next module has its memory.
-    pub(super) fn module(&mut self) -> ast::Module {
+    pub(super) fn readable(&mut self) -> Readable {
         // A text that was built before has no syntax errors.
-        self.module.take().unwrap_or_else(|| syntax::parse_bytes(&self.bytes).module)
+        self.readable.take().unwrap_or_else(|| Readable::Whole(syntax::parse_bytes(&self.bytes).module))
+    }
+
+    /// Its syntax errors, if it has some.
+    pub(super) fn syntax_errors(&self) -> Option<Findings> {
+        frontend::syntax_errors(&self.source, self.readable.as_ref()?)
     }
 
     /// As the checker of whole programs takes it.
     pub(super) fn loaded(&mut self) -> Loaded {
-        Loaded { name: self.name.clone(), source: self.source.clone(), module: self.module() }
+        Loaded { name: self.name.clone(), source: self.source.clone(), readable: self.readable() }
     }
 }
 

@@ -59,6 +59,8 @@ impl Checker<'_> {
         match self.witness(&rows, &query, &[ty], &mut budget, 0) {
             Err(Stop) => Useful::Unknown,
             Ok(None) => Useful::No,
+            // What has no type for another mistake may have these values alone.
+            Ok(Some(_)) if pattern.is_none() && self.store.contains_error(ty) => Useful::Unknown,
             Ok(Some(values)) => Useful::Yes(values.first().map_or_else(|| "_".to_owned(), |v| show(v, false))),
         }
     }

@@ -35,6 +35,7 @@ impl<'a> Checker<'a> {
         let mut bodies = Vec::new();
         let mut groups = self.groups(module, &mut bodies);
         groups.append(&mut self.trait_groups);
+        self.lost_flows();
         let mut done: Vec<Body> = Vec::new();
         for component in components(&groups, &self.env.own.values) {
             done.extend(self.component(&mut groups, &component));

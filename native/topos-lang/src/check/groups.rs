@@ -116,6 +116,28 @@ impl<'a> Checker<'a> {
         groups
     }
 
+    /// Flows that were left out for their syntax errors are there all the same, and their types fit everywhere.
+    pub(super) fn lost_flows(&mut self) {
+        for name in std::mem::take(&mut self.lost) {
+            // One whose head has an error may have been read as a constructor.
+            self.unsupported_names.insert(name.name.clone());
+            if name.name.is_empty() || self.env.own.values.contains_key(name.name.as_str()) {
+                continue;
+            }
+            let info = FlowInfo {
+                module: None,
+                name: name.name.as_str().into(),
+                arity: 0,
+                ty: self.store.error(),
+                config: false,
+                constraints: Vec::new(),
+                method: None,
+                span: Some(name.span),
+            };
+            self.add_flow(name, info, false);
+        }
+    }
+
     fn default_groups(&mut self, ty: &'a ast::TypeDecl, groups: &mut Vec<Group<'a>>) {
         let ast::TypeDefinition::Record(fields) = &ty.definition else { return };
         let Some(full) = self.env.own.types.get(ty.name.name.as_str()).cloned() else { return };

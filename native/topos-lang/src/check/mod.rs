@@ -62,9 +62,10 @@ pub use modules::{order, show_cycle};
 pub use suggest::nearest;
 pub use testing::is_test;
 
+use crate::codes;
 use crate::core;
-use crate::diagnostic::{Diagnostic, Span};
-use crate::syntax::ast;
+use crate::diagnostic::{Code, Diagnostic, Span};
+use crate::syntax::{ast, Readable, Rest};
 use crate::types::{Kind, Name, Store, Ty};
 use env::Env;
 
@@ -93,7 +94,37 @@ pub fn check_module(
     imports: &Imports,
     options: &Options<'_>,
 ) -> Result<(core::Module, Interface), Vec<Diagnostic>> {
-    on_large_stack(|| check_here(module, imports, options))
+    on_large_stack(|| check_here(module, None, imports, options))
+}
+
+/// What is said where nothing decides a type: a flow that was left out might have.
+const UNDECIDED: [Code; 5] = [
+    codes::TYPE_UNKNOWN_HERE,
+    codes::AMBIGUOUS_TYPE,
+    codes::AMBIGUOUS_OPERATION,
+    codes::AMBIGUOUS_INSTANCE,
+    codes::NO_GENERATOR,
+];
+
+/// Checks what can be read of a module. One with syntax errors is never accepted: those are in the answer, with what is wrong with
+/// the rest, in source order. Uses of flows that have syntax errors are no mistakes.
+///
+/// # Errors
+/// As [`check_module`].
+pub fn check_readable(
+    readable: &Readable,
+    imports: &Imports,
+    options: &Options<'_>,
+) -> Result<(core::Module, Interface), Vec<Diagnostic>> {
+    let rest = match readable {
+        Readable::Whole(module) => return check_module(module, imports, options),
+        Readable::Rest(rest) => rest,
+    };
+    let mut diagnostics = rest.diagnostics.clone();
+    let checked = on_large_stack(|| check_here(&rest.module, Some(rest), imports, options).err());
+    diagnostics.extend(checked.into_iter().flatten().filter(|d| !UNDECIDED.contains(&d.code)));
+    diagnostics.sort_by_key(|d| (d.primary.span.start, d.code));
+    Err(diagnostics)
 }
 
 thread_local! {
@@ -128,8 +159,10 @@ pub fn on_large_stack<T: Send>(work: impl FnOnce() -> T + Send) -> T {
 /// Only the part that is used becomes memory.
 const STACK_BYTES: usize = 256 << 20;
 
+/// `rest`: what the module was before syntax errors, if it has some.
 fn check_here(
     module: &ast::Module,
+    rest: Option<&Rest>,
     imports: &Imports,
     options: &Options<'_>,
 ) -> Result<(core::Module, Interface), Vec<Diagnostic>> {
@@ -145,6 +178,10 @@ fn check_here(
     let mut expanded = actor::expand(module);
     let mut checker = Checker::new(name.clone(), imports);
     checker.diagnostics.append(&mut reported);
+    if let Some(rest) = rest {
+        checker.lost = rest.lost.iter().collect();
+        checker.names_are_missing = rest.names_are_lost;
+    }
     checker.imports(module);
     if !checker.needs_process(module) {
         expanded = None;
@@ -309,6 +346,8 @@ struct Checker<'a> {
     /// Qualifiers of modules that are not there, and whether one of those would have brought all its names: likewise.
     missing_qualifiers: HashSet<String>,
     names_are_missing: bool,
+    /// Names of flows that were left out for their syntax errors.
+    lost: Vec<&'a ast::Ident>,
     /// Unknown names that nothing outside of their declaration explains, by place, and those that are called somewhere.
     missed_variables: HashMap<Span, String>,
     missed_flows: HashSet<String>,
@@ -361,6 +400,7 @@ impl<'a> Checker<'a> {
             unsupported_names: HashSet::new(),
             missing_qualifiers: HashSet::new(),
             names_are_missing: false,
+            lost: Vec::new(),
             missed_variables: HashMap::new(),
             missed_flows: HashSet::new(),
         }

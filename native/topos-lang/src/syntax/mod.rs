@@ -14,11 +14,14 @@ pub mod ast_type;
 pub mod codes;
 mod lexer;
 mod parser;
+mod readable;
 mod token;
 
+pub use readable::{Readable, Rest};
 pub use token::{Token, TokenKind, Tokens};
 
 use crate::diagnostic::{join, Code, Diagnostic, Span};
+use parser::damage::{self, Damage};
 
 /// How deeply expressions, patterns, types and blocks may be nested, by default.
 pub const MAX_DEPTH: u32 = 200;
@@ -51,6 +54,8 @@ pub struct Parse {
     pub tokens: Tokens,
     /// In the order of the source; empty if and only if the source is a Topos module.
     pub diagnostics: Vec<Diagnostic>,
+    /// What the errors left usable.
+    damage: Option<Damage>,
 }
 
 /// Mistakes that are the same wherever they are made, if they get the same message.
@@ -70,6 +75,8 @@ pub fn parse_with(source: &str, limits: &Limits) -> Parse {
     let (module, mut diagnostics) = parser::parse(source, &tokens, limits);
     diagnostics.extend(lexical);
     diagnostics.sort_by_key(|diagnostic| (diagnostic.primary.span.start, diagnostic.code));
+    let counted = !diagnostics.is_empty() && diagnostics.len() <= limits.max_diagnostics;
+    let damage = if counted { damage::find(source, &tokens, &module, &diagnostics) } else { None };
     // Who ends lines with `;`, or binds with `const`, does it everywhere: that is one habit.
     let of_habit = |d: &Diagnostic| HABITS.contains(&d.code).then_some(());
     let mut diagnostics = join(diagnostics, "also here", of_habit);
@@ -82,7 +89,7 @@ pub fn parse_with(source: &str, limits: &Limits) -> Parse {
         );
     }
     crate::advice::complete(&mut diagnostics);
-    Parse { module, tokens, diagnostics }
+    Parse { module, tokens, diagnostics, damage }
 }
 
 /// The tokens of a source alone, with what is wrong with them: for tools that need no tree. They are those of
@@ -139,5 +146,6 @@ fn refuse(length: usize, diagnostic: Diagnostic) -> Parse {
         },
         tokens: Tokens { list: vec![Token { kind: TokenKind::Unknown, span }] },
         diagnostics: vec![diagnostic],
+        damage: None,
     }
 }

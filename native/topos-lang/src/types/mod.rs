@@ -513,6 +513,13 @@ impl Store {
         }
     }
 
+    /// Whether a part of a type is unknown for a mistake.
+    pub fn contains_error(&mut self, ty: Ty) -> bool {
+        let mut found = false;
+        self.walk(ty, |_, node| found |= matches!(node, Node::Error));
+        found
+    }
+
     /// Whether a function occurs anywhere in a type.
     pub fn contains_arrow(&mut self, ty: Ty) -> bool {
         let mut found = false;

@@ -9,6 +9,7 @@
 // A helper that fails is a test that fails.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod damage;
 mod effects;
 mod expr;
 mod generator;

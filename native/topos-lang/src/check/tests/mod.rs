@@ -2,6 +2,7 @@
 
 mod accept;
 mod constrained;
+mod damage;
 mod elaborated;
 mod handler_values;
 mod handlers;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{check_with, parse, render};
 use crate::check::{order, Imports, PRELUDE};
 
-fn sources(folder: &str) -> Vec<String> {
+pub(super) fn sources(folder: &str) -> Vec<String> {
     let path = format!("{}/../../{folder}", env!("CARGO_MANIFEST_DIR"));
     let mut files: Vec<_> = std::fs::read_dir(&path)
         .unwrap_or_else(|e| panic!("{path}: {e}"))

@@ -11,6 +11,7 @@
 
 mod brace;
 mod cursor;
+pub(super) mod damage;
 mod decl;
 mod effect;
 mod expr;
