@@ -6,6 +6,7 @@
 %% {topos_link, {greeted, Name, Incarnation, Known, Addresses}}   a node that knows the cookie dials us; Name is a binary
 %% {topos_link, {opened, Node, topos_peer_core:session()}}   a peer proved itself; admit/1, refuse/2 or forget/1 it
 %% {topos_link, {status, Node, From, To, Reason}}
+%% {topos_link, {confirmed, Node}}                            frames arrive again; those of the session or transport before may be lost
 %% {topos_link, {frame, Node, gossip | leave | leave_ack, Payload}}   from a peer with a session
 %% {topos_link, {refused, Node, topos_error:t()}}            the handshake failed
 %% {topos_link, {refute, Incarnation}}                       somebody knows a higher incarnation of this node
@@ -400,8 +401,9 @@ effect({status, From, To, Reason}, Node, _Peer, State) ->
     true = ets:update_element(topos_peers, Node, {2, To}),
     ok = case To of down -> to_lanes(Node, closed); _ -> ok end,
     tell({status, Node, From, To, Reason}, State);
-effect(confirmed, Node, _Peer, _State) ->
-    to_lanes(Node, opened);
+effect(confirmed, Node, _Peer, State) ->
+    ok = to_lanes(Node, opened),
+    tell({confirmed, Node}, State);
 effect({refused, Reason, Details}, Node, _Peer, State) ->
     tell({refused, Node, topos_error:new(Reason, Details#{node => Node})}, State);
 effect({refute, Incarnation}, _Node, _Peer, State) ->

@@ -259,6 +259,9 @@ on_link({refute, _}, #state{leaving = Leaving} = State) when Leaving =/= none ->
     State;
 on_link({refute, Incarnation}, State) ->
     new_life(Incarnation, State);
+on_link({confirmed, Node}, State) ->
+    ok = topos_overlay:confirmed(Node),
+    State;
 on_link({transport, Node, up}, State) ->
     ok = topos_overlay:link(Node, up),
     State;

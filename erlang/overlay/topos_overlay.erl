@@ -25,7 +25,7 @@
 -include("topos_frame.hrl").
 -include_lib("kernel/include/logger.hrl").
 
--export([start_link/0, joined/2, dial/3, answer/2, left/1, link/2, status/2, live_again/1]).
+-export([start_link/0, joined/2, dial/3, answer/2, left/1, link/2, status/2, confirmed/1, live_again/1]).
 -export([broadcast/1, view/0, reserve/0, path/1, graph/0, handler_error/0]).
 %% For `topos_switch'.
 -export([start_machine/2, activate/2, drop/1, release/1, redial/0, missing/0]).
@@ -96,6 +96,10 @@ left(Node) -> gen_server:call(?MODULE, {left, Node}).
 %% @doc The transport to the node came up or went down.
 -spec link(node(), up | down) -> ok.
 link(Node, Change) -> gen_server:cast(?MODULE, {link, Node, Change}).
+
+%% @doc The first echo of a session came back, or the first since the transport did: what was sent before may be lost.
+-spec confirmed(node()) -> ok.
+confirmed(Node) -> gen_server:cast(?MODULE, {confirmed, Node}).
 
 %% @doc What the cluster takes the member for.
 -spec status(node(), topos_cluster:status()) -> ok.
@@ -243,6 +247,7 @@ handle_call(redial, _From, State) ->
 -spec handle_cast(term(), state()) -> {noreply, state()}.
 handle_cast({link, Node, Change}, State) -> {noreply, transport(Node, Change, State)};
 handle_cast({status, Node, Status}, State) -> {noreply, status(Node, Status, State)};
+handle_cast({confirmed, Node}, State) -> {noreply, renewed(Node, State)};
 handle_cast({live_again, Incarnation}, State) -> {noreply, event({live_again, Incarnation}, State)}.
 
 -spec handle_info(term(), state()) -> {noreply, state()}.
@@ -590,6 +595,14 @@ transport(Node, up, #state{plain = true} = State) -> event({link_up, atom_to_bin
 transport(Node, down, #state{plain = true} = State) -> event({link_down, atom_to_binary(Node)}, State);
 transport(Node, Change, State) ->
     answering(Node, books(fun(Now, Links) -> topos_overlay_links:transport(Node, Change, Now, Links) end, all, State)).
+
+%% A neighbour that was one before is told again what it may have missed: messages of the topology are not acknowledged.
+-spec renewed(node(), state()) -> state().
+renewed(Node, #state{plain = Plain, links = Links, machines = Machines} = State) ->
+    case not Plain andalso topos_overlay_links:is_confirmed(Node, Links) of
+        true -> lists:foldl(fun(Tag, Acc) -> event({confirmed, atom_to_binary(Node)}, Tag, Acc) end, State, maps:keys(Machines));
+        false -> State
+    end.
 
 %% A link that was not known until now learns whether the peer answers: it may be up over others.
 -spec answering(node(), state()) -> state().

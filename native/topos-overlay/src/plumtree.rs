@@ -2,7 +2,7 @@
 //!
 //! Leitão, Pereira, Rodrigues, "Epidemic broadcast trees", SRDS 2007. Works over any overlay whose edges go both ways. Beyond
 //! the paper, a new neighbour is told what was broadcast a moment ago ([`PlumtreeParams::announce_for`]): a repair of the
-//! overlay then mends a broadcast that was under way. One end of a link knows of it before the other, so what comes from a
+//! overlay then mends a broadcast that was under way; and so is a neighbour that is reached in another way than before. One end of a link knows of it before the other, so what comes from a
 //! node that is no neighbour yet is kept until it is one.
 
 use crate::{
@@ -201,21 +201,23 @@ impl Plumtree {
         self.now = self.now.max(now);
         if !self.eager.contains(node) && !self.lazy.contains(node) {
             self.eager.insert(node.clone());
+            self.announce_recent(node);
             let since = self.now.saturating_sub(self.params.announce_for);
-            let recent = self.order.iter().rev().take(ANNOUNCED).filter_map(|id| Some((id, self.seen.get(id)?)));
-            let recent = recent.filter(|(_, seen)| self.params.announce_for > 0 && seen.at >= since);
-            let ids: Vec<_> = recent
-                .filter(|(_, s)| s.payload.is_some())
-                .map(|(id, s)| (id.clone(), s.hops.saturating_add(1)))
-                .collect();
-            if !ids.is_empty() {
-                self.say(node, Message::IHave(ids));
-            }
             let (theirs, others): (VecDeque<_>, _) = self.early.drain(..).partition(|early| early.from == *node);
             self.early = others;
             for early in theirs.into_iter().filter(|early| early.at >= since) {
                 self.announced(node, early.id, early.hops);
             }
+        }
+        std::mem::take(&mut self.actions)
+    }
+
+    /// The way to a neighbour is another one than before: what was under way on the earlier one may be lost, and nobody asks for
+    /// what he never heard of.
+    pub fn renewed(&mut self, now: Millis, node: &NodeId) -> Vec<Action> {
+        self.now = self.now.max(now);
+        if self.eager.contains(node) || self.lazy.contains(node) {
+            self.announce_recent(node);
         }
         std::mem::take(&mut self.actions)
     }
@@ -299,6 +301,18 @@ impl Plumtree {
     /// The neighbours that broadcasts are only announced to.
     pub fn lazy(&self) -> impl Iterator<Item = &NodeId> {
         self.lazy.iter()
+    }
+
+    fn announce_recent(&mut self, node: &NodeId) {
+        let since = self.now.saturating_sub(self.params.announce_for);
+        let recent = self.order.iter().rev().take(ANNOUNCED).filter_map(|id| Some((id, self.seen.get(id)?)));
+        let ids: Vec<_> = recent
+            .filter(|(_, seen)| self.params.announce_for > 0 && seen.at >= since && seen.payload.is_some())
+            .map(|(id, seen)| (id.clone(), seen.hops.saturating_add(1)))
+            .collect();
+        if !ids.is_empty() {
+            self.say(node, Message::IHave(ids));
+        }
     }
 
     fn say(&mut self, to: &NodeId, message: Message) {

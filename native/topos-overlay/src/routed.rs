@@ -27,7 +27,8 @@ impl RoutedParams {
 pub enum RoutedEvent {
     /// What concerns the overlay, messages and ticks for all of it included.
     Overlay(Event),
-    /// The link to this node carries messages both ways: it answered. Whether it is in the view does not matter.
+    /// The link to this node carries messages both ways: it answered. Whether it is in the view does not matter. Told again where the
+    /// way to it is another one than before, and what was sent a moment ago may be lost.
     Confirmed(NodeId),
     /// It does not any more, or nobody knows.
     Unconfirmed(NodeId),
@@ -135,8 +136,12 @@ impl Routed {
             }
             RoutedEvent::Overlay(event) => self.overlay(event)?,
             RoutedEvent::Confirmed(node) => {
-                if self.upper.is_some() && self.confirmed.insert(node) {
+                if self.upper.is_some() && self.confirmed.insert(node.clone()) {
                     self.adjust();
+                } else if self.neighbours.contains(&node) {
+                    let now = self.now;
+                    self.on_links(|links| links.renewed(now, &node));
+                    self.on_tree(|tree| tree.renewed(now, &node));
                 }
             }
             RoutedEvent::Unconfirmed(node) => {

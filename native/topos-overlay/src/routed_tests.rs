@@ -192,6 +192,29 @@ fn two_parts_that_meet_become_one() {
     assert!(net.all_reach_all());
 }
 
+/// Seen after a partition healed: a session was opened anew while both ends went on to count each other as neighbours, and what had been
+/// sent in the earlier one, three broadcasts, never came.
+#[test]
+fn what_is_lost_with_the_way_to_a_neighbour_is_announced_again() {
+    let overlay = |at| -> Box<dyn Overlay> {
+        Box::new(HyParView::new(HyParViewParams::new(name(at)), at as u64).expect("parameters"))
+    };
+    let mut net = Net::new((0..2).map(overlay).collect());
+    net.give(&name(1), RoutedEvent::Overlay(Event::Joined(name(0))));
+    net.run(2_000);
+    assert!(net.all_reach_all());
+    let now = net.now;
+    let machine = net.nodes.get_mut(&name(0)).expect("it is there");
+    let lost = machine.handle(now, RoutedEvent::Broadcast(b"lost"[..].into())).expect("a broadcast");
+    assert!(!lost.is_empty());
+    let came = (name(1), b"lost".to_vec());
+    net.run(3_000);
+    assert_eq!(net.delivered.get(&came), None);
+    net.give(&name(0), RoutedEvent::Confirmed(name(1)));
+    net.run(3_000);
+    assert_eq!(net.delivered.get(&came), Some(&1));
+}
+
 #[test]
 fn a_full_mesh_has_nothing_on_top() {
     let mesh = FullMesh::new(FullMeshParams::new(name(0)), 1).expect("parameters");

@@ -159,6 +159,15 @@ impl LinkState {
         std::mem::take(&mut self.actions)
     }
 
+    /// The way to a neighbour is another one than before: what was under way on the earlier one may be lost, so it is told all again.
+    pub fn renewed(&mut self, now: Millis, node: &NodeId) -> Vec<Action> {
+        self.now = self.now.max(now);
+        if self.neighbours.contains(node) {
+            self.send_all(node);
+        }
+        std::mem::take(&mut self.actions)
+    }
+
     /// The link to the node is gone.
     pub fn neighbour_down(&mut self, now: Millis, node: &NodeId) -> Vec<Action> {
         self.now = self.now.max(now);
