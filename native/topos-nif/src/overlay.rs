@@ -202,6 +202,9 @@ fn new_custom(params: &CustomTerm, seed: u64) -> Result<Routed, OverlayError> {
     routed(&own, params.epoch, params.max_members, Custom::new(overlay, seed)?, seed)
 }
 
+/// How long, in milliseconds, a broadcast is announced to neighbours that are new or are reached in another way than before.
+const ANNOUNCE_FOR: u64 = 20_000;
+
 fn routed(
     own: &NodeId,
     epoch: u64,
@@ -211,6 +214,9 @@ fn routed(
 ) -> Result<Routed, OverlayError> {
     let mut params = RoutedParams::new(own, epoch);
     params.links.max_nodes = max_nodes;
+    // Until real links are mended it takes the time to find that out, and a greeting or two of busy nodes: a broadcast that was
+    // under way must not be forgotten before.
+    params.tree.announce_for = ANNOUNCE_FOR;
     Routed::new(Box::new(overlay), Some(params), seed)
 }
 
