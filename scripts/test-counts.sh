@@ -3,9 +3,18 @@
 set -eu
 log=$2
 
-# sum REGEX [FILE]: adds up the first number of every match.
+# sum REGEX [FILE]: adds up the number in every match; none is 0. A file that cannot be read is an error. A full stop is written [.] here.
 sum() {
-    { grep -aoE "$1" "${2:-$log}" || true; } | { grep -oE '[0-9]+' || true; } | awk '{ n += $1 } END { print n + 0 }'
+    LC_ALL=C awk -v regex="$1" '
+        {
+            while (match($0, regex)) {
+                found = substr($0, RSTART, RLENGTH)
+                $0 = substr($0, RSTART + RLENGTH)
+                match(found, /[0-9]+/)
+                total += substr(found, RSTART, RLENGTH)
+            }
+        }
+        END { print total + 0 }' "${2:-$log}"
 }
 
 case $1 in
@@ -31,8 +40,8 @@ case $1 in
         ;;
     ct)
         # With the full stop: what a suite prints of its own cases (PropEr's "OK: Passed 30 test(s).") does not count.
-        passed=$(($(sum '^All [0-9]+ tests? passed\.') + $(sum 'Passed [0-9]+ tests?\.')))
-        failed=$(sum '^Failed [0-9]+ tests?\.')
+        passed=$(($(sum '^All [0-9]+ tests? passed[.]') + $(sum 'Passed [0-9]+ tests?[.]')))
+        failed=$(sum '^Failed [0-9]+ tests?[.]')
         skipped=$(sum 'Skipped [0-9]+ ')
         ;;
     *)

@@ -20,6 +20,11 @@ counts_test_() ->
         ]
     ].
 
+%% Nothing counted must not look like nothing failed.
+log_that_is_not_there_test() ->
+    Script = filename:join(topos_house_tests:root(), "scripts/test-counts.sh"),
+    ?assertEqual(nomatch, string:find(os:cmd("sh " ++ Script ++ " ct /nowhere/ct.log 2>/dev/null; echo status $?"), "status 0")).
+
 %% internal
 
 counts(Stage, Lines) ->
