@@ -140,7 +140,7 @@ block({Node, Incarnation, _} = Key) ->
 %% A request is begun where it arrives. Connections that begin at once may pass the limit by one each.
 -spec start(binary(), {bytes, binary()} | {term, term()}, #job{}) -> ok | {error, byte()}.
 start(Service, Request, #job{key = Key, timeout = Timeout} = Job) ->
-    #{max_pending_calls := Limit} = topos_local:config(limits),
+    #{max_pending_calls := Limit} = topos_local:hot(),
     case {ets:lookup(topos_services, Service), ets:info(topos_serving, size)} of
         {[], _} ->
             refused(?TOPOS_UNDELIVERED_NO_HANDLER, Job);
