@@ -224,10 +224,11 @@ begin_request(false, Node, Service, {Slot, Timeout, Max}, Request, Alias) ->
 
 -spec send(#request{}, topos_frame:slot(), pos_integer(), term(), reference()) -> {ok, #request{}} | {error, topos_error:t()}.
 send(#request{service = Service, payload = Encoded, bytes = Size} = New, Slot, Timeout, _, _) when Size =< ?TOPOS_REQUEST_MAX_BYTES ->
-    Sent = New#request{payload = topos_frame:request(Slot, Timeout, Service, Encoded)},
+    Written = write(New#request{payload = topos_frame:request(Slot, Timeout, Service, Encoded)}),
+    %% Counted while the request is on its way.
     ok = topos_local:count(sent),
     ok = topos_channel_stats:sent(New#request.node, ?CHANNEL, Size),
-    case write(Sent) of
+    case Written of
         gone -> in_doubt(New#request.node);
         Repeated -> {ok, Repeated}
     end;
