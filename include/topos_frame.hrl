@@ -74,6 +74,8 @@
 -define(TOPOS_BATCH_COMPRESSED, 2).
 %% Its pieces are whole records, apart from the one that was begun before it and goes on after it.
 -define(TOPOS_BATCH_ASIDE, 4).
+%% It has no pieces and the sequence 0, and asks for an acknowledgement with TOPOS_ACK_PROBED and the same upper half of flags.
+-define(TOPOS_BATCH_PROBE, 8).
 %% What is compressed at most, and inflated. A sender's largest piece is smaller.
 -define(TOPOS_BATCH_MAX_BYTES, 2_097_152).
 
@@ -83,6 +85,8 @@
 %% Flags of an ACK.
 %% A later sequence came before the next one: the sender begins again after Cumulative.
 -define(TOPOS_ACK_GAP, 1).
+%% What came before the probe whose number is the upper half of the flags was seen.
+-define(TOPOS_ACK_PROBED, 2).
 
 %% Why a record was not delivered (Reason of an ACK).
 -define(TOPOS_UNDELIVERED_NO_PROCESS, 1).

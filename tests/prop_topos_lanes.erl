@@ -267,12 +267,12 @@ acknowledged_one_by_one([], Lane, Cumulative, Sent) ->
     case topos_lane_out:is_idle(Lane) of
         true -> arrived(lists:reverse(Sent));
         false ->
-            {Next, Effects} = topos_lane_out:ack({1, 1}, Cumulative + 1, false, {[], 0}, Lane),
+            {Next, Effects} = topos_lane_out:ack({1, 1}, Cumulative + 1, none, {[], 0}, Lane),
             acknowledged_one_by_one([], Next, Cumulative + 1, lists:reverse(batches(Effects), Sent))
     end;
 acknowledged_one_by_one([Items | Rest], Lane, Cumulative, Sent) ->
     {Longer, First} = topos_lane_out:enqueue(Items, 0, Lane),
-    {Next, Second} = topos_lane_out:ack({1, 1}, Cumulative + 1, false, {[], 0}, Longer),
+    {Next, Second} = topos_lane_out:ack({1, 1}, Cumulative + 1, none, {[], 0}, Longer),
     acknowledged_one_by_one(Rest, Next, Cumulative + 1, lists:reverse(batches(First ++ Second), Sent)).
 
 batches(Effects) -> [{Flags, Pieces} || {send, _, _, Flags, {_, Pieces}, _} <- Effects].

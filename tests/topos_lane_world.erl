@@ -248,7 +248,11 @@ arrive(batch, {Peer, Here, _, _, _, _} = Frame, #world{peer = Peer, here = Here,
     %% A half has two numbers.
     arrive(batch, Frame, W#world{in = topos_lane_in:new(Receiver + 1, ?MAX_BYTES, W#world.taken), receiver = Receiver + 2});
 arrive(batch, {Peer, Here, Stream, Sequence, Flags, Pieces}, #world{peer = Peer, here = Here, in = In} = W) ->
-    case topos_lane_in:batch(Stream, Sequence, In) of
+    Verdict = case Flags band ?TOPOS_BATCH_PROBE of
+        0 -> topos_lane_in:batch(Stream, Sequence, In);
+        _ -> topos_lane_in:probe(Stream, Flags, In)
+    end,
+    case Verdict of
         {deliver, Ready} ->
             {Numbers, Taken} = taken(Flags, topos_frame:pieces(iolist_to_binary(Pieces)), Ready),
             Indexed = lists:zip(lists:seq(0, length(Numbers) - 1), Numbers),
@@ -263,7 +267,7 @@ arrive(batch, {Peer, Here, Stream, Sequence, Flags, Pieces}, #world{peer = Peer,
     end;
 arrive(ack, {Target, Source, {Stream, Cumulative, Flags, Failures}}, #world{target = Target, source = Source} = W) ->
     #world{out = Out, now = Now} = W,
-    out(topos_lane_out:ack(Stream, Cumulative, Flags =:= ?TOPOS_ACK_GAP, {Failures, Now}, Out), W);
+    out(topos_lane_out:ack(Stream, Cumulative, topos_frame:report(Flags), {Failures, Now}, Out), W);
 %% Of another life.
 arrive(_, _, W) ->
     W.
@@ -305,6 +309,10 @@ effect({send, _, _, _, _, _}, #world{target = none} = W) ->
     W;
 effect({send, Stream, Sequence, Flags, {_Count, Pieces}, _}, #world{source = Source, target = Target} = W) ->
     W#world{batches = W#world.batches ++ [{Source, Target, Stream, Sequence, Flags, Pieces}]};
+effect({probe, _, _}, #world{target = none} = W) ->
+    W;
+effect({probe, Stream, Number}, #world{source = Source, target = Target} = W) ->
+    W#world{batches = W#world.batches ++ [{Source, Target, Stream, 0, topos_frame:probe(Number), []}]};
 effect({settle, N, Result}, W) -> W#world{settled = [{N, Result} | W#world.settled]};
 effect({failed, ?TOPOS_UNDELIVERED_NO_PROCESS, #topos_item{piece = Piece}}, W) ->
     W#world{failed = numbers(Piece) ++ W#world.failed};

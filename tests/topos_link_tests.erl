@@ -412,6 +412,7 @@ a_lost_refusal_of_a_large_request_comes_again() ->
     ok = send_request(Peer, {{1, 0}, 2}, {8, 1}, <<"topos_link_tests">>, <<131, 0:560000>>),
     Refusal = <<8:32, 1:64, ?TOPOS_UNDELIVERED_BAD_TERM>>,
     ?assertEqual(Refusal, lane_record(?TOPOS_DEST_REPLY)),
+    ok = nothing_came(Peer),
     ?assertEqual(Refusal, lane_record(?TOPOS_DEST_REPLY)).
 
 a_refused_large_request_is_told_why() ->
@@ -591,6 +592,20 @@ send_frame(#peer{incarnation = Incarnation, session = #{token_out := Token, inca
 ack(_Peer) ->
     {_, Stream, Cumulative, Flags, Failures} = lane_frame(?TOPOS_FRAME_ACK, fun topos_frame:decode_ack/1),
     {Stream, Cumulative, Flags, Failures}.
+
+%% Answers the probe of the control channel: no batch has arrived.
+nothing_came(Peer) ->
+    receive
+        {fake_engine, {frame, ?PEER, control, _, topos_lanes, Bytes}} ->
+            {ok, #{payload := Payload}} = topos_frame:decode(Bytes),
+            case topos_frame:decode_batch(Payload) of
+                {ok, {{<<"control">>, _} = Lane, Stream, 0, Flags, <<>>}} ->
+                    send_frame(Peer, ?TOPOS_FRAME_ACK, topos_lanes, topos_frame:ack(Lane, at(Stream, 1), 0, topos_frame:probed(Flags), []));
+                _ ->
+                    nothing_came(Peer)
+            end
+    after ?WAIT -> error(no_probe)
+    end.
 
 batch(_Peer) ->
     {{<<"data">>, 0}, Stream, Sequence, _Flags, Pieces} = lane_frame(?TOPOS_FRAME_BATCH, fun topos_frame:decode_batch/1),

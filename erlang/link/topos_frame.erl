@@ -8,10 +8,10 @@
 
 -export([encode/2, decode/1, kind_name/1]).
 -export([hello/1, decode_hello/1, addresses/1, hello_ack/1, decode_hello_ack/1, reject/2, decode_reject/1]).
--export([batch/5, batch_body/1, decode_batch/1, decode_batch_body/1, pieces/1, ack/5, decode_ack/1, record/4, parts/2, destination/1, decode_record/1]).
+-export([batch/5, batch_body/1, decode_batch/1, decode_batch_body/1, pieces/1, ack/5, decode_ack/1, report/1, probe/1, probed/1, record/4, parts/2, destination/1, decode_record/1]).
 -export([request/4, decode_request/1, reply/3, decode_reply/1]).
 -export([no_token/0]).
--export_type([t/0, header/0, hello/0, hello_ack/0, nonce/0, token/0, proof/0, lane_id/0, stream/0, failure/0, piece/0, slot/0]).
+-export_type([t/0, header/0, hello/0, hello_ack/0, nonce/0, token/0, proof/0, lane_id/0, stream/0, failure/0, piece/0, slot/0, probe/0]).
 
 -type nonce() :: <<_:128>>.
 -type token() :: <<_:128>>.
@@ -44,6 +44,7 @@
 -type slot() :: {Slot :: 0..16#ffffffff, Sequence :: pos_integer()}.
 %% A piece of a record with its head, as it goes into a batch.
 -type piece() :: nonempty_maybe_improper_list(binary(), iodata()).
+-type probe() :: 0..15.
 %% A record that was not delivered: sequence of its batch, index in it from 0, reason (`topos_frame.hrl').
 -type failure() :: {Sequence :: pos_integer(), Index :: non_neg_integer(), Reason :: byte()}.
 
@@ -221,6 +222,20 @@ decode_ack(<<N, Channel:N/binary, Lane:16, Stream:64, Receiver:64, Cumulative:64
     {ok, {{Channel, Lane}, {Stream, Receiver}, Cumulative, Flags, [{S, I, R} || <<S:64, I:16, R>> <= Rest]}};
 decode_ack(_) ->
     {error, malformed}.
+
+%% @doc The flags of a probe.
+-spec probe(probe()) -> byte().
+probe(Number) -> ?TOPOS_BATCH_PROBE bor (Number bsl 4).
+
+%% @doc The flags of the answer to a probe, by its own.
+-spec probed(Flags :: byte()) -> byte().
+probed(Flags) -> ?TOPOS_ACK_PROBED bor (Flags band 16#f0).
+
+%% @doc What the flags of an acknowledgement say.
+-spec report(Flags :: byte()) -> {probed, probe()} | gap | none.
+report(Flags) when Flags band ?TOPOS_ACK_PROBED =/= 0 -> {probed, Flags bsr 4};
+report(Flags) when Flags band ?TOPOS_ACK_GAP =/= 0 -> gap;
+report(_) -> none.
 
 %% Requests
 

@@ -18,7 +18,7 @@
 
 -include("topos_frame.hrl").
 
--export([new/2, new/3, stream/1, aside/1, batch/3, delivered/3, piece/3, is_whole/1]).
+-export([new/2, new/3, stream/1, aside/1, batch/3, probe/3, delivered/3, piece/3, is_whole/1]).
 -export_type([t/0, verdict/0, ack/0]).
 
 %% The sender's window is 8 by default; an acknowledgement covers at least that.
@@ -76,6 +76,15 @@ batch({Stream, _}, _, #lane{stream = Current} = Lane) when Stream < Current ->
     {ignore, Lane};
 batch({Stream, _}, Sequence, Lane) ->
     begun(Stream, Sequence, Lane).
+
+%% @doc The answer to a probe of the sender, by its flags.
+-spec probe(topos_frame:stream(), Flags :: byte(), t()) -> {{ack, ack()} | ignore, t()}.
+probe(Stream, Probe, Lane) ->
+    %% No batch has this sequence, so it is either of the past or behind a gap.
+    case batch(Stream, 0, Lane) of
+        {{ack, {Of, Cumulative, Flags, Failures}}, Next} -> {{ack, {Of, Cumulative, Flags bor topos_frame:probed(Probe), Failures}}, Next};
+        {ignore, Next} -> {ignore, Next}
+    end.
 
 %% @doc The batch that {@link batch/3} said to deliver was handed over; `Failed' are the records that could not be.
 -spec delivered(pos_integer(), [{Index :: non_neg_integer(), Reason :: byte()}], t()) -> {ack(), t()}.

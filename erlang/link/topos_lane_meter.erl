@@ -62,6 +62,7 @@ effect({send, _, Sequence, _, _, {Count, Bytes}}, #meter{highest = Highest, flig
     Progress = case queue:is_empty(Flight) of true -> Now div 1000; false -> Meter#meter.progress end,
     Meter#meter{highest = Sequence, flight = queue:in({Sequence, Now, Count, true}, Flight), progress = Progress};
 effect({send, _, Again, _, _, _}, #meter{flight = Flight, row = Row} = Meter) ->
+    ok = topos_local:count(resent),
     ok = topos_channel_stats:add(retries, 1, Row),
     Meter#meter{flight = queue:filtermap(
         fun({Sequence, At, Count, _}) when Sequence =:= Again -> {true, {Sequence, At, Count, false}}; (_) -> true end, Flight)};

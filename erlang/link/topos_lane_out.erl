@@ -4,9 +4,12 @@
 %% stream. An item larger than that is a batch by itself, and one larger than `max_whole' is several, of `max_piece'
 %% bytes: then it counts as sent with the last. At most `window' batches are unacknowledged, and no more are sent
 %% while they hold `window' times `max_batch_bytes'; they are kept and sent again, all of them in order (go-back-N),
-%% after the link came back, after the receiver reported a gap, and when no acknowledgement made progress for a
-%% retransmission time-out that doubles up to `max_rto'. Together with `topos_lane_in' this delivers every item once
-%% and in order while both ends live, whatever the transport loses, repeats or reorders.
+%% after the link came back, after the receiver reported a gap, and when it answered a probe without having them. Together with
+%% `topos_lane_in' this delivers every item once and in order while both ends live, whatever the transport loses, repeats or reorders.
+%%
+%% A probe goes out when no acknowledgement made progress for a time-out that doubles from `rto' up to `max_rto'. It is a few bytes
+%% and is answered at once; whoever answers has seen what was sent before it, unless that was overtaken on the way. So a link that is only slow, or full of
+%% other lanes, is not given everything again, which would make it slower still.
 %%
 %% Acknowledgements name the receiving half they come from. When that is another than before, the receiver lost its state
 %% (it gave this node up while this node lived on): what it may or may not have seen is given up as in doubt, and a new
@@ -33,6 +36,7 @@
 %% <ul>
 %% <li>`{send, Stream, Sequence, Flags, {Count, [Piece]}, {Messages, Bytes}}': put the batch on the wire; `?TOPOS_BATCH_URGENT' if the acknowledgement is
 %%     waited for, by who sent an item of it or because half of the window is used</li>
+%% <li>`{probe, Stream, Number}': ask the receiver what it has</li>
 %% <li>`{settle, Notify, Result}': the outcome of an item whose `notify' asks for it: `ok',
 %%     `superseded', `expired', `{failed, Reason}' as the receiver reported it, or `in_doubt'</li>
 %% <li>`{dropped, superseded | expired | lost, Items}': so many items ended otherwise than acknowledged or in doubt</li>
@@ -65,6 +69,7 @@
 -type effect() ::
     {send, topos_frame:stream(), pos_integer(), Flags :: byte(), {Count :: pos_integer(), [topos_frame:piece()]},
         {Messages :: non_neg_integer(), Bytes :: non_neg_integer()}}
+    | {probe, topos_frame:stream(), topos_frame:probe()}
     | {settle, term(), result()}
     | {failed, byte(), item()}
     | {release, pos_integer(), non_neg_integer()}
@@ -113,6 +118,9 @@
     unacknowledged = 0 :: non_neg_integer(),
     %% After which cumulative acknowledgement a reported gap was answered already.
     repaired = none :: none | non_neg_integer(),
+    %% The last batch that was sent before the probe which is not answered yet, and how many probes were settled.
+    probed = none :: none | pos_integer(),
+    settled = 0 :: non_neg_integer(),
     deadline = infinity :: integer() | infinity,
     backoff :: pos_integer(),
     %% The first batch the transport refused, and when to offer it again.
@@ -147,7 +155,7 @@ enqueue(Items, Now, #lane{queue = Queue, newest = Newest, options = #{expiry := 
 -spec opened(integer(), t()) -> {t(), [effect()]}.
 opened(Now, Lane) ->
     {Recovered, Effects} = recover(reset_backoff(Lane)),
-    pump(Now, (rearm(Now, Recovered))#lane{open = true, repaired = none, refused = none}, Effects).
+    pump(Now, (unprobed(rearm(Now, Recovered)))#lane{open = true, repaired = none, refused = none}, Effects).
 
 -spec closed(t()) -> t().
 closed(Lane) -> Lane#lane{open = false, deadline = infinity}.
@@ -157,20 +165,20 @@ closed(Lane) -> Lane#lane{open = false, deadline = infinity}.
 refused(Sequence, Now, #lane{pause = Pause, options = #{max_pause := Max}} = Lane) ->
     Lane#lane{refused = {Sequence, Now + Pause}, pause = min(2 * Pause, Max)}.
 
-%% @doc An acknowledgement of everything up to `Cumulative', and whether the receiver saw a gap after it. One of another
-%% stream, of an earlier receiving half, or for what was never sent changes nothing.
--spec ack(topos_frame:stream(), Cumulative :: non_neg_integer(), Gap :: boolean(),
+%% @doc An acknowledgement of everything up to `Cumulative', and whether the receiver saw a gap after it or a probe. One of
+%% another stream, of an earlier receiving half, or for what was never sent changes nothing.
+-spec ack(topos_frame:stream(), Cumulative :: non_neg_integer(), gap | {probed, topos_frame:probe()} | none,
           {[topos_frame:failure()], Now :: integer()}, t()) -> {t(), [effect()]}.
 ack({Stream, Receiver}, _, _, {_, Now}, #lane{stream = Stream, receiver = Known} = Lane) when
     Known =/= 0, Receiver > Known
 ->
     {Fresh, Effects} = restart(Lane),
     pump(Now, Fresh#lane{receiver = Receiver}, Effects);
-ack({Stream, Receiver}, Cumulative, Gap, {Failures, Now}, #lane{stream = Stream, receiver = Known, next = Next} = Lane) when
+ack({Stream, Receiver}, Cumulative, Report, {Failures, Now}, #lane{stream = Stream, receiver = Known, next = Next} = Lane) when
     Cumulative < Next, Receiver >= Known
 ->
     {Progressed, Settled} = drop_acknowledged(Cumulative, Failures, Lane#lane{receiver = Receiver}),
-    {Repaired, Effects} = repair(Gap, Cumulative, Now, Progressed),
+    {Repaired, Effects} = repair(Report, Cumulative, Now, Progressed),
     pump(Now, Repaired, Settled ++ Effects);
 ack(_, _, _, _, Lane) ->
     {Lane, []}.
@@ -346,10 +354,23 @@ retransmit(Now, #lane{open = true, refused = {Sequence, At}} = Lane) when Now >=
 retransmit(Now, #lane{open = true, refused = none, deadline = Deadline, backoff = Backoff, options = #{max_rto := Max}} = Lane) when
     is_integer(Deadline), Now >= Deadline
 ->
-    {Recovered, Effects} = recover(Lane#lane{backoff = min(2 * Backoff, Max)}),
-    {rearm(Now, Recovered), Effects};
+    #lane{stream = Stream, receiver = Receiver} = Probing = probing(Lane),
+    {rearm(Now, Probing#lane{backoff = min(2 * Backoff, Max)}), [{probe, {Stream, Receiver}, number(Probing)}]};
 retransmit(_Now, Lane) ->
     {Lane, []}.
+
+%% A probe without an answer is sent again under its number as long as what was sent before it is not acknowledged: the
+%% answer to either says the same. After that answers to it mean nothing.
+-spec probing(t()) -> t().
+probing(#lane{probed = none, next = Next} = Lane) -> Lane#lane{probed = Next - 1};
+probing(#lane{probed = Probed, next = Next, unacknowledged = N} = Lane) when Probed < Next - N -> probing(unprobed(Lane));
+probing(Lane) -> Lane.
+
+-spec unprobed(t()) -> t().
+unprobed(#lane{settled = Settled} = Lane) -> Lane#lane{probed = none, settled = Settled + 1}.
+
+-spec number(t()) -> topos_frame:probe().
+number(#lane{settled = Settled}) -> Settled band 15.
 
 %% What is unacknowledged goes out again, or is lost where nothing may go out twice.
 -spec recover(t()) -> {t(), [effect()]}.
@@ -616,15 +637,26 @@ release(Items) -> [{release, messages(Items), lists:sum([B || #topos_item{bytes 
 
 %% A gap is repaired once an acknowledged position: every batch behind the gap reports it again. A report about a position
 %% that is acknowledged already is late and means nothing.
--spec repair(boolean(), non_neg_integer(), integer(), t()) -> {t(), [effect()]}.
-repair(false, _, Now, #lane{deadline = infinity, open = true} = Lane) -> {rearm(Now, Lane), []};
-repair(false, _, _, Lane) -> {Lane, []};
-repair(true, Cumulative, _, #lane{repaired = Cumulative} = Lane) -> {Lane, []};
-repair(true, Cumulative, Now, #lane{open = true, next = Next, unacknowledged = N} = Lane) when Cumulative =:= Next - 1 - N ->
+-spec repair(gap | {probed, topos_frame:probe()} | none, non_neg_integer(), integer(), t()) -> {t(), [effect()]}.
+repair({probed, Number}, Cumulative, Now, #lane{open = true, next = Next, unacknowledged = N, probed = Probed} = Lane) when
+    is_integer(Probed), Cumulative =:= Next - 1 - N
+->
+    case {number(Lane), Cumulative < Probed} of
+        {Number, true} ->
+            {Recovered, Effects} = recover(unprobed(Lane#lane{repaired = Cumulative})),
+            {rearm(Now, Recovered), Effects};
+        {Number, false} ->
+            repair(none, Cumulative, Now, unprobed(Lane));
+        _ ->
+            repair(none, Cumulative, Now, Lane)
+    end;
+repair(gap, Cumulative, Now, #lane{open = true, next = Next, unacknowledged = N, repaired = Repaired} = Lane) when
+    Cumulative =:= Next - 1 - N, Cumulative =/= Repaired
+->
     {Recovered, Effects} = recover(Lane#lane{repaired = Cumulative}),
     {rearm(Now, Recovered), Effects};
-repair(true, _, Now, #lane{deadline = infinity, open = true} = Lane) -> {rearm(Now, Lane), []};
-repair(true, _, _, Lane) -> {Lane, []}.
+repair(_, _, Now, #lane{deadline = infinity, open = true} = Lane) -> {rearm(Now, Lane), []};
+repair(_, _, _, Lane) -> {Lane, []}.
 
 -spec restart(t()) -> {t(), [effect()]}.
 restart(#lane{rest = Rest} = Lane) ->
@@ -643,7 +675,7 @@ through(#topos_item{flow = Flow}, #lane{flows = Flows, passed = Passed} = Lane) 
 %% An item of which a part was sent ends like those that were sent whole.
 -spec fresh_stream(t()) -> t().
 fresh_stream(#lane{stream = Stream} = Lane) ->
-    Lane#lane{
+    (unprobed(Lane))#lane{
         stream = Stream + 1, next = 1, sent = queue:new(), unacknowledged = 0, repaired = none, deadline = infinity, rest = none,
         refused = none
     }.

@@ -75,6 +75,11 @@ known_channel(Name) ->
     end.
 
 -spec batches(pos_integer(), boolean(), {topos_frame:stream(), non_neg_integer(), byte(), binary()}, state()) -> state().
+batches(_, _, {Stream, _, Flags, _}, #state{core = Core} = State) when Flags band ?TOPOS_BATCH_PROBE =/= 0 ->
+    case topos_lane_in:probe(Stream, Flags, Core) of
+        {{ack, Ack}, Next} -> acknowledge(State#state{core = Next, pending = Ack});
+        {ignore, Same} -> more(0, false, State#state{core = Same})
+    end;
 batches(Left, Urgent, {Stream, Sequence, Flags, Pieces}, #state{core = Core} = State) ->
     case topos_lane_in:batch(Stream, Sequence, Core) of
         {deliver, Ready} ->

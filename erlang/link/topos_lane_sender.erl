@@ -96,7 +96,7 @@ handle_info(#topos_item{} = Item, #state{core = Core} = State) ->
 handle_info({topos_lane, waiting}, State) ->
     next(refill(State));
 handle_info({topos_ack, Stream, Cumulative, Flags, Failures}, #state{core = Core, meter = Meter} = State) ->
-    Answer = topos_lane_out:ack(Stream, Cumulative, Flags band ?TOPOS_ACK_GAP =/= 0, {Failures, now_ms()}, Core),
+    Answer = topos_lane_out:ack(Stream, Cumulative, topos_frame:report(Flags), {Failures, now_ms()}, Core),
     next(refill(carry_out(Answer, State#state{meter = topos_lane_meter:acknowledged(Stream, Cumulative, Meter)})));
 handle_info({topos_lane, registered}, #state{held = false} = State) ->
     {noreply, State};
@@ -131,9 +131,7 @@ handle_info({topos_room, Ref}, #state{room = Room, settings = Settings, waiting 
         false -> {noreply, State#state{waiting = [Ref | Waiting]}}
     end;
 handle_info({timeout, Timer, tick}, #state{timer = {Timer, _}, core = Core} = State) ->
-    {Next, Effects} = topos_lane_out:tick(now_ms(), Core),
-    ok = topos_local:count(resent, length([sent || {send, _, _, _, _, _} <- Effects])),
-    next(refill(carry_out({Next, Effects}, State#state{timer = undefined})));
+    next(refill(carry_out(topos_lane_out:tick(now_ms(), Core), State#state{timer = undefined})));
 handle_info(_, State) ->
     {noreply, State}.
 
@@ -254,7 +252,7 @@ effects([Effect | Rest], Refused, State) ->
     effects(Rest, Refused, State).
 
 -spec send(
-    topos_frame:stream(), pos_integer(), byte(), {pos_integer(), [topos_frame:piece()]} | {packed, topos_compress:packed()}, state()
+    topos_frame:stream(), non_neg_integer(), byte(), {non_neg_integer(), [topos_frame:piece()]} | {packed, topos_compress:packed()}, state()
 ) -> ok | overloaded.
 send(Stream, Sequence, Flags, Pieces, #state{key = {Node, Channel, Index}, lane_id = Lane}) ->
     case ets:lookup(topos_peers, Node) of
@@ -275,6 +273,10 @@ send(Stream, Sequence, Flags, Pieces, #state{key = {Node, Channel, Index}, lane_
     end.
 
 -spec effect(topos_lane_out:effect(), state()) -> ok.
+effect({probe, Stream, Number}, State) ->
+    %% If it does not go out, there is another.
+    _ = send(Stream, 0, topos_frame:probe(Number), {0, []}, State),
+    ok;
 effect({settle, {failures, Ref}, Result}, _State) ->
     Ref ! {Ref, Result},
     ok;
