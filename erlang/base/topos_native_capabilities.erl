@@ -96,7 +96,7 @@ membership() ->
         {{topos_partisan, leave}, {
             ?LIMITED("the others forget this node, but keep their connections to it, so they list it among their `nodes` until it stops"),
             ?NO("Partisan answers not_implemented"),
-            ?NO("the manager stops its caller, and leaving by way of a server ends the manager there")
+            ?NO("the manager ends instead of answering, and so does that of a server which is told to remove a node")
         }},
         {{topos_partisan, members}, {
             ?LIMITED("those that died stay members, as `down`; `up` says that there is a connection, not that the node answers; no incarnations, no metadata"),
@@ -149,7 +149,7 @@ topology() ->
         {{topos_topology, metrics}, same(?NO_FIGURES)},
         {{topos_topology, pause_new_connections}, same(?NO("no manager refuses new nodes"))},
         {{topos_topology, resume_new_connections}, same(?NO("no manager refuses new nodes"))},
-        {{topos_topology, reconnect_all}, same(?NO("the manager dials when it likes to"))},
+        {{topos_topology, reconnect_all}, same(?NO("the manager dials by timers of its own"))},
         {{topos_topology, neighbours}, same(?LIMITED("the nodes that are connected with this one, whether they answer or not"))},
         {{topos_topology, views}, {
             ?LIMITED("active: all members"),

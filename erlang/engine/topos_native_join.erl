@@ -9,6 +9,7 @@
 -type options() :: #{addresses := [topos_engine:address()], timeout := pos_integer()}.
 
 -define(HANDSHAKE, 1_000).
+-define(TELL_AGAIN, 2_000).
 
 %% @doc `ok': the manager has the node among its members, and a connection to it on which both said hello.
 -spec join(topos_native:here(), node(), options()) -> ok | {error, topos_error:t()}.
@@ -66,7 +67,7 @@ found({ok, #{tag := Theirs, spec := Spec}}, Known, #{manager := Manager, tag := 
     end.
 
 -spec told(topos_native:here(), node(), topos_partisan_api:spec(), pos_integer(), integer()) -> ok | {error, topos_error:t()}.
-told(Here, Node, Spec, Timeout, Deadline) ->
+told(#{manager := Manager} = Here, Node, Spec, Timeout, Deadline) ->
     case topos_native_view:ask(fun() -> topos_partisan_api:call(partisan_peer_service, join, [Spec]) end, Deadline) of
         {ok, ok} ->
             Joined = fun() ->
@@ -75,9 +76,15 @@ told(Here, Node, Spec, Timeout, Deadline) ->
                     {error, _} -> false
                 end
             end,
-            case topos_native_view:until(Joined, Deadline) of
-                true -> ok;
-                false -> not_joined(Here, Node, Timeout, <<"it listens, but is not among the manager's members, or not connected">>)
+            %% The pluggable manager dials until it is told to leave; the others try once, with a second for the connection.
+            Again = case Manager of
+                pluggable -> Deadline;
+                _ -> min(Deadline, erlang:monotonic_time(millisecond) + ?TELL_AGAIN)
+            end,
+            case {topos_native_view:until(Joined, Again), topos_native_view:left(Deadline)} of
+                {true, _} -> ok;
+                {false, 0} -> not_joined(Here, Node, Timeout, <<"it listens, but is not among the manager's members, or not connected">>);
+                {false, _} -> told(Here, Node, Spec, Timeout, Deadline)
             end;
         Other ->
             not_joined(Here, Node, Timeout, iolist_to_binary(io_lib:format("the manager answered ~0tp", [Other])))
