@@ -133,6 +133,8 @@ ask({topos_process, F} = Operation, Peer) ->
         demonitor => [[make_ref()]], exit => [[Ref, kill]], whereis => [[Peer, sink]], is_alive => [[Ref]]
     },
     ask(Operation, Peer, maps:get(F, Args, [[]]));
+ask({topos_request, call} = Operation, Peer) ->
+    ask(Operation, Peer, [[Peer, a_service, m], [Peer, a_service, m, 1_000]]);
 ask({topos_channel, F} = Operation, Peer) ->
     Args = #{
         create => [[#{orders => #{}}], [orders, #{}]], close => [[data], [data, #{}]], reconfigure => [[data, #{parallelism => 2}]],
@@ -229,7 +231,7 @@ attaches_to_a_running_partisan(Config) ->
     Plain = #{vm := Vm} = plain(p, Config),
     Other = plain(q, Config),
     Before = {whereis(Vm, partisan_sup), pid_of_manager(Plain, Config), ?NODE:call(Vm, application, get_all_env, [partisan])},
-    Started = #{topology => {native, ?config(manager, Config)}, insecure => true, engine => partisan, node => name(Plain)},
+    Started = given(?config(manager, Config), name(Plain)),
     ?assertEqual({ok, name(Plain)}, ?NODE:call(Vm, topos_partisan, start, [Started])),
     #{addresses := [{_, Port}]} = call(Plain, topos_partisan, cluster, []),
     ?assertEqual(port(Plain), Port),
@@ -250,7 +252,7 @@ another_partisan_is_an_error(Config) ->
     [Other | _] = topos_native_capabilities:managers() -- [Manager],
     Plain = #{vm := Vm} = plain(p, Other, Config),
     Sup = whereis(Vm, partisan_sup),
-    Given = #{topology => {native, Manager}, insecure => true, engine => partisan, node => name(Plain)},
+    Given = given(Manager, name(Plain)),
     ?assertMatch({error, {other_manager, #{running := Other, manager := Manager}}}, ?NODE:call(Vm, topos_partisan, start, [Given])),
     Stranger = ?NODE:name(stranger),
     ?assertMatch({error, {foreign_node, #{node := Stranger}}},
@@ -272,7 +274,7 @@ ends_with_partisan(Config) ->
     true = ?NODE:call(Vm, erlang, exit, [whereis(Vm, partisan_sup), kill]),
     ?NODE:wait_until(ended, fun() -> is_not_started(call(A, topos_partisan, node, [])) end, 10_000),
     Plain = #{vm := PlainVm} = plain(p, Config),
-    Given = #{topology => {native, ?config(manager, Config)}, insecure => true, engine => partisan, node => name(Plain)},
+    Given = given(?config(manager, Config), name(Plain)),
     ?assertMatch({ok, _}, ?NODE:call(PlainVm, topos_partisan, start, [Given])),
     ok = ?NODE:call(PlainVm, application, stop, [partisan]),
     ?NODE:wait_until(ended, fun() -> is_not_started(call(Plain, topos_partisan, node, [])) end, 10_000).
@@ -371,16 +373,18 @@ started(Name, Config) -> started_with(Name, #{}, Config).
 started_with(Base, Extra, Config) ->
     Vm = vm(Base, Config),
     Name = ?NODE:name(Base),
-    Defaults = #{
-        node => Name, engine => partisan, topology => {native, ?config(manager, Config)}, insecure => true,
-        limits => #{max_message_bytes => 1_048_576}, timeouts => #{connect => ?JOIN, call => ?JOIN, leave => ?JOIN}
-    },
-    case ?NODE:call(Vm, topos_partisan, start, [maps:merge(Defaults, Extra)]) of
+    case ?NODE:call(Vm, topos_partisan, start, [maps:merge(given(?config(manager, Config), Name), Extra)]) of
         {ok, Name} -> ok;
         {error, Error} -> error({not_started, Error})
     end,
     ok = ?NODE:apply(Vm, fun ?MODULE:sink/0),
     #{vm => Vm, name => Name}.
+
+given(Manager, Name) ->
+    #{
+        node => Name, engine => partisan, topology => {native, Manager}, insecure => true, limits => #{max_message_bytes => 1_048_576},
+        timeouts => #{connect => ?JOIN, call => ?JOIN, leave => ?JOIN}
+    }.
 
 %% Partisan as an application that knows nothing of us, with the defaults of its own.
 plain(Base, Config) -> plain(Base, ?config(manager, Config), Config).

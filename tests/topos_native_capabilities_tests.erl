@@ -14,7 +14,7 @@ every_function_of_the_api_has_a_row_test_() ->
 every_operation_has_one_row_test() ->
     Operations = topos_native_capabilities:operations(),
     ?assertEqual([], Operations -- lists:usort(Operations)),
-    ?assertEqual([topos_channel, topos_inbox, topos_partisan, topos_process, topos_topology], lists:usort([M || {M, _} <- Operations])).
+    ?assertEqual([topos_channel, topos_inbox, topos_partisan, topos_process, topos_request, topos_topology], lists:usort([M || {M, _} <- Operations])).
 
 every_row_has_an_answer_for_each_manager_test_() ->
     [

@@ -169,7 +169,7 @@ deliver(_, _, _) ->
 
 %% Where nothing is started that has a link, there may be one of Partisan's own managers, which can do none of this.
 -spec linked(atom(), Answer | {error, topos_error:t()}) -> Answer | {error, topos_error:t()}.
-linked(Function, {error, {not_started, _}}) -> topos_local:absent({?MODULE, Function});
+linked(Function, {error, {Reason, _}}) when Reason =:= not_started; Reason =:= unsupported_by_manager -> topos_local:absent({?MODULE, Function});
 linked(_, Answer) -> Answer.
 
 -spec ask(ref(), fun((topos_remote:id()) -> tuple())) -> {ok, term()} | {error, topos_error:t()}.

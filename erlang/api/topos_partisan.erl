@@ -36,6 +36,7 @@
 %% `joining': known, not heard yet. `up': an echo came back. `suspect': silent for `suspect_after'. `down': silent for
 %% `down_after', or its transport is gone. `left': it said good-bye.
 -type status() :: joining | up | suspect | down | left.
+%% With a native topology `up' is a node with a connection and `down' one without, the incarnation is 0 and there is no metadata.
 -type member() :: #{
     node := node(),
     status := status(),
@@ -43,6 +44,7 @@
     addresses := [topos_engine:address()],
     metadata := #{binary() => binary()}
 }.
+%% With a native topology the incarnation is 0 and there are no counters.
 -type cluster() :: #{
     name := binary(),
     node := node(),

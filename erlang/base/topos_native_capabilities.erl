@@ -125,7 +125,8 @@ messages() ->
 work() ->
     [{{topos_partisan, Function}, same(?NO_LINK)} || Function <- [spawn, monitor, demonitor]]
         ++ [{{topos_process, Function}, same(?NO_LINK)}
-            || Function <- [self, ref, spawn, spawn_as, send, monitor, demonitor, exit, whereis, is_alive]].
+            || Function <- [self, ref, spawn, spawn_as, send, monitor, demonitor, exit, whereis, is_alive]]
+        ++ [{{topos_request, call}, same(?NO_LINK)}].
 
 -spec channels() -> [{operation(), {capability(), capability(), capability()}}].
 channels() ->

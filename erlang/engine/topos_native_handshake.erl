@@ -12,7 +12,7 @@
 
 %% `tag': as the node's configuration of Partisan says.
 -type peer() :: #{manager := topos_native_capabilities:manager(), tag := atom(), spec := topos_partisan_api:spec()}.
--type failure() :: {unreachable, term()} | {wrong_node, node()} | {not_a_node, Why :: binary()}.
+-type failure() :: {unreachable, term()} | {wrong_node, Name :: binary()} | {not_a_node, Why :: binary()}.
 
 -define(MAX_PACKET, 16_777_216).
 -define(CLOSED, <<"it closes the connection; it may want TLS">>).

@@ -90,14 +90,24 @@ specs(Set) ->
 %% @doc Calls a function in a process of its own, and ends that when time is up.
 -spec ask(fun(() -> Answer), Deadline :: integer()) -> {ok, Answer} | {error, timeout | {failed, term()}}.
 ask(Fun, Deadline) ->
-    {Pid, Ref} = spawn_monitor(fun() -> exit({answer, Fun()}) end),
+    Alias = erlang:alias([reply]),
+    {Pid, Ref} = spawn_monitor(fun() -> Alias ! {Alias, Fun()} end),
     receive
-        {'DOWN', Ref, process, Pid, {answer, Answer}} -> {ok, Answer};
-        {'DOWN', Ref, process, Pid, Reason} -> {error, {failed, Reason}}
+        {Alias, Answer} ->
+            true = demonitor(Ref, [flush]),
+            {ok, Answer};
+        {'DOWN', Ref, process, Pid, Reason} ->
+            _ = erlang:unalias(Alias),
+            {error, {failed, Reason}}
     after left(Deadline) ->
+        _ = erlang:unalias(Alias),
         true = exit(Pid, kill),
         true = demonitor(Ref, [flush]),
-        {error, timeout}
+        %% It may have come just now.
+        receive
+            {Alias, Answer} -> {ok, Answer}
+        after 0 -> {error, timeout}
+        end
     end.
 
 %% @doc Whether a function answers true before time is up. Partisan tells nobody what its managers have done.
