@@ -21,7 +21,7 @@ groups() ->
     ],
     [
         {partisan, [], Common ++ [
-            tls_with_certificates, tls_without_certificate, tls_of_another_authority, listener_comes_back, clients_that_vanish_harm_nobody,
+            tls_with_certificates, tls_without_certificate, tls_of_another_authority, lagging_connections_catch_up, listener_comes_back, clients_that_vanish_harm_nobody,
             strategy_is_complete, bad_handshakes_harm_nobody,
             partisan_stopped_is_started_again, own_environment_is_restored, lost_connection_is_down_then_up,
             dead_addresses_do_not_delay, another_address_is_tried, hung_peer_is_not_up, loses_no_frame_between_up_and_down
@@ -260,13 +260,13 @@ stop_leaves_nothing(Config) ->
     %% The applications an engine needs stay started: start and stop once before counting.
     {ok, _} = boot(A, Config, #{}),
     ok = ?NODE:call(A, topos_ct_engine, stop, []),
-    Before = ?NODE:apply(A, fun ?MODULE:inventory/0),
+    Before = ?NODE:apply(A, fun topos_ct_engine:inventory/0),
     [{ok, _} = boot(X, Config, #{}) || X <- [A, B]],
     mesh([A, B]),
     [await_up(X, Y) || {X, Y} <- [{A, B}, {B, A}]],
     [{_, Port}] = engine(A, addresses, []),
     ok = ?NODE:call(A, topos_ct_engine, stop, []),
-    ?NODE:wait_until(inventory, fun() -> difference(?NODE:apply(A, fun ?MODULE:inventory/0), Before) end, 5_000),
+    ?NODE:wait_until(inventory, fun() -> difference(?NODE:apply(A, fun topos_ct_engine:inventory/0), Before) end, 5_000),
     ?assertEqual({error, econnrefused}, gen_tcp:connect({127, 0, 0, 1}, Port, [])),
     ?assertEqual(nonode@nohost, ?NODE:call(A, erlang, node, [])),
     await_down(B, A).
@@ -355,7 +355,7 @@ overload_is_told(Config) ->
     [A, B] = connected([a, b], Config),
     probe(B, dest),
     ok = ?NODE:pause(B),
-    Sent = ?NODE:apply(A, fun ?MODULE:until_overloaded/4, [?config(module, Config), name(B), dest, 20_000]),
+    Sent = ?NODE:apply(A, fun topos_ct_engine:until_overloaded/4, [?config(module, Config), name(B), dest, 20_000]),
     ok = ?NODE:resume(B),
     ?assert(is_integer(Sent), Sent),
     ?NODE:wait_until({all_arrive, Sent}, fun() -> count(B, dest) =:= Sent end, 20_000),
@@ -429,6 +429,39 @@ tls_of_another_authority(Config) ->
     stays(1_000, fun() -> [events(X) || X <- Nodes] end, [[], []]),
     {comment, lists:flatten(io_lib:format("~p", [engine(A, failure, [name(B)])]))}.
 
+%% Connections that stand still hold eight packets each at most, each time, and nothing is lost or changes places.
+lagging_connections_catch_up(Config) ->
+    [begin lagging(Config, Names, Tls), end_per_testcase(lagging, Config) end
+     || {Names, Tls} <- [{[a, b], undefined}, {[c, d], certificates(Config, "cluster")}]].
+
+lagging(Config, Names, Tls) ->
+    [A, B] = Nodes = [node_(Name, Config) || Name <- Names],
+    #{channels := #{control := Control} = Defaults} = topos_ct_engine:config(name(A)),
+    [{ok, _} = boot(Node, Config, #{tls => Tls, channels => Defaults#{control := Control#{priority => high}}}) || Node <- Nodes],
+    mesh(Nodes),
+    [await_up(X, Y) || {X, Y} <- [{A, B}, {B, A}]],
+    Channels = [control, data, bulk],
+    [probe(B, Channel) || Channel <- Channels],
+    [
+        begin
+            Inbound = ?NODE:apply(B, fun topos_ct_engine:suspend_inbound/0),
+            Frames = [<<Round:8, I:16>> || I <- lists:seq(1, 100)],
+            [ok = send(A, B, Channel, 0, Channel, Frame) || Frame <- Frames, Channel <- Channels],
+            %% A ninth message says that there is no more. (On the channel of high priority there is one.)
+            Waiting = fun() -> [N || N <- ?NODE:apply(B, fun topos_ct_engine:queues/1, [Inbound]), N > 8] end,
+            ?NODE:wait_until({waiting, Round}, fun() -> Waiting() =:= [9, 9] end, 10_000),
+            ok = ?NODE:apply(B, fun topos_ct_engine:resume_inbound/1, [Inbound]),
+            [
+                begin
+                    ?NODE:wait_until({Channel, Round}, fun() -> count(B, Channel) =:= 100 * Round end, 10_000),
+                    ?assertEqual(Frames, lists:nthtail(100 * (Round - 1), frames(B, Channel)))
+                end
+             || Channel <- Channels
+            ]
+        end
+     || Round <- lists:seq(1, 5)
+    ].
+
 %% Partisan's supervisor of listeners restarts with Partisan's own listener; ours is put back, with its bound.
 listener_comes_back(Config) ->
     [A, B] = connected([a, b], Config),
@@ -448,7 +481,7 @@ listener_comes_back(Config) ->
 clients_that_vanish_harm_nobody(Config) ->
     [A, B] = connected([a, b], Config),
     [{Ip, Port}] = engine(A, addresses, []),
-    Listener = ?NODE:apply(A, fun ?MODULE:listener/0),
+    Listener = ?NODE:apply(A, fun topos_ct_engine:listener/0),
     [
         begin
             {ok, Socket} = gen_tcp:connect(Ip, Port, [{linger, {true, 0}}]),
@@ -460,7 +493,7 @@ clients_that_vanish_harm_nobody(Config) ->
     {ok, _} = boot(C, Config, #{}),
     ask(C, A),
     await_up(C, A),
-    ?assertEqual(Listener, ?NODE:apply(A, fun ?MODULE:listener/0)),
+    ?assertEqual(Listener, ?NODE:apply(A, fun topos_ct_engine:listener/0)),
     [?assertEqual([{up, name(Y)}], events(X)) || {X, Y} <- [{A, B}, {B, A}]].
 
 %% A hundred clients that do not speak TLS: peers that do stay up.
@@ -687,7 +720,7 @@ text(Error) -> unicode:characters_to_binary(topos_error:format(Error)).
 links(Node) ->
     case ?NODE:call(Node, topos_ct_engine, module, []) of
         topos_engine_otp -> length(?NODE:call(Node, erlang, nodes, [connected]));
-        topos_engine_partisan -> ?NODE:apply(Node, fun ?MODULE:sockets/0)
+        topos_engine_partisan -> ?NODE:apply(Node, fun topos_ct_engine:sockets/0)
     end.
 
 crash(Node, partisan) ->
@@ -696,7 +729,7 @@ crash(Node, otp) ->
     ok = ?NODE:call(Node, net_kernel, stop, []).
 
 spawn_traffic(A, Targets) ->
-    ?NODE:call(A, erlang, apply, [fun ?MODULE:start_traffic/1, [[name(T) || T <- Targets]]]),
+    ?NODE:call(A, erlang, apply, [fun topos_ct_engine:start_traffic/1, [[name(T) || T <- Targets]]]),
     A.
 
 stop_traffic(A) -> ?NODE:call(A, erlang, apply, [fun() -> exit(whereis(traffic), kill), ok end, []]).
@@ -753,41 +786,3 @@ hung_up(Socket) ->
         {tcp_error, Socket, _} -> ok
     after ?NODE:patience(10_000) -> error(still_connected)
     end.
-
-%% Helpers that run in the VMs
-
-start_traffic(Targets) ->
-    Pid = spawn(fun() -> endless(topos_ct_engine:module(), Targets, 1) end),
-    true = register(traffic, Pid),
-    ok.
-
-endless(Module, Targets, I) ->
-    [Module:send(T, data, I rem 2, dest, <<I:64>>) || T <- Targets],
-    receive after 1 -> ok end,
-    endless(Module, Targets, I + 1).
-
-until_overloaded(Module, Node, Dest, Limit) -> until_overloaded(Module, Node, Dest, 0, Limit, <<0:80_000>>).
-
-until_overloaded(_Module, _Node, _Dest, Limit, Limit, _Frame) -> never;
-until_overloaded(Module, Node, Dest, N, Limit, Frame) ->
-    case Module:send(Node, data, 0, Dest, Frame) of
-        ok -> until_overloaded(Module, Node, Dest, N + 1, Limit, Frame);
-        {error, overloaded} -> N
-    end.
-
-%% What is there and can be told apart between two moments.
-inventory() ->
-    Ports = [erlang:port_info(P, name) || P <- erlang:ports()],
-    #{
-        registered => lists:sort(registered()),
-        sockets => [N || {name, N} <- Ports, lists:prefix("tcp", N)],
-        tables => lists:sort([N || T <- ets:all(), N <- [ets:info(T, name)], is_atom(N), lists:prefix("partisan", atom_to_list(N)) orelse lists:prefix("topos", atom_to_list(N))]),
-        terms => lists:sort([K || {K, _} <- persistent_term:get(), is_tuple(K), lists:prefix("partisan", lists:flatten(io_lib:format("~p", [element(1, K)])))]),
-        environment => lists:sort(application:get_all_env(partisan)),
-        processes => lists:duplicate(length(processes()), process)
-    }.
-
-listener() -> [Pid || {{topos_partisan_listener, _}, Pid, _, _} <- supervisor:which_children(partisan_acceptor_socket_pool_sup)].
-
-%% Connected TCP sockets.
-sockets() -> length([P || P <- erlang:ports(), {name, "tcp_inet"} <- [erlang:port_info(P, name)], {ok, _} <- [inet:peername(P)]]).

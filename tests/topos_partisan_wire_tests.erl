@@ -74,7 +74,10 @@ packet() ->
     Name = oneof(['a@h', topos_lanes, 'λ@h', data]),
     ?LET(Term, oneof([
             {hello, Name, Name}, {ping, Name, Name, nat()}, {forward_message, Name, {topos, byte(), ?LET(N, nat(), N * N * N * N), binary()}}
-        ]), term_to_binary(Term)).
+        ]), oneof([term_to_binary(Term) | written(Term)])).
+
+written({forward_message, Dest, {topos, Version, Epoch, Frame}}) -> [iolist_to_binary(topos_partisan_wire:frame(Dest, Version, Epoch, Frame))];
+written(_) -> [].
 
 mutated(<<>>, _, _) -> <<>>;
 mutated(Bytes, Place, Byte) ->
@@ -91,9 +94,10 @@ a_greeting_is_read_test() ->
 a_written_frame_is_partisans_test() ->
     [
         begin
-            Packet = iolist_to_binary(topos_partisan_wire:frame(topos_lanes, 1, Epoch, [<<"fr">>, [<<"am">>], <<"e">>])),
-            ?assertEqual({forward_message, topos_lanes, {topos, 1, Epoch, <<"frame">>}}, binary_to_term(Packet)),
-            ?assertEqual({frame, <<"topos_lanes">>, 1, Epoch, <<"frame">>}, topos_partisan_wire:decode(Packet))
+            Packet = iolist_to_binary(topos_partisan_wire:frame(Dest, 1, Epoch, [<<"fr">>, [<<"am">>], <<"e">>])),
+            ?assertEqual({forward_message, Dest, {topos, 1, Epoch, <<"frame">>}}, binary_to_term(Packet)),
+            ?assertEqual({frame, atom_to_binary(Dest), 1, Epoch, <<"frame">>}, topos_partisan_wire:decode(Packet))
         end
-     || Epoch <- [0, 255, 256, 1 bsl 31, 1 bsl 62]
+     || Epoch <- [0, 255, 256, 1 bsl 31 - 1, 1 bsl 31, 1 bsl 62],
+        Dest <- [topos_lanes, '', 'ä', 'λ', binary_to_atom(unicode:characters_to_binary(lists:duplicate(255, 16#1f600)))]
     ].

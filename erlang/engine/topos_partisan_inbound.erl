@@ -21,10 +21,12 @@
 %% Partisan's wrapper of a socket, with or without TLS.
 -define(SOCKET, partisan_peer_socket).
 -define(IDLE_CHECK, 8_000).
-%% Packets that may wait for a connection with much to carry: a call a packet would cost more than handling a small one. On a
-%% channel of high priority, where a packet comes alone, it is one at a time, as it is before a greeting: a socket that stays
-%% active is polled by the schedulers themselves, and one packet then waits until the first of them is idle enough.
+%% Packets that may wait for a connection with much to carry. It asks for more when half of them are handled, so that a socket
+%% that is kept up with stays active: such a one is polled by the schedulers themselves, where any other costs two threads
+%% a switch each for every part of a packet. On a channel of high priority, where a packet comes alone, it is one at a time, as
+%% it is before a greeting: what the schedulers poll waits until the first of them is idle enough.
 -define(PACKETS, 8).
+-define(MORE_PACKETS, 4).
 
 -record(state, {
     socket :: term(),
@@ -35,7 +37,8 @@
     %% The nonces of a probe and ours.
     nonces = undefined :: undefined | {topos_partisan_proof:nonce(), topos_partisan_proof:nonce()},
     peer = undefined :: undefined | binary(),
-    packets = once :: once | pos_integer(),
+    %% How packets are asked for: each, or several, and how many were handled since.
+    packets = once :: once | {several, Handled :: non_neg_integer()},
     %% Whether something came since the last look.
     heard = true :: boolean(),
     warned = false :: boolean()
@@ -74,13 +77,13 @@ handle_cast(_, State) -> {noreply, State}.
 -spec handle_info(term(), #state{}) -> {noreply, #state{}} | {stop, normal, #state{}}.
 handle_info({Transport, _, Packet}, #state{packets = Packets} = State) when Transport =:= tcp; Transport =:= ssl ->
     %% The next packet may come while this one is handled.
-    ok = case Packets of once -> listen(State); _ -> ok end,
+    Heard = State#state{heard = true, packets = more(Packets, State)},
     case topos_partisan_wire:decode(Packet) of
-        other -> other(topos_partisan_proof:decode(Packet), State#state{heard = true});
-        Known -> packet(Known, State#state{heard = true})
+        other -> other(topos_partisan_proof:decode(Packet), Heard);
+        Known -> packet(Known, Heard)
     end;
 handle_info({Passive, _}, State) when Passive =:= tcp_passive; Passive =:= ssl_passive ->
-    ok = listen(State),
+    %% All packets that were asked for had come; those handled since are asked for again already.
     {noreply, State};
 handle_info({Closed, _}, State) when Closed =:= tcp_closed; Closed =:= ssl_closed ->
     {stop, normal, State};
@@ -118,8 +121,10 @@ packet({hello, Peer, Channel}, #state{peer = undefined} = State) ->
     %% What it brings goes before that of channels with less priority here too.
     Priority = topos_engine_partisan:priority(Channel),
     _ = process_flag(priority, Priority),
-    Listening = case Priority of high -> State; _ -> State#state{packets = ?PACKETS} end,
-    ok = listen(Listening),
+    Listening = case Priority of
+        high -> State;
+        _ -> ok = listen(?PACKETS, State), State#state{packets = {several, 0}}
+    end,
     ok = topos_engine_partisan:inbound(self(), Peer),
     answer(topos_partisan_wire:state(), Listening#state{peer = Peer});
 packet({ping, Peer, Rest}, #state{peer = Peer, node = Node} = State) ->
@@ -142,9 +147,21 @@ other({proof, Proof}, #state{peer = undefined, nonces = {_, _} = Nonces, node = 
 other(_, State) ->
     dropped(State).
 
+%% One packet is being handled. Those that were asked for and have not come, those that wait, and those that were handled since
+%% the last time are `?PACKETS' together.
+-spec more(once | {several, non_neg_integer()}, #state{}) -> once | {several, non_neg_integer()}.
+more(once, State) ->
+    ok = listen(once, State),
+    once;
+more({several, Handled}, State) when Handled + 1 =:= ?MORE_PACKETS ->
+    ok = listen(?MORE_PACKETS, State),
+    {several, 0};
+more({several, Handled}, _State) ->
+    {several, Handled + 1}.
+
 %% An error is told by the socket's own message.
--spec listen(#state{}) -> ok.
-listen(#state{socket = Socket, packets = Packets}) ->
+-spec listen(once | pos_integer(), #state{}) -> ok.
+listen(Packets, #state{socket = Socket}) ->
     _ = call(setopts, [Socket, [{active, Packets}]]),
     ok.
 

@@ -50,22 +50,35 @@ send(Port, Dest, Epoch, Frame) ->
 -spec send_clean(port(), Dest :: atom(), Epoch :: non_neg_integer(), Frame :: iodata()) ->
     ok | {error, not_connected | overloaded}.
 send_clean(Port, Dest, Epoch, Frame) ->
-    %% A port that closes gives no answer.
-    Monitor = monitor(port, Port),
-    Result = case send(Port, Dest, Epoch, Frame) of
+    case send(Port, Dest, Epoch, Frame) of
         ok ->
+            %% A port that nobody else uses at the moment has answered already.
             receive
-                {inet_reply, Port, ok} -> ok;
-                {inet_reply, Port, {error, _}} -> {error, not_connected};
-                {'DOWN', Monitor, port, _, _} -> {error, not_connected}
+                {inet_reply, Port, Answer} -> answered(Answer)
+            after 0 ->
+                await_answer(Port)
             end;
         {error, _} = Error ->
             Error
-    end,
-    true = demonitor(Monitor, [flush]),
-    Result.
+    end.
 
 %% internal
+
+%% A port that closes gives no answer.
+-spec await_answer(port()) -> ok | {error, not_connected}.
+await_answer(Port) ->
+    Monitor = monitor(port, Port),
+    receive
+        {inet_reply, Port, Answer} ->
+            true = demonitor(Monitor, [flush]),
+            answered(Answer);
+        {'DOWN', Monitor, port, _, _} ->
+            {error, not_connected}
+    end.
+
+-spec answered(ok | {error, inet:posix()}) -> ok | {error, not_connected}.
+answered(ok) -> ok;
+answered({error, _}) -> {error, not_connected}.
 
 -spec prepared(port(), pid()) -> port() | pid().
 prepared(Port, Connection) ->

@@ -19,12 +19,18 @@
 -define(VERSION, 131).
 -define(TUPLE, 104).
 -define(BINARY, 109).
+-define(UTF8, 119).
+-define(FORWARD, ?UTF8, 15, "forward_message").
+-define(TOPOS, ?UTF8, 5, "topos").
 %% The longest atom has 255 characters, of 4 bytes at most.
 -define(MAX_NAME, 1_020).
 %% What follows the name in a ping: a reference and a time.
 -define(MAX_PING, 1_024).
 
 -spec decode(binary()) -> packet().
+%% Frames as this house writes them, which nearly all packets are.
+decode(<<?VERSION, ?TUPLE, 3, ?FORWARD, ?UTF8, N, Dest:N/binary, ?TUPLE, 4, ?TOPOS, 97, Version, Frame/binary>>) ->
+    frame(Dest, Version, Frame);
 decode(<<?VERSION, ?TUPLE, 3, Rest/binary>>) ->
     case atom(Rest) of
         {<<"forward_message">>, Message} -> forwarded(Message);
@@ -74,18 +80,22 @@ pong(Node, Rest) ->
     <<?VERSION, Name/binary>> = term_to_binary(Node),
     [<<?VERSION, ?TUPLE, 4>>, Pong, Name, Rest].
 
-%% @doc The packet of `{forward_message, Dest, {topos, Version, Epoch, Frame}}'. The frame is not copied.
+%% @doc The packet of `{forward_message, Dest, {topos, Version, Epoch, Frame}}'. The frame is not copied. Atoms are written in UTF-8,
+%% as OTP 26 and later do and all read: in Latin-1 each would have to be converted where it arrives.
 -spec frame(Dest :: atom(), byte(), Epoch :: non_neg_integer(), Frame :: iodata()) -> iolist().
 frame(Dest, Version, Epoch, Frame) ->
-    <<?VERSION, Forward/binary>> = term_to_binary(forward_message),
-    <<?VERSION, To/binary>> = term_to_binary(Dest),
-    <<?VERSION, Topos/binary>> = term_to_binary(topos),
-    <<?VERSION, Number/binary>> = term_to_binary(Epoch),
-    Head = <<
-        ?VERSION, ?TUPLE, 3, Forward/binary, To/binary, ?TUPLE, 4, Topos/binary, 97, Version, Number/binary, ?BINARY,
-        (iolist_size(Frame)):32
-    >>,
-    [Head | Frame].
+    Size = iolist_size(Frame),
+    case atom_to_binary(Dest) of
+        Name when byte_size(Name) < 256, Epoch < 1 bsl 31 ->
+            [<<
+                ?VERSION, ?TUPLE, 3, ?FORWARD, ?UTF8, (byte_size(Name)), Name/binary, ?TUPLE, 4, ?TOPOS, 97, Version, 98, Epoch:32,
+                ?BINARY, Size:32
+            >> | Frame];
+        _ ->
+            <<?VERSION, To/binary>> = term_to_binary(Dest),
+            <<?VERSION, Number/binary>> = term_to_binary(Epoch),
+            [<<?VERSION, ?TUPLE, 3, ?FORWARD, To/binary, ?TUPLE, 4, ?TOPOS, 97, Version, Number/binary, ?BINARY, Size:32>> | Frame]
+    end.
 
 %% internal
 
@@ -123,7 +133,7 @@ frame(_, _, _) ->
 
 %% The name of an atom in UTF-8, and what follows it. OTP 25 writes most atoms in Latin-1.
 -spec atom(binary()) -> {binary(), binary()} | error.
-atom(<<119, N, Name:N/binary, Rest/binary>>) -> {Name, Rest};
+atom(<<?UTF8, N, Name:N/binary, Rest/binary>>) -> {Name, Rest};
 atom(<<100, N:16, Name:N/binary, Rest/binary>>) when N =< ?MAX_NAME -> {from_latin1(Name), Rest};
 atom(<<115, N, Name:N/binary, Rest/binary>>) -> {from_latin1(Name), Rest};
 atom(<<118, N:16, Name:N/binary, Rest/binary>>) when N =< ?MAX_NAME -> {Name, Rest};

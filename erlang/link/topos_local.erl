@@ -51,7 +51,11 @@
     engine := module(),
     channels := #{atom() => channel()},
     max_message_bytes := pos_integer(),
-    counters := counters:counters_ref()
+    max_pending_calls := pos_integer(),
+    incarnation := topos_incarnation:t(),
+    counters := counters:counters_ref(),
+    %% The slot of a request that was free last.
+    free_slot := atomics:atomics_ref()
 }.
 %% The settings of a channel, its limits filled in. The generation grows with every change of them: lanes of an earlier one
 %% are finished before those of the present one send.
@@ -110,7 +114,7 @@ self() -> ets:lookup_element(?TABLE, self, 2).
 name() -> maps:get(name, hot()).
 
 -spec incarnation() -> topos_incarnation:t().
-incarnation() -> ets:lookup_element(?TABLE, incarnation, 2).
+incarnation() -> maps:get(incarnation, hot()).
 
 %% @doc Begins a new life, with an incarnation above `Earlier' and above the present one. `topos_link' must be told.
 -spec live_again(topos_incarnation:t()) -> topos_incarnation:t().
@@ -194,15 +198,18 @@ init(Given) ->
     _ = [ets:new(T, [named_table, public, {read_concurrency, true}]) || T <- ?READ_TABLES],
     _ = ets:new(?TABLE, [named_table, protected, {read_concurrency, true}]),
     #{node := Node, channels := Channels, limits := Limits} = Config,
-    Hot = maps:merge(maps:with([max_message_bytes], Limits), #{
+    Incarnation = topos_incarnation:new(),
+    Hot = maps:merge(maps:with([max_message_bytes, max_pending_calls], Limits), #{
         node => Node,
+        incarnation => Incarnation,
         name => atom_to_binary(Node),
         engine => Engine,
         channels => hot_channels(Channels, Limits, #{}),
-        counters => counters:new(length(counter_names()), [atomics])
+        counters => counters:new(length(counter_names()), [atomics]),
+        free_slot => atomics:new(1, [])
     }),
     true = ets:insert(?TABLE, [{topology_epoch, {0, '', 0}}, {configured_topology, maps:get(topology, Config)}]),
-    ok = set_incarnation(topos_incarnation:new(), Config),
+    ok = introduce(Incarnation, Config),
     ok = persistent_term:put(?HOT, Hot),
     ok = persistent_term:put(?CONFIG, Config),
     {ok, Config}.
@@ -224,7 +231,8 @@ handle_call({set_topology, Epoch, Topology}, _From, Config) ->
     {reply, ok, Next};
 handle_call({live_again, Earlier}, _From, Config) ->
     Incarnation = topos_incarnation:above(max(Earlier, incarnation())),
-    ok = set_incarnation(Incarnation, Config),
+    ok = introduce(Incarnation, Config),
+    ok = persistent_term:put(?HOT, (hot())#{incarnation := Incarnation}),
     {reply, Incarnation, Config}.
 
 -spec handle_cast(term(), topos_config:t()) -> {noreply, topos_config:t()}.
@@ -265,8 +273,9 @@ hot_channels(Channels, #{max_queue_messages := Messages, max_queue_bytes := Byte
 limit(0, Default) -> Default;
 limit(Own, _) -> Own.
 
--spec set_incarnation(topos_incarnation:t(), topos_config:t()) -> ok.
-set_incarnation(Incarnation, #{node := Node, cluster := Cluster, cookie := Cookie}) ->
+%% What peers are told of this node.
+-spec introduce(topos_incarnation:t(), topos_config:t()) -> ok.
+introduce(Incarnation, #{node := Node, cluster := Cluster, cookie := Cookie}) ->
     Addresses = case ets:lookup(?TABLE, self) of
         [{self, #{addresses := Known}}] -> Known;
         _ -> []
@@ -275,7 +284,7 @@ set_incarnation(Incarnation, #{node := Node, cluster := Cluster, cookie := Cooki
         name => atom_to_binary(Node), incarnation => Incarnation, cluster => Cluster, key => topos_auth:key(Cookie),
         addresses => Addresses
     },
-    true = ets:insert(?TABLE, [{self, Self}, {incarnation, Incarnation}]),
+    true = ets:insert(?TABLE, {self, Self}),
     ok.
 
 -spec counter_names() -> [counter(), ...].

@@ -27,8 +27,6 @@
 -define(LONGEST_REPEAT, 2_000).
 -define(MAX_TIMEOUT, 16#ffffffff).
 -define(SWEEP, 250).
-%% The row of `topos_services' that holds the slot which was free last.
--define(FREE, free_slot).
 
 -record(state, {subscription :: reference()}).
 -type state() :: #state{}.
@@ -94,7 +92,6 @@ frame({topos, _Version, _Epoch, Bytes}) ->
 init([]) ->
     %% So that terminate/2 runs.
     _ = process_flag(trap_exit, true),
-    true = ets:insert(topos_services, {?FREE, atomics:new(1, [])}),
     ok = topos_request_server:open(),
     ok = topos_delivery:claim(?TOPOS_DEST_REPLY, topos_reply),
     ok = topos_engine:set_handler(?TOPOS_DEST_PROCESS_REQUEST, ?MODULE),
@@ -150,8 +147,7 @@ arrived(_, _, _) ->
 
 -spec ask(node(), binary(), term(), pos_integer()) -> {ok, term()} | {error, topos_error:t()}.
 ask(Node, Service, Request, Timeout) ->
-    #{max_pending_calls := Limit} = topos_local:config(limits),
-    [{_, Free}] = ets:lookup(topos_services, ?FREE),
+    #{max_pending_calls := Limit, free_slot := Free} = topos_local:hot(),
     Alias = erlang:alias([reply]),
     case take(Free, Limit, {Node, Alias}) of
         full ->
@@ -228,10 +224,11 @@ begin_request(false, Node, Service, {Slot, Timeout, Max}, Request, Alias) ->
 
 -spec send(#request{}, topos_frame:slot(), pos_integer(), term(), reference()) -> {ok, #request{}} | {error, topos_error:t()}.
 send(#request{service = Service, payload = Encoded, bytes = Size} = New, Slot, Timeout, _, _) when Size =< ?TOPOS_REQUEST_MAX_BYTES ->
-    Sent = New#request{payload = topos_frame:request(Slot, Timeout, Service, Encoded)},
+    Written = write(New#request{payload = topos_frame:request(Slot, Timeout, Service, Encoded)}),
+    %% Counted while the request is on its way.
     ok = topos_local:count(sent),
     ok = topos_channel_stats:sent(New#request.node, ?CHANNEL, Size),
-    case write(Sent) of
+    case Written of
         gone -> in_doubt(New#request.node);
         Repeated -> {ok, Repeated}
     end;

@@ -30,7 +30,14 @@
 %% Who asks, and how the reply gets there: to an alias of this node, in a frame, or through a lane.
 -type asker() :: {here, reference()} | {frame | lane, topos_delivery:from()}.
 -type key() :: {topos_delivery:from(), Slot :: non_neg_integer(), Sequence :: pos_integer()}.
--record(job, {asker :: asker(), node :: node(), key :: key(), timeout :: pos_integer()}).
+-record(job, {
+    asker :: asker(),
+    node :: node(),
+    key :: key(),
+    timeout :: pos_integer(),
+    %% The request before in this slot, whose reply nobody asks for any more; 0: there was none.
+    before = 0 :: non_neg_integer()
+}).
 
 %% @doc Called once in each life of `topos_request'. What is being served goes on.
 -spec open() -> ok.
@@ -43,11 +50,10 @@ open() ->
 request({Node, _} = From, {Number, Sequence} = Slot, Timeout, Service, Request) ->
     case claim(From, Slot) of
         {new, Before} ->
-            ok = drop({From, Number, Before}),
+            Job = #job{asker = {frame, From}, node = Node, key = {From, Number, Sequence}, timeout = Timeout, before = Before},
+            ok = start(Service, {bytes, Request}, Job),
             ok = topos_local:count(delivered),
-            ok = topos_channel_stats:received(Node, ?CHANNEL, byte_size(Request)),
-            Job = #job{asker = {frame, From}, node = Node, key = {From, Number, Sequence}, timeout = Timeout},
-            ok = start(Service, {bytes, Request}, Job);
+            topos_channel_stats:received(Node, ?CHANNEL, byte_size(Request));
         repeated ->
             repeat(From, {From, Number, Sequence});
         past ->
@@ -67,8 +73,8 @@ here(Alias, {Number, Sequence}, Timeout, Service, Request) ->
 deliver({Node, _} = From, <<Number:32, Sequence:64, Timeout:32, Service/binary>>, Message) when Sequence > 0, Timeout > 0 ->
     case claim(From, {Number, Sequence}) of
         {new, Before} ->
-            ok = drop({From, Number, Before}),
-            start(Service, Message, #job{asker = {lane, From}, node = Node, key = {From, Number, Sequence}, timeout = Timeout});
+            Job = #job{asker = {lane, From}, node = Node, key = {From, Number, Sequence}, timeout = Timeout, before = Before},
+            start(Service, Message, Job);
         _ ->
             ok
     end;
@@ -140,7 +146,7 @@ block({Node, Incarnation, _} = Key) ->
 %% A request is begun where it arrives. Connections that begin at once may pass the limit by one each.
 -spec start(binary(), {bytes, binary()} | {term, term()}, #job{}) -> ok | {error, byte()}.
 start(Service, Request, #job{key = Key, timeout = Timeout} = Job) ->
-    #{max_pending_calls := Limit} = topos_local:config(limits),
+    #{max_pending_calls := Limit} = topos_local:hot(),
     case {ets:lookup(topos_services, Service), ets:info(topos_serving, size)} of
         {[], _} ->
             refused(?TOPOS_UNDELIVERED_NO_HANDLER, Job);
@@ -155,8 +161,12 @@ start(Service, Request, #job{key = Key, timeout = Timeout} = Job) ->
 %% Without a process: there may be any number of them. Who asked through a lane does not ask again; the lane itself reports until that is
 %% acknowledged.
 -spec refused(byte(), #job{}) -> ok | {error, byte()}.
-refused(Reason, #job{asker = {lane, _}}) -> {error, Reason};
-refused(Reason, Job) -> refuse(Reason, Job).
+refused(Reason, Job) ->
+    ok = drop_before(Job),
+    case Job of
+        #job{asker = {lane, _}} -> {error, Reason};
+        _ -> refuse(Reason, Job)
+    end.
 
 %% The place is given back before the reply, since whoever has the reply may ask again at once.
 -spec serve(module(), {bytes, binary()} | {term, term()}, #job{}) -> ok.
@@ -167,10 +177,12 @@ serve(Module, Request, #job{node = Node, key = Key} = Job) ->
         {error, Reason} -> {refuse, Reason}
     end,
     true = ets:delete(topos_serving, Key),
-    case Answer of
+    ok = case Answer of
         {reply, Reply} -> reply(Reply, Job);
         {refuse, Why} -> refuse(Why, Job)
-    end.
+    end,
+    %% While the reply is on its way. Of a process that is killed before this, the sweep does it.
+    drop_before(Job).
 
 -spec handled(module(), node(), term()) -> {ok, term()} | {error, topos_error:t()}.
 handled(Module, Node, Request) ->
@@ -235,6 +247,10 @@ keep(Reason, Reply, Size, #job{key = Key, timeout = Timeout}) ->
             false
     end.
 
+-spec drop_before(#job{}) -> ok.
+drop_before(#job{before = 0}) -> ok;
+drop_before(#job{key = {From, Number, _}, before = Before}) -> drop({From, Number, Before}).
+
 -spec drop(key()) -> ok.
 drop(Key) ->
     case ets:take(topos_replies, Key) of
@@ -256,8 +272,7 @@ repeat(From, Key) ->
 %% A reply that gets lost is asked for again.
 -spec write(topos_delivery:from(), key(), byte(), iodata(), non_neg_integer()) -> ok.
 write({Node, Incarnation}, {_, Number, Sequence}, Reason, Reply, Size) ->
-    ok = topos_local:count(sent),
-    ok = topos_channel_stats:sent(Node, ?CHANNEL, Size),
     Payload = topos_frame:reply({Number, Sequence}, Reason, Reply),
     _ = topos_relay:ask(Node, Incarnation, ?TOPOS_DEST_PROCESS_REQUEST, ?TOPOS_FRAME_REPLY, Payload),
-    ok.
+    ok = topos_local:count(sent),
+    topos_channel_stats:sent(Node, ?CHANNEL, Size).
