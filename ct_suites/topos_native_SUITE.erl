@@ -16,7 +16,7 @@ all() -> [{group, Manager} || Manager <- topos_native_capabilities:managers()].
 groups() ->
     Every = [
         joins_and_talks, talks_with_plain_partisan, does_what_the_table_says, sends_what_is_carried, strangers_are_errors, wrong_peers_are_not_joined,
-        attaches_to_a_running_partisan, another_partisan_is_an_error, ends_with_partisan, bounded_inbox
+        attaches_to_a_running_partisan, another_partisan_is_an_error, ends_with_partisan, bounded_inbox, bounded_queue, keeps_the_order_of_a_key
     ],
     [
         {pluggable, [], Every ++ [channels_are_the_configured_ones, leaves_and_comes_back, a_dead_member_is_down]},
@@ -179,7 +179,8 @@ sends_what_is_carried(Config) ->
     %% To itself, without Partisan.
     ?assertEqual(ok, send(A, A, {to, me})),
     received(A, {to, me}),
-    ?assertMatch({error, {no_such_process, _}}, call(A, topos_partisan, send, [name(A), nobody_has_this_name, x])).
+    ?assertMatch({error, {no_such_process, _}}, call(A, topos_partisan, send, [name(A), nobody_has_this_name, x])),
+    ?assertMatch({error, {no_such_process, _}}, call(A, topos_partisan, send, [name(B), <<255>>, x])).
 
 %% Whoever is not connected is an error before Partisan is asked.
 strangers_are_errors(Config) ->
@@ -216,6 +217,9 @@ wrong_peers_are_not_joined(Config) ->
     Plain = plain(p, Config),
     ?assertMatch({error, {wrong_node, _}}, To(Nobody, port(Plain))),
     Mesh = started_with(m, #{topology => full_mesh}, Config),
+    ?assertEqual([yes], lists:usort(maps:values(call(Mesh, topos_topology, capabilities, [])))),
+    ?assertEqual(ok, call(Mesh, topos_topology, supported, [topos_partisan, spawn])),
+    ?assertMatch({error, {invalid_config, _}}, call(Mesh, topos_topology, set_topology, [{native, ?config(manager, Config)}])),
     ?assertMatch({error, {not_a_node, _}}, join(A, Mesh)),
     [Other | _] = topos_native_capabilities:managers() -- [?config(manager, Config)],
     Foreign = started_with(f, #{topology => {native, Other}}, Config),
@@ -296,6 +300,36 @@ bounded_inbox(Config) ->
     ?NODE:wait_until(idle, fun() -> ?NODE:call(maps:get(vm, A), sys, get_state, [topos_native_inbox]) =/= none end, 5_000),
     ?assertEqual([{ok, {name(A), N}} || N <- [1, 2, 3]], [call(A, topos_inbox, recv, [0]) || _ <- [1, 2, 3]]),
     ?assertMatch({error, {timeout, _}}, call(A, topos_inbox, recv, [0])).
+
+%% A peer that takes nothing: what waits for its connection is bounded.
+bounded_queue(Config) ->
+    A = started_with(a, #{limits => #{max_queue_messages => 10}}, Config),
+    B = #{vm := Vm} = started(b, Config),
+    ?assertEqual(ok, join(A, B)),
+    ok = ?NODE:pause(Vm),
+    Answers = ?NODE:apply(maps:get(vm, A), fun ?MODULE:flood/3, [name(B), binary:copy(<<0>>, 500_000), 1_000]),
+    ok = ?NODE:resume(Vm),
+    ?assertMatch([{error, {overloaded, _}} | _], Answers),
+    ?assert(length(Answers) < 1_000).
+
+%% Until one is refused; the last answer is the first.
+flood(Peer, Message, Count) -> flood(Peer, Message, Count, []).
+
+flood(_, _, 0, Answers) -> Answers;
+flood(_, _, _, [{error, _} | _] = Answers) -> Answers;
+flood(Peer, Message, Count, Answers) -> flood(Peer, Message, Count - 1, [topos_partisan:send(Peer, sink, Message) | Answers]).
+
+%% A connection keeps order, and a key keeps its connection.
+keeps_the_order_of_a_key(Config) ->
+    A = started(a, Config),
+    B = started(b, Config),
+    ?assertEqual(ok, join(A, B)),
+    Count = 1_000,
+    ?assertEqual([ok], ?NODE:apply(maps:get(vm, A), fun ?MODULE:numbers/2, [name(B), Count])),
+    received(B, Count),
+    ?assertEqual(lists:seq(Count, 1, -1), ?NODE:apply(maps:get(vm, B), fun ?MODULE:came/0)).
+
+numbers(Peer, Count) -> lists:usort([topos_partisan:send(Peer, sink, N, #{key => numbers}) || N <- lists:seq(1, Count)]).
 
 %% A channel of the configuration is one of Partisan's, with as many connections; of the others only the default one is there.
 channels_are_the_configured_ones(Config) ->

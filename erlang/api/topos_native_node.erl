@@ -68,8 +68,8 @@ do(topos_partisan, nodes, [], _) ->
     topos_native_view:connected();
 do(topos_partisan, broadcast, [Name, Message, Options], _) ->
     {ok, maps:from_list([{Node, topos_partisan:send(Node, Name, Message, Options)} || Node <- topos_native_view:connected()])};
-do(topos_channel, list, [], Here) ->
-    {ok, topos_native_view:channels(Here)};
+do(topos_channel, list, [], _) ->
+    {ok, topos_native_view:channels()};
 do(topos_topology, current, [], #{manager := client_server, tag := Tag}) ->
     #{type => native, manager => client_server, tag => Tag};
 do(topos_topology, current, [], #{manager := Manager}) ->

@@ -13,7 +13,7 @@
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 -export_type([here/0]).
 
-%% What every operation reads. `specs': the shape of the manager's state, which says who is a member (`topos_native_view').
+%% What every operation reads.
 -type here() :: #{
     node := node(), manager := topos_native_capabilities:manager(), tag := none | server | client, cluster := binary(),
     addresses := [topos_engine:address()], contacts := #{node() => [topos_engine:address()]},

@@ -57,18 +57,20 @@ to(#{node := Own} = Here, Node, ?TOPOS_DEST_INBOX, _, Message, Options) ->
     over(Here, Node, ?INBOX, {topos_letter, 1, Own, term_to_binary(Message)}, Options);
 to(#{manager := Manager} = Here, Node, ?TOPOS_DEST_NAME, Name, Message, Options) ->
     Encodes = lists:any(fun(Key) -> topos_partisan_api:call(partisan_config, get, [Key, true]) end, [pid_encoding, ref_encoding]),
-    case not Encodes orelse is_carried(Message) of
-        true ->
-            over(Here, Node, binary_to_atom(Name), Message, Options);
-        false ->
+    case {not Encodes orelse is_carried(Message), dest(Name)} of
+        {true, {ok, Dest}} ->
+            over(Here, Node, Dest, Message, Options);
+        {true, error} ->
+            {error, topos_error:new(no_such_process, #{node => Node, target => Name})};
+        {false, _} ->
             topos_native_capabilities:refusal(Manager, <<"send of an improper list, or of a tuple of more than 255">>,
                 <<"Partisan's encoder ends the connection, or sends an empty tuple">>)
     end.
 
 -spec over(topos_native:here(), node(), atom(), term(), #{atom() => term()}) -> ok | {error, topos_error:t()}.
-over(#{manager := Manager, max_queue_messages := Max} = Here, Node, Dest, Message, Options) ->
+over(#{manager := Manager, max_queue_messages := Max}, Node, Dest, Message, Options) ->
     Channel = maps:get(channel, Options, data),
-    case topos_native_view:channels(Here) of
+    case topos_native_view:channels() of
         #{Channel := #{monotonic := true}} ->
             topos_native_capabilities:refusal(Manager, <<"send on a monotonic channel">>,
                 <<"Partisan drops what it likes of such a channel, its own pings too">>);
@@ -108,6 +110,15 @@ registered_here(Name) ->
         whereis(binary_to_existing_atom(Name))
     catch
         error:badarg -> undefined
+    end.
+
+%% Partisan sends the atom. What is no text is no name.
+-spec dest(binary()) -> {ok, atom()} | error.
+dest(Name) ->
+    try
+        {ok, binary_to_atom(Name)}
+    catch
+        error:badarg -> error
     end.
 
 %% Whether Partisan's own encoder carries a term.

@@ -4,7 +4,7 @@
 %% are called in a process that is ended when time is up. Connections are read from the table of Partisan, without the manager.
 -module(topos_native_view).
 
--export([members/2, connected/0, views/2, leave/1, channels/1]).
+-export([members/2, connected/0, views/2, leave/1, channels/0]).
 -export([specs/1, ask/2, until/2, left/1]).
 -export_type([state/0]).
 
@@ -66,9 +66,9 @@ leave(#{node := Own, manager := Manager, timeouts := #{leave := Timeout}} = Here
     end.
 
 %% @doc The channels of this node as Partisan has them. What it calls `undefined', its default channel, is `data' here.
--spec channels(topos_native:here()) ->
+-spec channels() ->
     #{topos_engine:channel() => #{parallelism := pos_integer(), monotonic := boolean(), compression := boolean() | 0..9}}.
-channels(_Here) ->
+channels() ->
     All = topos_partisan_api:call(partisan_config, channels, []),
     {Default, Others} = maps:take(undefined, maps:remove(partisan_membership, All)),
     maps:map(fun(_, Settings) -> maps:with([parallelism, monotonic, compression], Settings) end, Others#{data => Default}).
