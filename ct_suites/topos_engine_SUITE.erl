@@ -436,8 +436,7 @@ lagging_connections_catch_up(Config) ->
 
 lagging(Config, Names, Tls) ->
     [A, B] = Nodes = [node_(Name, Config) || Name <- Names],
-    #{channels := #{control := Control} = Defaults} = topos_ct_engine:config(name(A)),
-    [{ok, _} = boot(Node, Config, #{tls => Tls, channels => Defaults#{control := Control#{priority => high}}}) || Node <- Nodes],
+    [{ok, _} = boot(Node, Config, #{tls => Tls}) || Node <- Nodes],
     mesh(Nodes),
     [await_up(X, Y) || {X, Y} <- [{A, B}, {B, A}]],
     Channels = [control, data, bulk],
@@ -447,9 +446,9 @@ lagging(Config, Names, Tls) ->
             Inbound = ?NODE:apply(B, fun topos_ct_engine:suspend_inbound/0),
             Frames = [<<Round:8, I:16>> || I <- lists:seq(1, 100)],
             [ok = send(A, B, Channel, 0, Channel, Frame) || Frame <- Frames, Channel <- Channels],
-            %% A ninth message says that there is no more. (On the channel of high priority there is one.)
+            %% A ninth message says that there is no more.
             Waiting = fun() -> [N || N <- ?NODE:apply(B, fun topos_ct_engine:queues/1, [Inbound]), N > 8] end,
-            ?NODE:wait_until({waiting, Round}, fun() -> Waiting() =:= [9, 9] end, 10_000),
+            ?NODE:wait_until({waiting, Round}, fun() -> Waiting() =:= [9, 9, 9] end, 10_000),
             ok = ?NODE:apply(B, fun topos_ct_engine:resume_inbound/1, [Inbound]),
             [
                 begin

@@ -124,7 +124,7 @@ channel_fields() ->
 %% @doc The channels every node has, with what they differ in from the defaults of `channel_fields/0'.
 -spec standard_channels() -> #{atom() := #{atom() => term()}}.
 standard_channels() ->
-    #{control => #{}, data => #{}, state_sync => #{monotonic => true}, bulk => #{}}.
+    #{control => #{}, data => #{}, state_sync => #{monotonic => true}, bulk => #{priority => low}}.
 
 %% @doc The rows of the documentation, sections and channels laid out flat.
 -spec rows() -> [row()].
@@ -247,7 +247,7 @@ row(Path, #{kind := Kind, meaning := Meaning} = Field) ->
 -spec default_text(field()) -> binary().
 default_text(#{default_text := Text}) -> Text;
 default_text(#{kind := channels}) ->
-    unicode:characters_to_binary(["`control`, `data`, `state_sync` (monotonic), `bulk`"]);
+    unicode:characters_to_binary(["`control`, `data`, `state_sync` (monotonic), `bulk` (priority `low`)"]);
 default_text(#{kind := addresses, default := Default}) ->
     code([lists:join(", ", [topos_config_value:print_address(Address) || Address <- Default])]);
 default_text(#{default := Default}) when is_binary(Default) -> code(Default);

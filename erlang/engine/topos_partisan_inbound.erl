@@ -21,10 +21,9 @@
 %% Partisan's wrapper of a socket, with or without TLS.
 -define(SOCKET, partisan_peer_socket).
 -define(IDLE_CHECK, 8_000).
-%% Packets that may wait for a connection with much to carry. It asks for more when half of them are handled, so that a socket
-%% that is kept up with stays active: such a one is polled by the schedulers themselves, where any other costs two threads
-%% a switch each for every part of a packet. On a channel of high priority, where a packet comes alone, it is one at a time, as
-%% it is before a greeting: what the schedulers poll waits until the first of them is idle enough.
+%% Packets that may wait for a connection, one before it is greeted. It asks for more when half of them are handled, so that a
+%% socket that is kept up with stays active: such a one is polled by the schedulers themselves, where any other costs two
+%% threads a switch each for every part of a packet.
 -define(PACKETS, 8).
 -define(MORE_PACKETS, 4).
 
@@ -119,14 +118,10 @@ packet({frame, Dest, Version, Epoch, Frame}, #state{peer = Peer} = State) when P
 packet({hello, Peer, Channel}, #state{peer = undefined} = State) ->
     ok = topos_partisan_listener:greeted(),
     %% What it brings goes before that of channels with less priority here too.
-    Priority = topos_engine_partisan:priority(Channel),
-    _ = process_flag(priority, Priority),
-    Listening = case Priority of
-        high -> State;
-        _ -> ok = listen(?PACKETS, State), State#state{packets = {several, 0}}
-    end,
+    _ = process_flag(priority, topos_engine_partisan:priority(Channel)),
+    ok = listen(?PACKETS, State),
     ok = topos_engine_partisan:inbound(self(), Peer),
-    answer(topos_partisan_wire:state(), Listening#state{peer = Peer});
+    answer(topos_partisan_wire:state(), State#state{peer = Peer, packets = {several, 0}});
 packet({ping, Peer, Rest}, #state{peer = Peer, node = Node} = State) ->
     answer(topos_partisan_wire:pong(Node, Rest), State);
 packet(_, State) ->
