@@ -1,6 +1,7 @@
 -module(topos_config_tests).
 -include_lib("eunit/include/eunit.hrl").
 
+-define(NATIVE, #{topology => {native, pluggable}, engine => partisan, insecure => true}).
 -define(NODE, 'shop@127.0.0.1').
 
 minimal_config_has_every_default_test() ->
@@ -92,6 +93,26 @@ topology_violations_are_reported_together_test() ->
         lists:sort([Path || #{path := Path} <- All])).
 
 %% One row a mistake: what is given over a minimal configuration, the path, and a part of what was expected.
+%% What means something, or is set in every program, is no mistake.
+native_test_() ->
+    [
+        ?_assertMatch({ok, #{topology := Expected}}, topos_config:parse(Given#{node => ?NODE}))
+     || {Given, Expected} <- [
+            {?NATIVE, #{type => native, manager => pluggable, tag => none}},
+            {?NATIVE#{topology => {"native", <<"hyparview">>}}, #{type => native, manager => hyparview, tag => none}},
+            {?NATIVE#{topology => #{"type" => "native", "manager" => "client_server", tag => client}},
+             #{type => native, manager => client_server, tag => client}},
+            {?NATIVE#{cookie => "mine", fault_detection => #{method => swim}, channels => #{data => 3, orders => 2}, listen => "0.0.0.0:4000",
+                      contacts => [{"b@127.0.0.1", "127.0.0.1:1"}], limits => #{max_inbox_messages => 9}},
+             #{type => native, manager => pluggable, tag => none}}
+        ]
+    ].
+
+%% A running node does not become one of Partisan's managers.
+native_is_chosen_at_start_test() ->
+    ?assertMatch({error, {invalid_config, #{violations := [#{path := <<"topology">>, got := native}]}}},
+        topos_config:parse_topology({native, pluggable}, ?NODE)).
+
 violations_test_() ->
     [
         {lists:flatten(io_lib:format("~0tp", [Given])), fun() ->
@@ -129,9 +150,19 @@ violations_test_() ->
             {#{topology => #{type => custom, handler => ring, args => [fun() -> ok end]}}, <<"topology.args">>, "without functions"},
             {#{topology => #{type => custom, handler => ring, handler_timeout => 3_000}}, <<"topology.handler_timeout">>, "10..2000"},
             {#{topology => #{type => custom, handler => ring, max_links => 256}}, <<"topology.max_links">>, "1..255"},
-            {#{topology => native}, <<"topology">>, "its other managers carry no link"},
-            {#{topology => #{type => native, manager => partisan_hyparview_peer_service_manager}}, <<"topology.type">>,
-             "its other managers carry no link"},
+            {#{topology => native}, <<"topology.manager">>, "one of pluggable, hyparview, client_server"},
+            {#{topology => {native, static}}, <<"topology.manager">>, "one of pluggable, hyparview, client_server"},
+            {#{topology => {hyparview, 5}}, <<"topology">>, "or a map"},
+            {#{topology => {native, pluggable}}, <<"insecure">>, "decodes whatever a peer sends"},
+            {?NATIVE#{engine => otp}, <<"engine">>, "with topology native one of Partisan's own managers runs"},
+            {?NATIVE#{topology => #{type => native, manager => hyparview, tag => server}}, <<"topology.tag">>, "only the manager client_server"},
+            {?NATIVE#{metadata => #{"rack" => "7"}}, <<"metadata">>, "nothing: with topology native"},
+            {?NATIVE#{metrics => #{}}, <<"metrics">>, "nothing: with topology native"},
+            {?NATIVE#{forget_after => 5_000}, <<"forget_after">>, "nothing: with topology native"},
+            {?NATIVE#{fault_detection => #{down_after => 5_000}}, <<"fault_detection.down_after">>, "nothing: with topology native"},
+            {?NATIVE#{channels => #{orders => #{order => none}}}, <<"channels.orders.order">>, "nothing: with topology native"},
+            {?NATIVE#{channels => #{orders => #{monotonic => true}}}, <<"channels.orders.monotonic">>, "nothing: with topology native"},
+            {?NATIVE#{compression => true, channels => [orders]}, <<"channels.orders.compression">>, "nothing: with topology native"},
             {#{fault_detection => #{method => ping}}, <<"fault_detection.method">>, "one of echo, swim"},
             {#{fault_detection => #{indirect_probes => 33}}, <<"fault_detection.indirect_probes">>, "0..32"},
             {#{chanels => #{}}, <<"chanels">>, "did you mean channels?"},

@@ -147,11 +147,11 @@ random_test_() ->
 
 configuration_of_the_node_test_() ->
     Config = #{topology => full_mesh, channels => 2, compression => false, fault_detection => swim_detection,
-               engine => best, name => <<>>, cookie => <<>>, inbox_size => 9},
+               engine => best, name => <<>>, cookie => <<>>, inbox_size => 9, insecure => false},
     Env = fun(Pairs) -> fun(Name) -> proplists:get_value(Name, Pairs, false) end end,
     Given = fun(C, Pairs) -> topos_effect_distributed:configuration(C, Env(Pairs)) end,
     Default = #{node => <<"node@127.0.0.1">>, topology => full_mesh, compression => false, fault_detection => #{method => swim},
-                limits => #{max_inbox_messages => 9}, channels => #{data => #{parallelism => 2, compression => false}}},
+                limits => #{max_inbox_messages => 9}, insecure => false, channels => #{data => #{parallelism => 2, compression => false}}},
     Chosen = [{"TOPOS_NODE", "seed@127.0.0.1"}, {"TOPOS_COOKIE", "c"}, {"TOPOS_ENGINE", "otp"}, {"TOPOS_LISTEN", "127.0.0.1:0"}],
     Times = {echo_detection, #{interval => 1, suspect_after => 2, down_after => 3}},
     [
@@ -168,7 +168,16 @@ configuration_of_the_node_test_() ->
         ?_assertEqual(Default#{topology := #{type => client_server, hubs => [<<"a@b">>], hubs_of_a_client => 1}},
                       Given(Config#{topology := {client_server, #{hubs => [<<"a@b">>], hubs_of_a_client => 1}}}, [])),
         ?_assertEqual(Default#{topology := #{type => custom, handler => topos_topology_flow, args => <<"Shapes.ring">>, max_links => 8}},
-                      Given(Config#{topology := {custom, #{handler => <<"Shapes.ring">>, max_links => 8}}}, []))
+                      Given(Config#{topology := {custom, #{handler => <<"Shapes.ring">>, max_links => 8}}}, [])),
+        ?_assertEqual(Default#{topology := {native, hyparview}, insecure := true},
+                      Given(Config#{topology := {native, hy_par_view_manager}, insecure := true}, []))
+    ].
+
+%% What a configuration says is what the effect shows.
+native_topologies_come_back_test_() ->
+    [
+        ?_assertEqual({native, Manager}, topos_effect_distributed:shown_topology(#{type => native, manager => element(2, topos_effect_distributed:topology({native, Manager}))}))
+     || Manager <- [pluggable_manager, hy_par_view_manager, client_server_manager]
     ].
 
 flows_of_topologies_are_found_by_name_test_() ->

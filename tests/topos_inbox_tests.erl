@@ -24,6 +24,7 @@ inbox_test_() ->
 start() ->
     ok = meck:new(topos_local, [non_strict]),
     ok = meck:expect(topos_local, config, fun(node) -> 'here@host' end),
+    ok = meck:expect(topos_local, own_node, fun() -> 'here@host' end),
     started(100).
 
 stop(_) ->

@@ -4,7 +4,7 @@
 -include_lib("eunit/include/eunit.hrl").
 
 -define(CONFIG, #{topology => full_mesh, channels => 1, compression => false, fault_detection => swim_detection,
-                  engine => best, name => <<>>, cookie => <<>>, inbox_size => 100_000}).
+                  engine => best, name => <<>>, cookie => <<>>, inbox_size => 100_000, insecure => false}).
 
 distributed_test_() ->
     [{Title, fun() -> scripted(Test) end} || {Title, Test} <- [
@@ -22,7 +22,8 @@ distributed_test_() ->
         {"broadcast answers whom it did not reach", fun broadcast/0},
         {"messages take room in the node's inbox until somebody takes them", fun messages_take_room/0},
         {"events that nobody takes are counted when they are too many", fun too_many_events/0},
-        {"the node ends when its inbox does", fun ends_with_its_inbox/0}
+        {"the node ends when its inbox does", fun ends_with_its_inbox/0},
+        {"one of Partisan's own managers has no events, and may not be able to leave", fun without_events/0}
     ]].
 
 %% In the test's own process, which owns the node and the mocks.
@@ -318,4 +319,24 @@ ends_with_its_inbox() ->
     Server = monitor(process, topos_program_node),
     exit(whereis(topos_inbox), kill),
     receive {'DOWN', Server, process, _, Reason} -> ?assertEqual(normal, Reason) after topos_await:patience() -> ?assert(false) end,
+    ?assertError({not_started, _}, perform(recv, [])).
+
+%% It goes on after what cannot be done, and ends quietly.
+without_events() ->
+    Refused = fun(Operation) ->
+        {error, topos_error:new(unsupported_by_manager, #{operation => Operation, manager => hyparview, why => <<"it has none">>})}
+    end,
+    meck:expect(topos_partisan, subscribe, fun() -> Refused(<<"topos_partisan:subscribe">>) end),
+    meck:expect(topos_partisan, leave, fun() -> Refused(<<"topos_partisan:leave">>) end),
+    {ok, ok} = init(),
+    Callback = fun(_, _) -> ok end,
+    [
+        ?assertError({unsupported_by_manager, #{operation := Operation, manager := hyparview, why := <<"it has none">>}}, perform(Op, [Arg]))
+     || {Op, Arg, Operation} <- [{monitor, here(), <<"Distributed.monitor">>}, {on_up, Callback, <<"Distributed.on_up">>},
+                                 {on_down, Callback, <<"Distributed.on_down">>}]
+    ],
+    ?assertMatch({error, #{code := <<"TP1046">>}}, perform(leave, [])),
+    ok = arrives(hello),
+    ?assertEqual(hello, perform(recv, [])),
+    ok = topos_effect_distributed:terminate(normal, get(handler)),
     ?assertError({not_started, _}, perform(recv, [])).

@@ -42,7 +42,7 @@ config() ->
     #{
         topology => full_mesh, channels => 1, compression => false, fault_detection => swim_detection, engine => best,
             name => <<>>,
-        cookie => <<>>, inbox_size => 10_000
+        cookie => <<>>, inbox_size => 10_000, insecure => false
     }.
 
 %% Joins the cluster of the run, and waits until so many others are up. Answers the node's name.

@@ -63,7 +63,7 @@ offer(From, Message) ->
                     ok;
                 _ ->
                     ok = atomics:sub(Room, 1, 1),
-                    {error, topos_error:new(inbox_full, #{node => topos_local:config(node), limit => Max})}
+                    {error, topos_error:new(inbox_full, #{node => topos_local:own_node(), limit => Max})}
             end;
         _ ->
             {error, topos_error:new(not_started, #{})}

@@ -33,7 +33,7 @@ self() -> ref(erlang:self()).
 ref(Pid) when is_pid(Pid) ->
     case topos_local:is_started() of
         true -> {ok, topos_remote:of_pid(Pid)};
-        false -> {error, topos_error:new(not_started, #{})}
+        false -> topos_local:absent({?MODULE, ref})
     end.
 
 %% @doc Runs a function in a new process on `Node'.
@@ -59,12 +59,12 @@ spawn_as(Node, Inner, Fun) when is_atom(Node), is_function(Inner), is_function(F
     {module, Module} = erlang:fun_info(Inner, module),
     {type, Type} = erlang:fun_info(Inner, type),
     Version = case Type of local -> element(2, erlang:fun_info(Inner, new_uniq)); external -> none end,
-    call(Node, {spawn, atom_to_binary(Module), Version, term_to_binary(Fun)}).
+    linked(spawn, call(Node, {spawn, atom_to_binary(Module), Version, term_to_binary(Fun)})).
 
 %% @doc Runs a function of a module in a new process on `Node'.
 -spec spawn(node(), module(), atom(), [term()]) -> {ok, ref()} | {error, topos_error:t()}.
 spawn(Node, Module, Function, Arguments) when is_atom(Node), is_atom(Module), is_atom(Function), is_list(Arguments) ->
-    call(Node, {spawn, atom_to_binary(Module), atom_to_binary(Function), length(Arguments), Arguments}).
+    linked(spawn, call(Node, {spawn, atom_to_binary(Module), atom_to_binary(Function), length(Arguments), Arguments})).
 
 %% @equiv send(Ref, Message, #{})
 -spec send(ref(), term()) -> ok | {error, topos_error:t()}.
@@ -80,7 +80,7 @@ send(Ref, Message, Options) ->
             topos_lane:send(
                 topos_remote:node(Ref), {?TOPOS_DEST_PROCESS, Destination}, Message, topos_default_channel:options(Options)
             );
-        Error -> Error
+        Error -> linked(send, Error)
     end.
 
 %% @doc Watches a process. It returns when the process's node watches it (or after a second, if that node is slow), so a
@@ -98,14 +98,14 @@ monitor(Ref) ->
         ok -> {ok, Alias};
         {error, Error} ->
             _ = erlang:unalias(Alias),
-            {error, Error}
+            linked(monitor, {error, Error})
     end.
 
 %% @doc Ends a watch of the calling process; no `DOWN' of it comes after this returns.
 -spec demonitor(Monitor :: reference()) -> ok | {error, topos_error:t()}.
 demonitor(Monitor) ->
     _ = erlang:unalias(Monitor),
-    Result = topos_actors:demonitor(Monitor),
+    Result = linked(demonitor, topos_actors:demonitor(Monitor)),
     receive
         {'DOWN', Monitor, process, _, _} -> Result
     after 0 -> Result
@@ -116,17 +116,17 @@ demonitor(Monitor) ->
 exit(Ref, Reason) ->
     case ask(Ref, fun(Id) -> {exit, Id, Reason} end) of
         {ok, sent} -> ok;
-        {error, Error} -> {error, Error}
+        {error, Error} -> linked(exit, {error, Error})
     end.
 
 %% @doc The process registered under a name on a node.
 -spec whereis(node(), atom() | binary()) -> {ok, ref()} | {error, topos_error:t()}.
 whereis(Node, Name) when is_atom(Name) -> whereis(Node, atom_to_binary(Name));
-whereis(Node, Name) when is_atom(Node), is_binary(Name) -> call(Node, {whereis, Name}).
+whereis(Node, Name) when is_atom(Node), is_binary(Name) -> linked(whereis, call(Node, {whereis, Name})).
 
 %% @doc Whether a process lives. A reference to an earlier life is `stale_incarnation'.
 -spec is_alive(ref()) -> {ok, boolean()} | {error, topos_error:t()}.
-is_alive(Ref) -> ask(Ref, fun(Id) -> {is_alive, Id} end).
+is_alive(Ref) -> linked(is_alive, ask(Ref, fun(Id) -> {is_alive, Id} end)).
 
 %% topos_request: in a process of its own
 
@@ -166,6 +166,11 @@ deliver(_, _, _) ->
     {error, ?TOPOS_UNDELIVERED_BAD_TERM}.
 
 %% internal
+
+%% Where nothing is started that has a link, there may be one of Partisan's own managers, which can do none of this.
+-spec linked(atom(), Answer | {error, topos_error:t()}) -> Answer | {error, topos_error:t()}.
+linked(Function, {error, {Reason, _}}) when Reason =:= not_started; Reason =:= unsupported_by_manager -> topos_local:absent({?MODULE, Function});
+linked(_, Answer) -> Answer.
 
 -spec ask(ref(), fun((topos_remote:id()) -> tuple())) -> {ok, term()} | {error, topos_error:t()}.
 ask(Ref, Request) ->

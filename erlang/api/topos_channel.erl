@@ -42,7 +42,7 @@
 %% @doc Creates several channels, or none: all that `channels' of a configuration may be. Errors:
 %% `invalid_config' with every violation, `channel_exists'.
 -spec create(#{name() | binary() => map()} | [{name() | binary(), map()}]) -> answer().
-create(Channels) when is_map(Channels); is_list(Channels) -> started(fun() -> topos_channels:create(Channels) end).
+create(Channels) when is_map(Channels); is_list(Channels) -> started({?MODULE, create, [Channels]}, fun() -> topos_channels:create(Channels) end).
 
 %% @doc Creates one channel.
 -spec create(name(), map()) -> answer().
@@ -53,7 +53,7 @@ create(Name, Settings) when is_atom(Name), is_map(Settings) -> create(#{Name => 
 %% the change has begun. Errors: `invalid_config', `no_such_channel'.
 -spec reconfigure(name(), map()) -> answer().
 reconfigure(Name, Settings) when is_atom(Name), is_map(Settings) ->
-    started(fun() -> topos_channels:reconfigure(#{Name => Settings}) end).
+    started({?MODULE, reconfigure, [Name, Settings]}, fun() -> topos_channels:reconfigure(#{Name => Settings}) end).
 
 %% @equiv close(Name, #{})
 -spec close(name()) -> answer().
@@ -64,7 +64,7 @@ close(Name) -> close(Name, #{}).
 %% Errors: `no_such_channel', `standard_channel'.
 -spec close(name(), #{timeout => non_neg_integer()}) -> answer().
 close(Name, Options) when is_atom(Name), is_map(Options) ->
-    started(fun() ->
+    started({?MODULE, close, [Name, Options]}, fun() ->
         case topos_channels:remove(Name) of
             ok ->
                 #{leave := Default} = topos_local:config(timeouts),
@@ -86,18 +86,18 @@ close(Name, Options) when is_atom(Name), is_map(Options) ->
 -spec with_default(name(), fun(() -> Result)) -> Result when Result :: term().
 with_default(Name, Fun) when is_atom(Name), is_function(Fun, 0) -> topos_default_channel:run(Name, Fun).
 
-%% @doc The channels of this node with all their settings.
+%% @doc The channels of this node with all their settings; with a native topology, with those that Partisan knows.
 -spec list() -> {ok, topos_node_spec:channels()} | {error, topos_error:t()}.
-list() -> started(fun() -> {ok, topos_local:config(channels)} end).
+list() -> started({?MODULE, list, []}, fun() -> {ok, topos_local:config(channels)} end).
 
 %% @doc The statistics of every peer and channel that was used, sorted by both.
 -spec stats() -> {ok, [stats()]} | {error, topos_error:t()}.
-stats() -> started(fun() -> {ok, all_stats()} end).
+stats() -> started({?MODULE, stats, []}, fun() -> {ok, all_stats()} end).
 
 %% @doc The statistics of one channel, a row each peer.
 -spec stats(name()) -> {ok, [stats()]} | {error, topos_error:t()}.
 stats(Name) ->
-    started(fun() ->
+    started({?MODULE, stats, [Name]}, fun() ->
         case topos_local:config(channels) of
             #{Name := _} -> {ok, [Row || #{channel := Channel} = Row <- all_stats(), Channel =:= Name]};
             Channels -> {error, topos_error:new(no_such_channel, #{channel => Name, known => lists:sort(maps:keys(Channels))})}
@@ -107,7 +107,7 @@ stats(Name) ->
 %% @doc How channels are doing now: every peer and channel with a lane, and whether all are well.
 -spec health() -> {ok, health()} | {error, topos_error:t()}.
 health() ->
-    started(fun() ->
+    started({?MODULE, health, []}, fun() ->
         Lanes = by_channel(topos_channel_monitor:lanes()),
         Channels = [channel_health(Key, Of) || {Key, Of} <- lists:sort(maps:to_list(Lanes))],
         Bad = [bad || #{status := Status} <- Channels, Status =/= ok],
@@ -185,5 +185,5 @@ by_channel(Lanes) ->
 -spec sum(atom(), [map()]) -> non_neg_integer().
 sum(Key, Maps) -> lists:sum([map_get(Key, Map) || Map <- Maps]).
 
--spec started(fun(() -> Answer)) -> Answer | {error, topos_error:t()}.
-started(Fun) -> topos_partisan:started(Fun).
+-spec started({module(), atom(), [term()]}, fun(() -> Answer)) -> Answer | {error, topos_error:t()}.
+started(Operation, Fun) -> topos_partisan:started(Operation, Fun).

@@ -9,6 +9,9 @@
 %%
 %% Every function answers `{error, topos_error:t()}' for what it cannot do, `not_started' before {@link start/1}, and
 %% returns in bounded time. What a send guarantees is told at {@link send/4}.
+%%
+%% On a node with a native topology, which is one of Partisan's own managers, each does what `topos_topology:capabilities/0' says and
+%% no more, or answers `unsupported_by_manager'.
 -module(topos_partisan).
 
 -compile({no_auto_import, [node/0, nodes/0, spawn/2, spawn/3, spawn/4, demonitor/1]}).
@@ -24,7 +27,7 @@
 %% Processes
 -export([spawn/2, spawn/3, spawn/4, monitor/1, demonitor/1]).
 %% For the other modules of the API.
--export([started/1]).
+-export([started/2]).
 
 -include("topos_frame.hrl").
 
@@ -33,6 +36,7 @@
 %% `joining': known, not heard yet. `up': an echo came back. `suspect': silent for `suspect_after'. `down': silent for
 %% `down_after', or its transport is gone. `left': it said good-bye.
 -type status() :: joining | up | suspect | down | left.
+%% With a native topology `up' is a node with a connection and `down' one without, the incarnation is 0 and there is no metadata.
 -type member() :: #{
     node := node(),
     status := status(),
@@ -40,6 +44,7 @@
     addresses := [topos_engine:address()],
     metadata := #{binary() => binary()}
 }.
+%% With a native topology the incarnation is 0 and there are no counters.
 -type cluster() :: #{
     name := binary(),
     node := node(),
@@ -82,8 +87,9 @@
 -type join_options() :: #{addresses => [topos_engine:address()], timeout => pos_integer()}.
 
 %% @doc Starts the node with a configuration (see `topos_config'), alone in its cluster. Answers the node's name. A
-%% failure leaves nothing started. Errors: `invalid_config', `already_started', those of the engine (`address_in_use',
-%% `engine_not_installed', `insecure_listener', ...).
+%% failure leaves nothing started. With a native topology it starts Partisan with that manager, or attaches to the one that runs in this VM already, which
+%% {@link stop/0} then leaves running. Errors: `invalid_config', `already_started', those of the engine (`address_in_use',
+%% `engine_not_installed', `insecure_listener', ...), `other_manager'.
 -spec start(map()) -> {ok, node()} | {error, topos_error:t()}.
 start(Config) ->
     case topos_config:parse(Config) of
@@ -113,12 +119,12 @@ stop() ->
 
 %% @doc This node's name.
 -spec node() -> node() | {error, topos_error:t()}.
-node() -> started(fun() -> topos_local:config(node) end).
+node() -> started({?MODULE, node, []}, fun() -> topos_local:config(node) end).
 
 %% @doc What this node knows about itself and its cluster.
 -spec cluster() -> cluster() | {error, topos_error:t()}.
 cluster() ->
-    started(fun() ->
+    started({?MODULE, cluster, []}, fun() ->
         #{node := Node, cluster := Name, engine := Engine, topology := Topology} = topos_local:config(),
         #{
             name => Name,
@@ -144,7 +150,7 @@ join(Node) -> join(Node, #{}).
 %% member that is not up yet.
 -spec join(node(), join_options()) -> ok | {error, topos_error:t()}.
 join(Node, Options) when is_atom(Node), is_map(Options) ->
-    started(fun() ->
+    started({?MODULE, join, [Node, Options]}, fun() ->
         #{contacts := Contacts, timeouts := #{connect := Timeout}} = topos_local:config(),
         Defaults = #{addresses => maps:get(Node, Contacts, []), timeout => Timeout},
         topos_cluster:join(Node, maps:merge(Defaults, maps:with([addresses, timeout], Options)))
@@ -158,7 +164,7 @@ leave() -> leave(#{}).
 %% waits for the members' confirmations at most `timeout' milliseconds (default `timeouts.leave'); the others learn it by gossip.
 -spec leave(#{timeout => pos_integer()}) -> ok | {error, topos_error:t()}.
 leave(Options) when is_map(Options) ->
-    started(fun() ->
+    started({?MODULE, leave, [Options]}, fun() ->
         #{leave := Timeout} = topos_local:config(timeouts),
         topos_cluster:leave(maps:get(timeout, Options, Timeout))
     end).
@@ -166,31 +172,33 @@ leave(Options) when is_map(Options) ->
 %% @doc Every node this one knows of, itself included (always `up'), sorted by name. Left nodes are listed until their
 %% tombstone expires (`forget_after').
 -spec members() -> [member()] | {error, topos_error:t()}.
-members() -> started(fun topos_cluster:members/0).
+members() -> started({?MODULE, members, []}, fun topos_cluster:members/0).
 
 %% @doc The peers that are `up' now, sorted.
 -spec nodes() -> [node()] | {error, topos_error:t()}.
-nodes() -> started(fun topos_cluster:up/0).
+nodes() -> started({?MODULE, nodes, []}, fun topos_cluster:up/0).
 
 %% @doc Calls the function with the node's name each time `Node' (or any peer) becomes `up', exactly once a transition,
 %% in a process of its own: it may block or crash without harm to others, and calls of one subscription never overlap. A
 %% peer that is up already when the subscription is made gives no call. Lasts until {@link cancel/1}.
 -spec on_up(node() | any, node_function()) -> {ok, reference()} | {error, topos_error:t()}.
-on_up(Node, Fun) when is_atom(Node), is_function(Fun, 1) -> started(fun() -> topos_events:on(up, Node, Fun) end).
+on_up(Node, Fun) when is_atom(Node), is_function(Fun, 1) ->
+    started({?MODULE, on_up, [Node, Fun]}, fun() -> topos_events:on(up, Node, Fun) end).
 
 %% @doc Like {@link on_up/2}, for a peer that stops being up: it is declared `down' or `left'. A suspect is not down.
 -spec on_down(node() | any, node_function()) -> {ok, reference()} | {error, topos_error:t()}.
-on_down(Node, Fun) when is_atom(Node), is_function(Fun, 1) -> started(fun() -> topos_events:on(down, Node, Fun) end).
+on_down(Node, Fun) when is_atom(Node), is_function(Fun, 1) ->
+    started({?MODULE, on_down, [Node, Fun]}, fun() -> topos_events:on(down, Node, Fun) end).
 
 %% @doc Sends every {@link event()} to the calling process as `{topos, Ref, Event}' until {@link cancel/1} or its end.
 -spec subscribe() -> {ok, reference()} | {error, topos_error:t()}.
 subscribe() ->
     Subscriber = self(),
-    started(fun() -> topos_events:subscribe(Subscriber) end).
+    started({?MODULE, subscribe, []}, fun() -> topos_events:subscribe(Subscriber) end).
 
 %% @doc Ends a subscription: no call and no message of it begins after this returns. Unknown references are `ok'.
 -spec cancel(reference()) -> ok | {error, topos_error:t()}.
-cancel(Ref) when is_reference(Ref) -> started(fun() -> topos_events:cancel(Ref) end).
+cancel(Ref) when is_reference(Ref) -> started({?MODULE, cancel, [Ref]}, fun() -> topos_events:cancel(Ref) end).
 
 %% @equiv send(Node, Name, Message, #{})
 -spec send(node(), atom() | binary(), term()) -> ok | {error, topos_error:t()}.
@@ -219,12 +227,14 @@ broadcast(Name, Message) -> broadcast(Name, Message, #{}).
 -spec broadcast(atom() | binary(), term(), send_options()) ->
     {ok, #{node() => ok | {error, topos_error:t()}}} | {error, topos_error:t()}.
 broadcast(Name, Message, Options) when is_map(Options) ->
-    started(fun() ->
+    started({?MODULE, broadcast, [Name, Message, Options]}, fun() ->
         Peers = [Node || {Node, Status} <- topos_link:peers(), Status =:= up orelse Status =:= suspect],
         {ok, maps:from_list([{Node, send(Node, Name, Message, Options)} || Node <- Peers])}
     end).
 
 %% @doc Runs a function in a new process on `Node'. See `topos_process'.
+%%
+%% A node with a native topology answers `unsupported_by_manager' here and to everything else about processes.
 -spec spawn(node(), fun(() -> any())) -> {ok, topos_process:ref()} | {error, topos_error:t()}.
 spawn(Node, Fun) when is_function(Fun, 0) -> topos_process:spawn(Node, Fun).
 
@@ -247,8 +257,9 @@ monitor(Process) -> topos_process:monitor(Process).
 demonitor(Ref) -> topos_process:demonitor(Ref).
 
 %% @private Calls the function, unless there is no node or it is stopped meanwhile.
--spec started(fun(() -> Answer)) -> Answer | {error, topos_error:t()}.
-started(Fun) ->
+%% There may be a node without a link then: one of Partisan's own managers, which answers the operation itself.
+-spec started({module(), atom(), [term()]}, fun(() -> Answer)) -> Answer | {error, topos_error:t()}.
+started({Module, Function, Args}, Fun) ->
     case topos_local:is_started() of
         true ->
             try
@@ -262,7 +273,7 @@ started(Fun) ->
                     end
             end;
         false ->
-            not_started()
+            topos_native_node:perform(Module, Function, Args)
     end.
 
 %% internal

@@ -13,8 +13,7 @@ start_link() -> supervisor:start_link({local, ?MODULE}, ?MODULE, []).
 start_node(#{node := Node, engine := Engine} = Config, Module) ->
     Child = #{
         id => topos_node_sup,
-        %% In a function, so that no report of a supervisor prints the cookie.
-        start => {topos_node_sup, start_link, [fun() -> {Config, Module} end]},
+        start => start(Config, Module),
         %% A node that cannot be kept alive is stopped, not started again and again: its users see not_started.
         restart => temporary,
         type => supervisor,
@@ -38,6 +37,11 @@ stop_node() ->
 init([]) -> {ok, {#{strategy => one_for_one}, []}}.
 
 %% internal
+
+%% In a function, so that no report of a supervisor prints the cookie.
+-spec start(topos_config:t(), module()) -> {module(), start_link, [fun()]}.
+start(#{topology := #{type := native}} = Config, _) -> {topos_native_sup, start_link, [fun() -> Config end]};
+start(Config, Module) -> {topos_node_sup, start_link, [fun() -> {Config, Module} end]}.
 
 -spec failure(topos_engine:name(), term()) -> topos_error:t().
 failure(Engine, {shutdown, {failed_to_start_child, _, Reason}}) -> failure(Engine, Reason);

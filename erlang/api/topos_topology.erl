@@ -16,7 +16,8 @@
 -export([current/0, current_topology/0, set_topology/1, set_topology/2, status/0, metrics/0]).
 -export([pause_new_connections/0, pause_new_connections/1, resume_new_connections/0, reconnect_all/0, reconnect_all/1]).
 -export([neighbours/0, views/0, route/1, hops/1, links/0, broadcast/2]).
--export_type([topology/0, views/0, metrics/0, status/0]).
+-export([capabilities/0, capabilities/1, supported/2]).
+-export_type([topology/0, views/0, metrics/0, status/0, capabilities/0]).
 
 %% The topology with all its settings; a full mesh has none.
 -type topology() :: #{type := topos_config_topology:type(), atom() => term()}.
@@ -34,10 +35,34 @@
 %% heard; not empty where the cluster may be cut in parts.
 -type metrics() :: #{nodes := pos_integer(), message_rate := float(), round_trip := non_neg_integer(), missing := [node()]}.
 
+%% By function of the API, whatever its number of arguments.
+-type capabilities() :: #{topos_native_capabilities:operation() => topos_native_capabilities:capability()}.
+
+%% @doc What the running node can do: each function of the API with `yes', `{limited, Why}' or `{no, Why}'. With a native topology that is the
+%% table of its manager, and a function with `{no, Why}' answers `unsupported_by_manager'; with any other it is `yes' for all, on every engine.
+-spec capabilities() -> capabilities() | {error, topos_error:t()}.
+capabilities() ->
+    case topos_local:is_started() of
+        true -> maps:from_list([{Operation, yes} || Operation <- topos_native_capabilities:operations()]);
+        false -> topos_native_node:capabilities()
+    end.
+
+%% @doc What a node with such a native topology could do.
+-spec capabilities(topos_native_capabilities:manager()) -> capabilities().
+capabilities(Manager) -> topos_native_capabilities:all(Manager).
+
+%% @doc `ok' if the running node can do what this function of the API does, limited or not; else the error that it would answer.
+-spec supported(module(), Function :: atom()) -> ok | {error, topos_error:t()}.
+supported(Module, Function) ->
+    case topos_local:is_started() of
+        true -> ok;
+        false -> topos_native_node:supported(Module, Function)
+    end.
+
 %% @doc The topology of this node.
 -spec current() -> topology() | {error, topos_error:t()}.
 current() ->
-    topos_partisan:started(fun() ->
+    topos_partisan:started({?MODULE, current, []}, fun() ->
         case topos_local:config(topology) of
             full_mesh -> #{type => full_mesh};
             Topology -> Topology
@@ -72,7 +97,7 @@ set_topology(Topology) -> set_topology(Topology, #{}).
 -spec set_topology(term(), #{timeout => pos_integer()}) -> ok | {error, topos_error:t()}.
 set_topology(Topology, Options) when is_map(Options) ->
     Timeout = timeout(Options),
-    topos_partisan:started(fun() ->
+    topos_partisan:started({?MODULE, set_topology, [Topology, Options]}, fun() ->
         case topos_config:parse_topology(Topology, topos_local:config(node)) of
             {ok, Parsed} -> topos_switch:set_topology(Parsed, Timeout);
             {error, _} = Error -> Error
@@ -83,7 +108,7 @@ set_topology(Topology, Options) when is_map(Options) ->
 %% and, of a custom topology, why its handler failed when it was asked last.
 -spec status() -> status() | {error, topos_error:t()}.
 status() ->
-    topos_partisan:started(fun() ->
+    topos_partisan:started({?MODULE, status, []}, fun() ->
         Status = topos_switch:status(),
         case topos_local:config(topology) of
             #{type := custom} ->
@@ -97,7 +122,7 @@ status() ->
 %% @doc Measurements to choose a topology by.
 -spec metrics() -> metrics() | {error, topos_error:t()}.
 metrics() ->
-    topos_partisan:started(fun() ->
+    topos_partisan:started({?MODULE, metrics, []}, fun() ->
         {ok, Rows} = topos_channel:stats(),
         Rates = [Out + In || #{rates := #{messages_out := Out, messages_in := In}} <- Rows],
         Trips = [{Median * Count, Count} || #{rtt := #{p50 := Median, count := Count}} <- Rows],
@@ -118,11 +143,11 @@ pause_new_connections() -> pause_new_connections(30_000).
 %% (`connections_paused'), and a node that wants to join waits. Members that reconnect are not concerned.
 -spec pause_new_connections(1..3_600_000) -> ok | {error, topos_error:t()}.
 pause_new_connections(Time) when is_integer(Time), Time > 0, Time =< 3_600_000 ->
-    topos_partisan:started(fun() -> topos_switch:pause(Time) end).
+    topos_partisan:started({?MODULE, pause_new_connections, [Time]}, fun() -> topos_switch:pause(Time) end).
 
 %% @doc Ends a {@link pause_new_connections/1}, of any node.
 -spec resume_new_connections() -> ok | {error, topos_error:t()}.
-resume_new_connections() -> topos_partisan:started(fun() -> topos_switch:pause(0) end).
+resume_new_connections() -> topos_partisan:started({?MODULE, resume_new_connections, []}, fun() -> topos_switch:pause(0) end).
 
 %% @equiv reconnect_all(#{})
 -spec reconnect_all() -> ok | {error, topos_error:t()}.
@@ -133,12 +158,12 @@ reconnect_all() -> reconnect_all(#{}).
 -spec reconnect_all(#{timeout => pos_integer()}) -> ok | {error, topos_error:t()}.
 reconnect_all(Options) when is_map(Options) ->
     Timeout = timeout(Options),
-    topos_partisan:started(fun() -> topos_switch:reconnect(Timeout) end).
+    topos_partisan:started({?MODULE, reconnect_all, [Options]}, fun() -> topos_switch:reconnect(Timeout) end).
 
 %% @doc The nodes that this one has a working link to, as the topology wants it, sorted.
 -spec neighbours() -> [node()] | {error, topos_error:t()}.
 neighbours() ->
-    topos_partisan:started(fun() ->
+    topos_partisan:started({?MODULE, neighbours, []}, fun() ->
         case topos_local:config(topology) of
             full_mesh -> topos_cluster:up();
             _ -> lists:sort([Via || [Via] <- ets:match(topos_routes, {'_', '$1', 1})])
@@ -148,7 +173,7 @@ neighbours() ->
 %% @doc The views of the topology.
 -spec views() -> views() | {error, topos_error:t()}.
 views() ->
-    topos_partisan:started(fun() ->
+    topos_partisan:started({?MODULE, views, []}, fun() ->
         #{active => lists:sort(topos_overlay:view()), passive => lists:sort(topos_overlay:reserve())}
     end).
 
@@ -156,7 +181,7 @@ views() ->
 %% now: it changes with the links. Errors: `unknown_node', `no_route'.
 -spec route(node()) -> {ok, [node()]} | {error, topos_error:t()}.
 route(Node) when is_atom(Node) ->
-    topos_partisan:started(fun() ->
+    topos_partisan:started({?MODULE, route, [Node]}, fun() ->
         case {topos_local:config(node), topos_link:status(Node)} of
             {Node, _} ->
                 {ok, []};
@@ -182,7 +207,7 @@ hops(Node) ->
 %% this node's own links.
 -spec links() -> #{node() => [node()]} | {error, topos_error:t()}.
 links() ->
-    topos_partisan:started(fun() ->
+    topos_partisan:started({?MODULE, links, []}, fun() ->
         maps:from_list([{Node, lists:sort(To)} || {Node, To} <- topos_overlay:graph()])
     end).
 
@@ -195,7 +220,7 @@ links() ->
 -spec broadcast(atom() | binary(), term()) -> ok | {error, topos_error:t()}.
 broadcast(Name, Message) when is_atom(Name) -> broadcast(atom_to_binary(Name), Message);
 broadcast(Name, Message) when is_binary(Name), byte_size(Name) =< 255 ->
-    topos_partisan:started(fun() ->
+    topos_partisan:started({?MODULE, broadcast, [Name, Message]}, fun() ->
         Bytes = term_to_binary(Message),
         #{max_message_bytes := Max} = topos_local:hot(),
         case {byte_size(Bytes), topos_local:config(topology)} of

@@ -112,12 +112,16 @@ print(#{listen := Listen, contacts := Contacts, tls := Tls, metrics := Metrics} 
     end,
     ["%% -*- coding: utf-8 -*-\n", io_lib:format("~tp.~n", [Whole])].
 
-%% @doc The topology in a term such as `topology' of a configuration is, for this node.
+%% @doc The topology in a term such as `topology' of a configuration is, for this node. Of a running node: it cannot become `native'.
 -spec parse_topology(term(), node()) -> {ok, topos_config_topology:t()} | {error, topos_error:t()}.
 parse_topology(Term, Node) ->
     {Parsed, Violations} = topos_config_topology:parse(<<"topology">>, Term, fun parse_fields/3),
     Topology = topos_config_topology:complete(Parsed, Node),
     case Violations ++ topos_config_topology:violations(Topology, Node) of
+        [] when map_get(type, Topology) =:= native ->
+            {error, NotNow} = topos_config_value:violation(
+                <<"topology">>, <<"another type: a node is started with a manager of Partisan's, or never has one">>, native),
+            {error, invalid(NotNow)};
         [] -> {ok, Topology};
         [_ | _] = All -> {error, invalid(All)}
     end.

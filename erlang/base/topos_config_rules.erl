@@ -35,7 +35,8 @@ rules() ->
         fun metrics_are_private/1,
         fun own_cookie/1,
         fun no_contact_to_self/1,
-        fun topology/1
+        fun topology/1,
+        fun topos_config_native:violations/1
     ].
 
 %% A channel that drops messages cannot carry the protocols of the bridge, nor be the default of programs.
@@ -163,6 +164,9 @@ metrics_are_private(_) -> [].
 
 %% `{default, _}' marks a cookie that was not given. The default is public: it keeps nobody out.
 -spec own_cookie(#{atom() => term()}) -> [topos_config_value:violation()].
+own_cookie(#{topology := #{type := native}}) ->
+    %% Partisan knows no cookie.
+    [];
 own_cookie(#{listen := Listen, cookie := {default, _}}) when is_list(Listen) ->
     case lists:all(fun topos_config_value:is_loopback/1, Listen) of
         true -> [];

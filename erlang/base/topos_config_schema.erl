@@ -81,7 +81,7 @@ fields() ->
         #{key => tls, kind => {optional_section, tls()},
           meaning => <<"encryption and mutual authentication of peers; all three files, or none">>},
         #{key => insecure, kind => boolean, default => false,
-          meaning => <<"says aloud that this node may listen off loopback without TLS">>},
+          meaning => <<"says aloud that this node may listen off loopback without TLS; or that it is open, as every `native` topology is">>},
         #{key => contacts, kind => contacts, default => #{},
           meaning => <<"where to find nodes that are joined by name alone">>},
         #{key => metadata, kind => metadata, default => #{},

@@ -5,14 +5,19 @@
 %% topology => #{type => hyparview, active_view => 5, passive_view => 30}
 %% topology => #{type => client_server, hubs => ['hub1@10.0.0.1', 'hub2@10.0.0.2'], hubs_of_a_client => 2}
 %% topology => #{type => custom, handler => my_ring}
+%% topology => {native, pluggable}
 %% '''
+%% The last is short for `#{type => native, manager => pluggable}': one of Partisan's own managers, unchanged, which can do
+%% what `topos_native_capabilities' says and no more.
 %% The settings of each type are rows of {@link fields/1}; what they mean is told in `docs/overlays.md'.
 -module(topos_config_topology).
 
 -export([types/0, fields/1, parse/3, violations/2, complete/2, type/1, describe/0]).
--export_type([t/0, type/0]).
+-export_type([t/0, type/0, native/0]).
 
--type type() :: full_mesh | hyparview | client_server | custom.
+-type type() :: full_mesh | hyparview | client_server | custom | native.
+%% `tag': of `client_server' alone, what Partisan calls so.
+-type native() :: #{type := native, manager := topos_native_capabilities:manager(), tag := none | server | client}.
 %% Complete: every setting of the type is there. Times in milliseconds.
 -type t() ::
     full_mesh
@@ -28,7 +33,8 @@
     | #{
         type := custom, handler := module(), args := term(), handler_timeout := pos_integer(), max_links := pos_integer(),
         request_timeout := pos_integer()
-    }.
+    }
+    | native().
 -type parser() :: fun(([topos_config_schema:field()], topos_config_value:path(), term()) ->
     {#{atom() => term()}, [topos_config_value:violation()]}).
 
@@ -36,7 +42,7 @@
 -define(HOUR, 3_600_000).
 
 -spec types() -> [type(), ...].
-types() -> [full_mesh, hyparview, client_server, custom].
+types() -> [full_mesh, hyparview, client_server, custom, native].
 
 %% @doc The settings of a type.
 -spec fields(type()) -> [topos_config_schema:field()].
@@ -89,6 +95,13 @@ fields(custom) ->
         #{key => max_links, kind => {integer, 1, 255}, default => 64, unit => <<"nodes">>,
           meaning => <<"links that the handler may ask for, and as many that others may ask this node for">>},
         request_timeout()
+    ];
+fields(native) ->
+    [
+        #{key => manager, kind => {one_of, topos_native_capabilities:managers()},
+          meaning => <<"which of Partisan's own managers; only with `engine` = `partisan` and `insecure` = `true`">>},
+        #{key => tag, kind => {one_of, [none, server, client]}, default => none,
+          meaning => <<"what Partisan's client-server manager calls this node: servers take servers and clients, clients servers, nodes without a tag each other">>}
     ].
 
 %% @doc The type of a topology.
@@ -104,10 +117,13 @@ describe() ->
 %% @doc Parses a topology with the parser of fields; a value that has a violation is marked.
 -spec parse(topos_config_value:path(), term(), parser()) ->
     {full_mesh | #{atom() => term()} | ?INVALID, [topos_config_value:violation()]}.
+parse(Path, {Type, Manager}, Fields) ->
+    case topos_config_value:parse({one_of, [native]}, Path, Type) of
+        {ok, native} -> settings(native, #{<<"manager">> => Manager}, Path, Fields);
+        {error, _} -> invalid(Path, describe(), {Type, Manager})
+    end;
 parse(Path, Term, Fields) ->
-    case topos_config_value:parse({one_of, [native | types()]}, Path, Term) of
-        {ok, native} ->
-            native(Path);
+    case topos_config_value:parse({one_of, types()}, Path, Term) of
         {ok, Type} ->
             settings(Type, #{}, Path, Fields);
         {error, _} ->
@@ -149,6 +165,10 @@ violations(#{type := client_server, hubs := Hubs} = Topology, Node) when is_list
         violation(hubs_of_a_client, <<"at most the number of topology.hubs">>, Wanted)
      || #{hubs_of_a_client := Wanted} <- [Topology], is_integer(Wanted), Wanted > length(Hubs)
     ];
+violations(#{type := native, manager := Manager, tag := Tag}, _Node) when
+    Tag =/= none, Tag =/= ?INVALID, Manager =/= client_server, Manager =/= ?INVALID
+->
+    [violation(tag, <<"none: only the manager client_server knows tags">>, Tag)];
 violations(_, _) ->
     [].
 
@@ -168,17 +188,10 @@ typed(Given, Path, Fields) ->
             invalid(TypePath, topos_config_value:describe({one_of, types()}), missing);
         {Text, Settings} ->
             case topos_config_value:parse({one_of, types()}, TypePath, Text) of
-                {error, _} when Text =:= native; Text =:= "native"; Text =:= <<"native">> -> native(TypePath);
                 {ok, Type} -> settings(Type, Settings, Path, Fields);
                 {error, Violations} -> {?INVALID, Violations}
             end
     end.
-
-%% Asked for by who runs a manager of Partisan already: a mistake of its own, so that it is no riddle.
--spec native(topos_config_value:path()) -> {?INVALID, [topos_config_value:violation()]}.
-native(Path) ->
-    Expected = [topos_config_value:describe({one_of, types()}), ": Partisan is run with its pluggable manager alone, its other managers carry no link (docs/overlays.md)"],
-    invalid(Path, unicode:characters_to_binary(Expected), native).
 
 -spec settings(type(), #{binary() => term()}, topos_config_value:path(), parser()) ->
     {full_mesh | #{atom() => term()}, [topos_config_value:violation()]}.

@@ -185,6 +185,12 @@ entry(overlay_full) ->
     {<<"TP1044">>, "the overlay holds its limit of {limit} members", "raise max_members"};
 entry(topology_handler_failed) ->
     {<<"TP1045">>, "the handler of the topology, {handler}, failed: {why}", "mend it; the links of its last good answer stand meanwhile"};
+entry(unsupported_by_manager) ->
+    {<<"TP1046">>, "Partisan's manager {manager} cannot do this: {operation} ({why})", "see topos_topology:capabilities/0, or choose a topology of the bridge instead of native"};
+entry(other_manager) ->
+    {<<"TP1047">>, "{node} runs Partisan with the manager {running}, the configuration says {manager}", "give all nodes of the cluster the same manager: two kinds crash each other"};
+entry(not_joined) ->
+    {<<"TP1048">>, "Partisan's manager {manager} has not taken {node} within {timeout} ms: {why}", "look at topos_partisan:members/0, and try again"};
 entry(type_mismatch) ->
     {<<"TP1021">>, "at {path}: expected {expected}, got {got}", "the value does not have the type its receiver declares"};
 %% Errors of simulations.
@@ -291,7 +297,7 @@ entry(erlang_error) ->
 entry(no_element) ->
     {<<"TP1091">>, "the list has no element at {index}", "ask for `xs[k]` first: it is `None` where there is no element"};
 entry(foreign_node) ->
-    {<<"TP1052">>, "this VM is the distributed node {running}, the configuration says {node}", "set node to {running}, or start the VM without -name and -sname"};
+    {<<"TP1052">>, "this VM is the node {running} already, the configuration says {node}", "set node to {running}, or start a VM without -name, -sname and a Partisan of its own"};
 entry(engine_failed) ->
     {<<"TP1053">>, "the engine {engine} did not start: {why}", "see the log for what came before"};
 entry(switch_in_progress) ->

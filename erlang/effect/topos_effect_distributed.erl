@@ -19,7 +19,7 @@
 %% For `topos_effect_channel', and for the same effects in a simulation.
 -export([outcome/1, on_channel/3, send_options/1, value/1, item/1, topology/1, shown_topology/1, wait/1]).
 -export([spawn_on/3, spawn_through/4, send_to_process/4, this_process/1, run/1]).
--export_type([instance/0, error/0, options/0]).
+-export_type([instance/0, error/0, options/0, topology/0]).
 
 -compile({no_auto_import, [monitor/2, demonitor/2]}).
 
@@ -33,6 +33,8 @@
 -type options() :: #{channel := binary(), key := {some, binary()} | none, wait := integer(), acknowledged := boolean()}.
 -type error() :: #{code := binary(), reason := binary(), message := binary(), help := binary()}.
 -type outcome() :: {ok, ok} | {error, error()}.
+-type topology() :: full_mesh | {peer_to_peer | client_server | custom, map()} | {native, manager()}.
+-type manager() :: pluggable_manager | hy_par_view_manager | client_server_manager.
 -type body() :: fun((ok, topos_effect:evidence()) -> term()).
 
 -define(DEFAULT_NODE, <<"node@127.0.0.1">>).
@@ -54,6 +56,8 @@ terminate(_Reason, #distributed{}) ->
     case topos_program_node:leave() of
         ok -> ok;
         {error, {not_started, _}} -> ok;
+        %% There is nobody to say good-bye to: one of Partisan's own managers that cannot.
+        {error, {unsupported_by_manager, _}} -> topos_program_node:stop();
         {error, Error} -> io:put_chars(standard_error, [topos_error:format(Error), $\n])
     end.
 
@@ -98,10 +102,10 @@ members(#distributed{}) -> value(topos_partisan:nodes()).
 statuses(#distributed{}) ->
     [maps:with([node, status, incarnation], Member) || Member <- value(topos_partisan:members())].
 
--spec current_topology(instance()) -> full_mesh | {peer_to_peer | client_server | custom, map()}.
+-spec current_topology(instance()) -> topology().
 current_topology(#distributed{}) -> shown_topology(value(topos_topology:current())).
 
--spec set_topology(instance(), full_mesh | {peer_to_peer | client_server | custom, map()}) -> outcome().
+-spec set_topology(instance(), topology()) -> outcome().
 set_topology(#distributed{}, Topology) -> outcome(topos_topology:set_topology(topology(Topology))).
 
 -spec pause_new_connections(instance()) -> outcome().
@@ -193,7 +197,7 @@ cancel(#distributed{}, Ref) -> topos_program_node:forget(Ref).
 -spec configuration(map(), fun((string()) -> string() | false)) -> map().
 configuration(Config, Env) ->
     #{topology := Topology, channels := Channels, compression := Compression, engine := Engine, name := Name,
-      cookie := Cookie, fault_detection := Detection, inbox_size := InboxSize} = Config,
+      cookie := Cookie, fault_detection := Detection, inbox_size := InboxSize, insecure := Insecure} = Config,
     Given = [
         {node, given(Name, Env("TOPOS_NODE"), ?DEFAULT_NODE)},
         {cookie, given(Cookie, Env("TOPOS_COOKIE"), none)},
@@ -203,6 +207,7 @@ configuration(Config, Env) ->
         {channels, #{data => #{parallelism => Channels, compression => Compression}}},
         {topology, topology(Topology)},
         {limits, #{max_inbox_messages => InboxSize}},
+        {insecure, Insecure},
         {compression, Compression}
     ],
     maps:from_list([Entry || {_, Value} = Entry <- Given, Value =/= none]).
@@ -267,8 +272,7 @@ detection({echo_detection, #{interval := Interval, suspect_after := Suspect, dow
     #{echo_interval => Interval, suspect_after => Suspect, down_after => Down}.
 
 %% @doc A topology as the effect shows it.
--spec shown_topology(topos_config_topology:t() | #{type := topos_config_topology:type(), atom() => term()}) ->
-    full_mesh | {peer_to_peer | client_server | custom, map()}.
+-spec shown_topology(topos_config_topology:t() | #{type := topos_config_topology:type(), atom() => term()}) -> topology().
 shown_topology(full_mesh) ->
     full_mesh;
 shown_topology(#{type := full_mesh}) ->
@@ -281,15 +285,19 @@ shown_topology(#{type := custom, handler := topos_topology_flow, args := Flow, m
     {custom, #{handler => Flow, max_links => MaxLinks}};
 shown_topology(#{type := custom, handler := Module, max_links := MaxLinks}) ->
     %% A module of Erlang, which nodes that are no programs may have chosen.
-    {custom, #{handler => <<"erlang:", (atom_to_binary(Module))/binary>>, max_links => MaxLinks}}.
+    {custom, #{handler => <<"erlang:", (atom_to_binary(Module))/binary>>, max_links => MaxLinks}};
+shown_topology(#{type := native, manager := Manager}) ->
+    {native, case Manager of pluggable -> pluggable_manager; hyparview -> hy_par_view_manager; client_server -> client_server_manager end}.
 
 %% @doc A topology of a program, as a configuration has it.
--spec topology(full_mesh | {peer_to_peer | client_server | custom, map()}) -> full_mesh | map().
+-spec topology(topology()) -> full_mesh | map().
 topology(full_mesh) -> full_mesh;
 topology({peer_to_peer, Settings}) -> Settings#{type => hyparview};
 topology({client_server, Settings}) -> Settings#{type => client_server};
 topology({custom, #{handler := Flow, max_links := MaxLinks}}) ->
-    #{type => custom, handler => topos_topology_flow, args => Flow, max_links => MaxLinks}.
+    #{type => custom, handler => topos_topology_flow, args => Flow, max_links => MaxLinks};
+topology({native, Manager}) ->
+    {native, case Manager of pluggable_manager -> pluggable; hy_par_view_manager -> hyparview; client_server_manager -> client_server end}.
 
 %% Under `topos run' nodes listen where there is room: the runner knows where.
 -spec peer(binary()) -> {ok, topos_engine:peer()} | {error, topos_error:t()}.

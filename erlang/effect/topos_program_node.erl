@@ -20,11 +20,14 @@
 %% Who waits, and the timer that ends it.
 -type waiter() :: {gen_server:from(), reference()}.
 
+%% One of Partisan's own managers has no events: the error of whoever wants some.
+-type subscription() :: reference() | topos_error:t().
+
 -record(state, {
     owner :: pid(),
     config :: map(),
     cluster :: binary(),
-    subscription :: reference(),
+    subscription :: subscription(),
     %% The monitor of the inbox: without it no message comes.
     inbox :: reference(),
     up = #{} :: #{node() => true},
@@ -87,7 +90,7 @@ take(Wants, Timeout) ->
         Answer -> Answer
     end.
 
-%% @doc Leaves the cluster and stops the node.
+%% @doc Leaves the cluster and stops the node. One that cannot leave, which is the error `unsupported_by_manager', goes on.
 -spec leave() -> ok | {error, topos_error:t()}.
 leave() -> call(leave).
 
@@ -149,7 +152,14 @@ handle_call({enter, Cluster}, _From, #state{config = Config} = State) ->
             {stop, normal, Error, State}
     end;
 handle_call(leave, _From, State) ->
-    {stop, normal, topos_partisan:leave(), State};
+    case topos_partisan:leave() of
+        {error, {unsupported_by_manager, _}} = Error -> {reply, Error, State};
+        Answer -> {stop, normal, Answer, State}
+    end;
+handle_call({monitor, _}, _From, #state{subscription = {_, _} = Error} = State) ->
+    {reply, no_events(<<"Distributed.monitor">>, Error), State};
+handle_call({on, Which, _, _}, _From, #state{subscription = {_, _} = Error} = State) ->
+    {reply, no_events(<<"Distributed.on_", (atom_to_binary(Which))/binary>>, Error), State};
 handle_call({monitor, Node}, _From, #state{monitors = Monitors, up = Up} = State) ->
     Ref = make_ref(),
     case is_map_key(Node, Up) of
@@ -215,17 +225,24 @@ call(Request) ->
             {error, topos_error:new(not_started, #{})}
     end.
 
--spec start_node(map()) -> {ok, binary(), reference(), #{node() => true}} | {error, topos_error:t()}.
+-spec start_node(map()) -> {ok, binary(), subscription(), #{node() => true}} | {error, topos_error:t()}.
 start_node(Config) ->
     case topos_partisan:start(Config) of
         {ok, _} ->
-            {ok, Subscription} = topos_partisan:subscribe(),
+            Subscription = case topos_partisan:subscribe() of
+                {ok, Ref} -> Ref;
+                {error, {unsupported_by_manager, _} = Refusal} -> Refusal
+            end,
             #{name := Cluster} = topos_partisan:cluster(),
             Up = maps:from_list([{Node, true} || Node <- topos_partisan:nodes()]),
             {ok, Cluster, Subscription, Up};
         {error, _} = Error ->
             Error
     end.
+
+-spec no_events(binary(), topos_error:t()) -> {error, topos_error:t()}.
+no_events(Operation, {unsupported_by_manager, Details}) ->
+    {error, topos_error:new(unsupported_by_manager, Details#{operation := Operation})}.
 
 %% Messages that wait keep their room in the inbox of a node that was restarted.
 -spec take_over_inbox(topos_program_queue:t(waiter())) -> {reference(), topos_program_queue:t(waiter())}.

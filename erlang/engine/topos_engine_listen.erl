@@ -1,7 +1,7 @@
 %% @doc The addresses an engine is going to listen on, looked at before anything is started.
 -module(topos_engine_listen).
 
--export([reserve/1, in_use/1]).
+-export([reserve/1, in_use/1, start_error/2]).
 
 %% @doc Finds out whether every address can be listened on, and replaces port 0 by a free port.
 %%
@@ -12,6 +12,18 @@ reserve(Addresses) -> reserve(Addresses, [], []).
 
 -spec in_use(topos_engine:address()) -> topos_error:t().
 in_use(Address) -> topos_error:new(address_in_use, #{address => show(Address)}).
+
+%% @doc Why Partisan did not start that was to listen there.
+-spec start_error(term(), [topos_engine:address()]) -> topos_error:t().
+start_error({shutdown, {failed_to_start_child, partisan_acceptor_socket_pool_sup, Reason}}, Addresses) ->
+    case Reason of
+        {shutdown, {failed_to_start_child, {partisan_acceptor_socket, Ip, Port}, eaddrinuse}} ->
+            in_use({Ip, Port});
+        _ ->
+            topos_error:new(engine_failed, #{engine => partisan, why => {listener, Addresses, Reason}})
+    end;
+start_error(Reason, _Addresses) ->
+    topos_error:new(engine_failed, #{engine => partisan, why => Reason}).
 
 %% internal
 

@@ -292,7 +292,7 @@ init({#{node := Node, tls := Tls, channels := Channels, cookie := Cookie} = Conf
                     {ok, ticking(find_manager(Listening))}
             end;
         {error, Reason} ->
-            topos_engine_process:not_started(start_error(Reason, Addresses))
+            topos_engine_process:not_started(topos_engine_listen:start_error(Reason, Addresses))
     end.
 
 -spec handle_call(term(), gen_server:from(), #state{}) -> {reply, ok | {error, unknown_call}, #state{}}.
@@ -763,14 +763,3 @@ down_reason(Reason) -> Reason.
 
 -spec now_ms() -> integer().
 now_ms() -> erlang:monotonic_time(millisecond).
-
--spec start_error(term(), [topos_engine:address()]) -> topos_error:t().
-start_error({shutdown, {failed_to_start_child, partisan_acceptor_socket_pool_sup, Reason}}, Addresses) ->
-    case Reason of
-        {shutdown, {failed_to_start_child, {partisan_acceptor_socket, Ip, Port}, eaddrinuse}} ->
-            topos_engine_listen:in_use({Ip, Port});
-        _ ->
-            topos_error:new(engine_failed, #{engine => partisan, why => {listener, Addresses, Reason}})
-    end;
-start_error(Reason, _Addresses) ->
-    topos_error:new(engine_failed, #{engine => partisan, why => Reason}).

@@ -8,7 +8,7 @@
 %% within another that is stopping blocks the application controller for ever.
 -module(topos_partisan_api).
 
--export([supported/0, is_running/0, start/1, stop/2, manager/0]).
+-export([supported/0, is_running/0, start/1, start_unchanged/1, stop/2, stop/3, manager/0]).
 -export([own_spec/0, spec/3, set_view/3, connections/0, is_handshaken/2, forward/3, close/1, call/3]).
 -export_type([spec/0, connection/0, saved/0]).
 
@@ -55,24 +55,31 @@ is_running() -> whereis(partisan_sup) =/= undefined.
 %% right after the start, it has a free port of the loopback interface that nobody is told.
 -spec start([{atom(), term()}]) -> {ok, pid(), saved()} | {error, term()}.
 start(Settings) ->
-    %% The applications Partisan needs, in the order its own resource file gives.
-    {ok, Needed} = application:get_key(partisan, applications),
-    case start_needed(Needed) of
-        ok ->
-            Saved = application:get_all_env(partisan),
-            case topos_engine_listen:reserve([{{127, 0, 0, 1}, 0}]) of
-                {ok, [{Ip, Port}]} -> start(Settings ++ [{listen_addrs, [#{ip => Ip, port => Port}]}], Saved);
-                {error, _} = Error -> Error
-            end;
-        {error, _} = Error ->
-            Error
-    end.
+    started_with(fun(Saved) ->
+        case topos_engine_listen:reserve([{{127, 0, 0, 1}, 0}]) of
+            {ok, [{Ip, Port}]} -> start(Settings ++ [{listen_addrs, [#{ip => Ip, port => Port}]}], Saved);
+            {error, _} = Error -> Error
+        end
+    end).
+
+%% @doc Starts it as whoever uses it without this house would: with a listener of its own, which believes whoever connects, and with
+%% what the environment of the application says where the settings say nothing.
+-spec start_unchanged([{atom(), term()}]) -> {ok, pid(), saved()} | {error, term()}.
+start_unchanged(Settings) ->
+    started_with(fun(Saved) ->
+        Kept = [Entry || {Key, _} = Entry <- Saved, not lists:keymember(Key, 1, Settings)],
+        start(Kept ++ Settings, Saved)
+    end).
 
 %% @doc Stops what `start/1' started: no process, no listener, and nothing of the configuration is left. Ends what does
 %% not stop in 30 s.
 -spec stop(pid(), saved()) -> ok.
-stop(Sup, Saved) ->
-    ok = suspend(manager()),
+stop(Sup, Saved) -> stop(?MANAGER, Sup, Saved).
+
+%% @doc The same, where this manager runs.
+-spec stop(Manager :: module(), pid(), saved()) -> ok.
+stop(Manager, Sup, Saved) ->
+    ok = suspend(whereis(Manager)),
     Ref = monitor(process, Sup),
     exit(Sup, shutdown),
     receive
@@ -160,6 +167,15 @@ close(Pids) -> lists:foreach(fun close_one/1, Pids).
 call(Module, Function, Args) -> apply(Module, Function, Args).
 
 %% internal
+
+-spec started_with(fun((saved()) -> Answer)) -> Answer | {error, term()}.
+started_with(Start) ->
+    %% The applications Partisan needs, in the order its own resource file gives.
+    {ok, Needed} = application:get_key(partisan, applications),
+    case start_needed(Needed) of
+        ok -> Start(application:get_all_env(partisan));
+        {error, _} = Error -> Error
+    end.
 
 -spec start([{atom(), term()}], saved()) -> {ok, pid(), saved()} | {error, term()}.
 start(Settings, Saved) ->

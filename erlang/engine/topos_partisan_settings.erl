@@ -3,7 +3,7 @@
 %% Every key whose default harms is set; `docs/decisions/0002-partisan-as-engine.md' says why.
 -module(topos_partisan_settings).
 
--export([environment/2, channels/1, tls_options/1]).
+-export([environment/2, native/2, channels/1, tls_options/1]).
 -export_type([tls/0]).
 
 -type tls() :: #{certfile := file:filename(), keyfile := file:filename(), cacertfile := file:filename()}.
@@ -44,6 +44,31 @@ environment(#{node := Node, channels := Channels, tls := Tls}, [{FirstIp, FirstP
         {ref_encoding, false},
         {remote_ref_format, improper_list}
         | tls(Tls)
+    ].
+
+%% @doc What a configuration with one of Partisan's own managers says of Partisan's environment: the manager, the node's name, where it
+%% listens, its channels. And no jitter: the manager would sleep a second in each join.
+%%
+%% `data' is Partisan's default channel. The other channels that every node of the bridge has are of no use there, and each costs a connection to every
+%% peer: they are left out, unless something is said of them.
+-spec native(topos_config:t(), [topos_engine:address()]) -> [{atom(), term()}].
+native(#{node := Node, channels := Channels, topology := #{manager := Manager, tag := Tag}}, [{Ip, Port} | _] = Addresses) ->
+    #{data := #{parallelism := Parallelism}} = Channels,
+    Standard = topos_config:standard_channels(),
+    Named = maps:filter(fun(Name, Settings) -> Name =/= data andalso maps:get(Name, Standard, none) =/= Settings end, Channels),
+    [
+        {name, Node},
+        {peer_service_manager, topos_native_capabilities:module(Manager)},
+        {peer_ip, Ip},
+        {listen_ip, Ip},
+        {peer_port, Port},
+        {listen_port, Port},
+        {listen_addrs, [#{ip => I, port => P} || {I, P} <- Addresses]},
+        {channels, maps:remove(undefined, channels(Named))},
+        {parallelism, Parallelism},
+        {tag, case Tag of none -> undefined; _ -> Tag end},
+        {connection_jitter, 0},
+        {connect_disterl, false}
     ].
 
 %% @doc The channels as Partisan gets them: all keys given, and the default channel, on which it opens its first connection.

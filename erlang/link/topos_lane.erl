@@ -37,10 +37,11 @@ send(Node, Destination, Message, Options) ->
         send(topos_local:hot(), Node, Destination, Message, Options)
     catch
         Class:Reason:Stack ->
-            %% Without a node its tables and processes are missing, perhaps since a moment ago.
+            %% Without a node its tables and processes are missing, perhaps since a moment ago. So they are where one of Partisan's own
+            %% managers is the node.
             case topos_local:is_started() of
                 true -> erlang:raise(Class, Reason, Stack);
-                false -> {error, topos_error:new(not_started, #{})}
+                false -> topos_native_send:send(Node, Destination, Message, Options)
             end
     end.
 

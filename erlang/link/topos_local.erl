@@ -27,7 +27,7 @@
 
 -include_lib("kernel/include/logger.hrl").
 
--export([start_link/1, is_started/0, stopping/0, config/0, config/1, engine/0, hot/0, self/0, name/0, incarnation/0, live_again/1, set_addresses/1]).
+-export([start_link/1, is_started/0, absent/1, own_node/0, stopping/0, config/0, config/1, engine/0, hot/0, self/0, name/0, incarnation/0, live_again/1, set_addresses/1]).
 -export([set_channels/1, channel/1, set_topology/2, topology_epoch/0, configured_topology/0]).
 -export([count/1, count/2, counts/0, take/3, node_atom/1]).
 -export([init/1, handle_call/3, handle_cast/2, terminate/2]).
@@ -74,6 +74,19 @@ start_link(Given) -> gen_server:start_link({local, ?MODULE}, ?MODULE, Given, [])
 
 -spec is_started() -> boolean().
 is_started() -> persistent_term:get(?CONFIG, undefined) =/= undefined andalso not persistent_term:get(?STOPPING, false).
+
+%% @doc The error of an operation that needs the link while there is none: `not_started', or `unsupported_by_manager' where the node is one of Partisan's own
+%% managers.
+-spec absent(topos_native_capabilities:operation()) -> {error, topos_error:t()}.
+absent(Operation) -> topos_native:absent(Operation).
+
+%% @doc The node of this VM, with a link or without.
+-spec own_node() -> node().
+own_node() ->
+    case {is_started(), topos_native:running()} of
+        {false, {ok, #{node := Node}}} -> Node;
+        _ -> config(node)
+    end.
 
 %% @doc From now on the node counts as not started, though its processes still end one after the other.
 -spec stopping() -> ok.

@@ -54,7 +54,7 @@ serve(Service, Module) ->
 call(Node, Service, Request) ->
     case topos_local:is_started() of
         true -> call(Node, Service, Request, maps:get(call, topos_local:config(timeouts)));
-        false -> {error, topos_error:new(not_started, #{})}
+        false -> topos_local:absent({?MODULE, call})
     end.
 
 %% @doc Asks a service of a node and waits at most so many milliseconds. Errors: those of a send, `no_such_service',
@@ -68,7 +68,7 @@ call(Node, Service, Request, Timeout) ->
             %% Without a node its tables and processes are missing, perhaps since a moment ago.
             case topos_local:is_started() of
                 true -> erlang:raise(Class, Reason, Stack);
-                false -> {error, topos_error:new(not_started, #{})}
+                false -> topos_local:absent({?MODULE, call})
             end
     end.
 

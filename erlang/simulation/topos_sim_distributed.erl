@@ -33,6 +33,8 @@
           (instance(), Config :: map()) -> outcome().
 init([], Ev) ->
     {ok, #distributed{evidence = Ev}};
+init(#distributed{}, #{topology := {native, _}}) ->
+    no_manager("Distributed.init");
 init(#distributed{}, Config) ->
     Node = atom_to_list(topos_sim_nodes:about()),
     Environment = fun("TOPOS_NODE") -> Node; ("TOPOS_COOKIE") -> "simulation"; (_) -> false end,
@@ -51,6 +53,11 @@ portable(#distributed{}) -> false.
 %% @private An operation that the effect has and this module has not.
 -spec '$handle_undefined_function'(atom(), [term()]) -> no_return().
 '$handle_undefined_function'(Operation, _) -> not_simulated('Distributed', Operation).
+
+%% What Partisan does with its own managers, Partisan knows.
+-spec no_manager(string()) -> outcome().
+no_manager(Operation) ->
+    outcome({error, topos_error:new(not_simulated, #{operation => Operation ++ " with the topology Native: there is no Partisan in it"})}).
 
 -spec create_cluster(instance(), binary()) -> outcome().
 create_cluster(#distributed{}, Cluster) -> outcome(ask({enter, Cluster})).
@@ -82,12 +89,13 @@ members(#distributed{}) -> topos_effect_distributed:value(ask(up)).
 -spec statuses(instance()) -> [#{node := node(), status := topos_partisan:status(), incarnation := integer()}].
 statuses(#distributed{}) -> topos_effect_distributed:value(ask(members)).
 
--spec current_topology(instance()) -> full_mesh | {peer_to_peer | client_server, map()}.
+-spec current_topology(instance()) -> topos_effect_distributed:topology().
 current_topology(#distributed{}) ->
     #{topology := Topology} = topos_effect_distributed:value(ask(config)),
     topos_effect_distributed:shown_topology(Topology).
 
--spec set_topology(instance(), full_mesh | {peer_to_peer | client_server, map()}) -> outcome().
+-spec set_topology(instance(), topos_effect_distributed:topology()) -> outcome().
+set_topology(#distributed{}, {native, _}) -> no_manager("Distributed.set_topology");
 set_topology(#distributed{}, Topology) -> outcome(ask({set_topology, topos_effect_distributed:topology(Topology)})).
 
 -spec pause_new_connections(instance()) -> outcome().

@@ -165,6 +165,24 @@ fn a_flow_decides_on_the_topology_on_every_engine() {
     }
 }
 
+/// With another engine, and in a simulation, it is refused with the reason.
+#[test]
+fn a_manager_of_partisans_own_carries_a_program() {
+    let Some(_turn) = turn() else { return };
+    let program = root().join("examples/native.topos").display().to_string();
+    if engines().contains(&"partisan") {
+        let outcome = run(&["run", "--nodes", "2", "--engine", "partisan", &program]);
+        assert_eq!(outcome.status, 0, "{}", outcome.show());
+        assert_eq!(lines_of(&outcome, "seed"), ["node2@127.0.0.1 says hello", "TP1046"], "{}", outcome.show());
+        assert_eq!(lines_of(&outcome, "node2"), ["Welcome"], "{}", outcome.show());
+    }
+    for (engine, part) in [("otp", "engine: expected partisan"), ("sim", "there is no Partisan in it")] {
+        let outcome = run(&["run", "--engine", engine, &program]);
+        assert_eq!(outcome.status, 1, "{}", outcome.show());
+        assert!(outcome.show().contains(part), "{}", outcome.show());
+    }
+}
+
 #[test]
 fn a_scope_chooses_the_channel_of_what_is_sent_in_it() {
     let Some(_turn) = turn() else { return };
