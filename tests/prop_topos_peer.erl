@@ -26,6 +26,7 @@ step() ->
         {3, {hold, range(10, 300)}},
         {4, {take, side(), range(1, 3)}},
         {2, {drop, side(), range(1, 3)}},
+        {3, {overtake, side(), range(1, 4)}},
         {2, {flap, side()}}
     ]).
 
@@ -285,6 +286,11 @@ step({take, Side, Count}, World) ->
 step({drop, Side, Count}, World) ->
     #{Side := #side{inbox = Inbox} = S} = World,
     World#{Side := S#side{inbox = lists:nthtail(min(Count, length(Inbox)), Inbox)}};
+%% When routes change, frames overtake each other.
+step({overtake, Side, Count}, World) ->
+    #{Side := #side{inbox = Inbox} = S} = World,
+    {Late, First} = lists:split(min(Count, length(Inbox)), Inbox),
+    World#{Side := S#side{inbox = First ++ Late}};
 step({flap, Side}, World) -> step({transport, Side, true}, step({transport, Side, false}, World));
 step({lose, Side}, World) ->
     #{Side := S} = World,

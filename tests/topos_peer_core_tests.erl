@@ -19,6 +19,19 @@ echo_of_the_session_before_the_way_changed_test() ->
     ],
     ?assertEqual({up, up}, prop_topos_peer:statuses_after(Steps)).
 
+%% Seen as two nodes of a HyParView of fifty whose frames took ways of different length: an answer to a challenge and one to an echo, both of an
+%% earlier session, arrive when the next one is confirmed on both sides. One side takes the earlier session up again and finds it confirmed.
+late_answers_of_an_earlier_session_test() ->
+    Steps = [
+        {transport, a, true}, {transport, b, true},
+        %% The first session. The second answer to a's challenge and that to its echo stay on their way.
+        {take, b, 1}, {take, a, 2}, {take, b, 2}, {take, b, 1}, {overtake, a, 1}, {take, a, 1}, {take, b, 1},
+        %% The next one, confirmed on both sides.
+        {flap, b}, {overtake, a, 2}, {take, a, 1}, {take, b, 1}, {overtake, a, 2}, {take, a, 2}, {take, b, 2}, {overtake, a, 2}, {take, a, 1},
+        {overtake, a, 1}, {take, a, 2}
+    ],
+    ?assertEqual({up, up}, prop_topos_peer:statuses_after(Steps)).
+
 %% Fifty nodes that join at once on two cores greet 2,450 others. At ten greetings a second each they were busy with nothing else, and stayed so.
 greetings_are_fewer_the_longer_nobody_answers_test() ->
     Self = #{name => <<"a@h">>, incarnation => 1, cluster => <<"c">>, key => topos_auth:key(<<"k">>), addresses => []},

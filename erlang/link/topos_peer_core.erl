@@ -415,7 +415,9 @@ measured(Id, Now, #peer{echo = Last, echoed = Echoed, took = Took} = Peer) ->
 -spec ask(ms(), t()) -> {t(), [effect()]}.
 ask(_Now, #peer{transport = down} = Peer) ->
     {Peer, []};
-ask(Now, #peer{confirmed = false} = Peer) ->
+%% A peer that is down may hold another session than this side, after frames that overtook each other: then each refuses the
+%% other's echoes, and only a greeting brings them together.
+ask(Now, #peer{confirmed = Confirmed, status = Status} = Peer) when not Confirmed; Status =:= down ->
     {Greeted, Hello} = case Now >= Peer#peer.next_hello of true -> hello(Now, Peer); false -> {Peer, []} end,
     {Asked, Echo} = ask_echo(Now, Greeted),
     {Asked, Hello ++ Echo};
