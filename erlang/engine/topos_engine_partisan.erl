@@ -241,21 +241,10 @@ start_link(Config, Sink, Tries) ->
 
 -spec checked(topos_config:t()) -> {ok, [topos_engine:address()]} | {error, topos_error:t()}.
 checked(#{node := Node, listen := Listen}) ->
-    case {lists:member(partisan, topos_engine:available()), node()} of
-        {false, _} ->
-            {error, topos_error:new(engine_not_installed, #{engine => partisan})};
-        {true, Running} when Running =/= nonode@nohost, Running =/= Node ->
-            {error, topos_error:new(foreign_node, #{node => Node, running => Running})};
-        {true, _} ->
-            case {topos_partisan_api:supported(), topos_partisan_api:is_running()} of
-                {{error, Version}, _} ->
-                    Operation = iolist_to_binary(["run on Partisan ", Version]),
-                    {error, topos_error:new(unsupported, #{engine => partisan, operation => Operation})};
-                {ok, true} ->
-                    {error, already_started()};
-                {ok, false} ->
-                    topos_engine_listen:reserve(Listen)
-            end
+    case {topos_partisan_api:usable(Node), topos_partisan_api:is_running()} of
+        {ok, false} -> topos_engine_listen:reserve(Listen);
+        {ok, true} -> {error, already_started()};
+        {{error, _} = Error, _} -> Error
     end.
 
 -spec already_started() -> topos_error:t().

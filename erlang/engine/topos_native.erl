@@ -107,19 +107,10 @@ here(#{node := Node, topology := #{manager := Manager, tag := Tag}, limits := Li
 -spec enter(topos_config:t()) ->
     {ok, reference() | {own, pid(), topos_partisan_api:saved()}, [topos_engine:address()]} | {error, topos_error:t()}.
 enter(#{node := Node} = Config) ->
-    case {lists:member(partisan, topos_engine:available()), node()} of
-        {false, _} ->
-            {error, topos_error:new(engine_not_installed, #{engine => partisan})};
-        {true, Running} when Running =/= nonode@nohost, Running =/= Node ->
-            {error, topos_error:new(foreign_node, #{node => Node, running => Running})};
-        {true, _} ->
-            case {topos_partisan_api:supported(), whereis(partisan_sup)} of
-                {{error, Version}, _} ->
-                    Operation = iolist_to_binary(["run on Partisan ", Version]),
-                    {error, topos_error:new(unsupported, #{engine => partisan, operation => Operation})};
-                {ok, undefined} -> start(Config);
-                {ok, Sup} -> attach(Sup, Config)
-            end
+    case {topos_partisan_api:usable(Node), whereis(partisan_sup)} of
+        {ok, undefined} -> start(Config);
+        {ok, Sup} -> attach(Sup, Config);
+        {{error, _} = Error, _} -> Error
     end.
 
 -spec attach(pid(), topos_config:t()) -> {ok, reference(), [topos_engine:address()]} | {error, topos_error:t()}.

@@ -1,14 +1,14 @@
 %% @doc Everything that this house calls of Partisan, in one place.
 %%
 %% Partisan is an optional library. Calls go through `call/3', so that neither xref nor Dialyzer looks for modules that
-%% may not be there. It was written for, and tried with, Partisan 5.0.3; `supported/0' refuses another release series,
+%% may not be there. It was written for, and tried with, Partisan 5.0.3; `usable/1' refuses another release series,
 %% because `is_handshaken/2' looks into the state of a connection process.
 %%
 %% Partisan's supervisor runs in the engine's process tree, not as an application of its own: stopping an application from
 %% within another that is stopping blocks the application controller for ever.
 -module(topos_partisan_api).
 
--export([supported/0, is_running/0, start/1, start_unchanged/1, stop/2, stop/3, manager/0]).
+-export([usable/1, is_running/0, start/1, start_unchanged/1, stop/2, stop/3, manager/0]).
 -export([own_spec/0, spec/3, set_view/3, connections/0, is_handshaken/2, forward/3, close/1, call/3]).
 -export_type([spec/0, connection/0, saved/0]).
 
@@ -32,17 +32,17 @@
 -define(CLOSE_TIMEOUT, 1_000).
 -define(SUSPEND_TIMEOUT, 5_000).
 
-%% @doc Whether the Partisan that Erlang finds is of the release series this was written for.
--spec supported() -> ok | {error, Version :: string()}.
-supported() ->
-    case application:load(partisan) of
-        ok -> ok;
-        {error, {already_loaded, partisan}} -> ok
-    end,
-    {ok, Version} = application:get_key(partisan, vsn),
-    case lists:prefix(?SUPPORTED, Version) of
-        true -> ok;
-        false -> {error, Version}
+%% @doc Whether this VM can be the node with Partisan: it is there, of the release series this was written for, and the VM has no
+%% other name. Errors: `engine_not_installed', `foreign_node', `unsupported'.
+-spec usable(node()) -> ok | {error, topos_error:t()}.
+usable(Node) ->
+    case {lists:member(partisan, topos_engine:available()), node()} of
+        {false, _} ->
+            {error, topos_error:new(engine_not_installed, #{engine => partisan})};
+        {true, Running} when Running =/= nonode@nohost, Running =/= Node ->
+            {error, topos_error:new(foreign_node, #{node => Node, running => Running})};
+        {true, _} ->
+            supported()
     end.
 
 %% @doc Whether Partisan runs in this VM, whoever started it.
@@ -167,6 +167,21 @@ close(Pids) -> lists:foreach(fun close_one/1, Pids).
 call(Module, Function, Args) -> apply(Module, Function, Args).
 
 %% internal
+
+-spec supported() -> ok | {error, topos_error:t()}.
+supported() ->
+    case application:load(partisan) of
+        ok -> ok;
+        {error, {already_loaded, partisan}} -> ok
+    end,
+    {ok, Version} = application:get_key(partisan, vsn),
+    case lists:prefix(?SUPPORTED, Version) of
+        true ->
+            ok;
+        false ->
+            Operation = iolist_to_binary(["run on Partisan ", Version]),
+            {error, topos_error:new(unsupported, #{engine => partisan, operation => Operation})}
+    end.
 
 -spec started_with(fun((saved()) -> Answer)) -> Answer | {error, term()}.
 started_with(Start) ->
