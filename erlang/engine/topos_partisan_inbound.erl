@@ -74,12 +74,13 @@ handle_call(_, _From, State) -> {reply, {error, unknown_call}, State}.
 handle_cast(_, State) -> {noreply, State}.
 
 -spec handle_info(term(), #state{}) -> {noreply, #state{}} | {stop, normal, #state{}}.
-handle_info({Transport, _, Packet}, #state{packets = Packets} = State) when Transport =:= tcp; Transport =:= ssl ->
-    %% The next packet may come while this one is handled.
-    Heard = State#state{heard = true, packets = more(Packets, State)},
-    case topos_partisan_wire:decode(Packet) of
-        other -> other(topos_partisan_proof:decode(Packet), Heard);
-        Known -> packet(Known, Heard)
+handle_info({Transport, _, Packet}, #state{packets = once} = State) when Transport =:= tcp; Transport =:= ssl ->
+    ok = listen(once, State),
+    handled(Packet, State#state{heard = true});
+handle_info({Transport, _, Packet}, State) when Transport =:= tcp; Transport =:= ssl ->
+    case handled(Packet, State#state{heard = true}) of
+        {noreply, #state{packets = Packets} = Next} -> {noreply, Next#state{packets = more(Packets, Next)}};
+        Stop -> Stop
     end;
 handle_info({Passive, _}, State) when Passive =:= tcp_passive; Passive =:= ssl_passive ->
     %% All packets that were asked for had come; those handled since are asked for again already.
@@ -106,6 +107,13 @@ terminate(_Reason, #state{socket = Socket}) ->
     ok.
 
 %% internal
+
+-spec handled(binary(), #state{}) -> {noreply, #state{}} | {stop, normal, #state{}}.
+handled(Packet, State) ->
+    case topos_partisan_wire:decode(Packet) of
+        other -> other(topos_partisan_proof:decode(Packet), State);
+        Known -> packet(Known, State)
+    end.
 
 -spec packet(topos_partisan_wire:packet(), #state{}) -> {noreply, #state{}} | {stop, normal, #state{}}.
 packet({frame, Dest, Version, Epoch, Frame}, #state{peer = Peer} = State) when Peer =/= undefined ->
@@ -142,12 +150,9 @@ other({proof, Proof}, #state{peer = undefined, nonces = {_, _} = Nonces, node = 
 other(_, State) ->
     dropped(State).
 
-%% One packet is being handled. Those that were asked for and have not come, those that wait, and those that were handled since
+%% One packet more was handled. Those that were asked for and have not come, those that wait, and those that were handled since
 %% the last time are `?PACKETS' together.
--spec more(once | {several, non_neg_integer()}, #state{}) -> once | {several, non_neg_integer()}.
-more(once, State) ->
-    ok = listen(once, State),
-    once;
+-spec more({several, non_neg_integer()}, #state{}) -> {several, non_neg_integer()}.
 more({several, Handled}, State) when Handled + 1 =:= ?MORE_PACKETS ->
     ok = listen(?MORE_PACKETS, State),
     {several, 0};

@@ -34,7 +34,8 @@
 -export_type([given/0, hot/0, channel/0, counter/0]).
 
 -define(CONFIG, {?MODULE, config}).
--define(HOT, {?MODULE, hot}).
+%% An atom: a tuple would have to be hashed and compared with each message.
+-define(HOT, ?MODULE).
 -define(STOPPING, {?MODULE, stopping}).
 -define(TABLE, topos_local).
 %% Read with every message or batch and seldom written: locks for writers would only cost their readers.
@@ -52,10 +53,13 @@
     channels := #{atom() => channel()},
     max_message_bytes := pos_integer(),
     max_pending_calls := pos_integer(),
+    max_queue_bytes := pos_integer(),
     incarnation := topos_incarnation:t(),
     counters := counters:counters_ref(),
     %% The slot of a request that was free last.
-    free_slot := atomics:atomics_ref()
+    free_slot := atomics:atomics_ref(),
+    %% The bytes of the replies that `topos_request_server' keeps.
+    kept_replies := counters:counters_ref()
 }.
 %% The settings of a channel, its limits filled in. The generation grows with every change of them: lanes of an earlier one
 %% are finished before those of the present one send.
@@ -199,14 +203,15 @@ init(Given) ->
     _ = ets:new(?TABLE, [named_table, protected, {read_concurrency, true}]),
     #{node := Node, channels := Channels, limits := Limits} = Config,
     Incarnation = topos_incarnation:new(),
-    Hot = maps:merge(maps:with([max_message_bytes, max_pending_calls], Limits), #{
+    Hot = maps:merge(maps:with([max_message_bytes, max_pending_calls, max_queue_bytes], Limits), #{
         node => Node,
         incarnation => Incarnation,
         name => atom_to_binary(Node),
         engine => Engine,
         channels => hot_channels(Channels, Limits, #{}),
         counters => counters:new(length(counter_names()), [atomics]),
-        free_slot => atomics:new(1, [])
+        free_slot => atomics:new(1, []),
+        kept_replies => counters:new(1, [atomics])
     }),
     true = ets:insert(?TABLE, [{topology_epoch, {0, '', 0}}, {configured_topology, maps:get(topology, Config)}]),
     ok = introduce(Incarnation, Config),

@@ -13,8 +13,10 @@
 %% @doc A reply in a frame: with `Reason' 0 a term of so many bytes, which the caller decodes.
 -spec arrived(topos_delivery:from(), topos_frame:slot(), Reason :: byte(), Reply :: binary()) -> ok.
 arrived({Node, _}, Slot, Reason, Reply) ->
-    ok = topos_channel_stats:received(Node, ?CHANNEL, byte_size(Reply)),
-    hand_over(Node, Slot, answer(Reason, {bytes, Reply})).
+    ok = hand_over(Node, Slot, answer(Reason, {bytes, Reply})),
+    %% The caller goes first: it does not wait for what is counted.
+    true = erlang:yield(),
+    topos_channel_stats:received(Node, ?CHANNEL, byte_size(Reply)).
 
 %% topos_delivery: a large reply, or the answer to a large request, in the process of its lane
 

@@ -24,8 +24,8 @@
 -define(BLOCK, 256).
 %% As many requests as `limits.max_pending_calls' of a peer can be.
 -define(MAX_SLOTS, 1_000_000).
-%% The row of `topos_services' that counts the bytes of the replies that are kept.
--define(KEPT, kept_replies).
+%% Words for a request and its reply of a few hundred bytes: with the least that a process gets, both are copied twice.
+-define(HEAP_WORDS, 600).
 
 %% Who asks, and how the reply gets there: to an alias of this node, in a frame, or through a lane.
 -type asker() :: {here, reference()} | {frame | lane, topos_delivery:from()}.
@@ -41,9 +41,7 @@
 
 %% @doc Called once in each life of `topos_request'. What is being served goes on.
 -spec open() -> ok.
-open() ->
-    _ = ets:insert_new(topos_services, {?KEPT, counters:new(1, [atomics])}),
-    topos_delivery:claim(?TOPOS_DEST_REQUEST, ?MODULE).
+open() -> topos_delivery:claim(?TOPOS_DEST_REQUEST, ?MODULE).
 
 %% @doc A request in a frame. Returns when it is begun or known to be nothing new.
 -spec request(topos_delivery:from(), topos_frame:slot(), pos_integer(), Service :: binary(), Request :: binary()) -> ok.
@@ -52,6 +50,8 @@ request({Node, _} = From, {Number, Sequence} = Slot, Timeout, Service, Request) 
         {new, Before} ->
             Job = #job{asker = {frame, From}, node = Node, key = {From, Number, Sequence}, timeout = Timeout, before = Before},
             ok = start(Service, {bytes, Request}, Job),
+            %% The request goes first: nobody waits for what is counted.
+            true = erlang:yield(),
             ok = topos_local:count(delivered),
             topos_channel_stats:received(Node, ?CHANNEL, byte_size(Request));
         repeated ->
@@ -154,7 +154,7 @@ start(Service, Request, #job{key = Key, timeout = Timeout} = Job) ->
             refused(?TOPOS_UNDELIVERED_FULL, Job);
         {[{_, Module}], _} ->
             true = ets:insert(topos_serving, {Key, undefined, erlang:monotonic_time(millisecond) + Timeout}),
-            _ = spawn(fun() -> serve(Module, Request, Job) end),
+            _ = spawn_opt(fun() -> serve(Module, Request, Job) end, [{min_heap_size, ?HEAP_WORDS}]),
             ok
     end.
 
@@ -200,11 +200,11 @@ reply(Answer, #job{asker = {here, Alias}}) ->
     ok;
 reply(Answer, #job{asker = {lane, _}} = Job) ->
     by_lane(0, Answer, Job);
-reply(Answer, #job{asker = {frame, From}, key = Key} = Job) ->
+reply(Answer, #job{asker = {frame, From}} = Job) ->
     case topos_lane:encode(Answer) of
         {Size, Encoded} when Size =< ?TOPOS_REQUEST_MAX_BYTES ->
-            case keep(0, Encoded, Size, Job) of
-                true -> write(From, Key, 0, Encoded, Size);
+            case is_room(Size) of
+                true -> write_and_keep(From, 0, Encoded, Size, Job);
                 false -> by_lane(0, Answer, Job)
             end;
         _ ->
@@ -218,10 +218,8 @@ refuse(Reason, #job{asker = {here, Alias}}) ->
 %% This must not get lost either.
 refuse(Reason, #job{asker = {lane, _}} = Job) ->
     by_lane(Reason, [], Job);
-refuse(Reason, #job{asker = {frame, From}, key = Key} = Job) ->
-    %% Nothing is too much to keep of nothing.
-    true = keep(Reason, <<>>, 0, Job),
-    write(From, Key, Reason, <<>>, 0).
+refuse(Reason, #job{asker = {frame, From}} = Job) ->
+    write_and_keep(From, Reason, <<>>, 0, Job).
 
 %% The reply to a request that was served (0), or why it was not.
 -spec by_lane(Reason :: byte(), {ok, term()} | {error, topos_error:t()} | [], #job{}) -> ok.
@@ -234,18 +232,25 @@ by_lane(Reason, Answer, #job{node = Node, key = {_, Number, Sequence}, timeout =
         {error, _} -> ok
     end.
 
--spec keep(byte(), iodata(), non_neg_integer(), #job{}) -> boolean().
-keep(Reason, Reply, Size, #job{key = Key, timeout = Timeout}) ->
-    #{max_queue_bytes := Max} = topos_local:config(limits),
-    [{_, Kept}] = ets:lookup(topos_services, ?KEPT),
+%% Whether so many bytes more may be kept: they count from now on.
+-spec is_room(non_neg_integer()) -> boolean().
+is_room(Size) ->
+    #{kept_replies := Kept, max_queue_bytes := Max} = topos_local:hot(),
     ok = counters:add(Kept, 1, Size),
-    case Size =:= 0 orelse counters:get(Kept, 1) =< Max of
+    case counters:get(Kept, 1) =< Max of
         true ->
-            ets:insert(topos_replies, {Key, Reason, Reply, Size, erlang:monotonic_time(millisecond) + Timeout});
+            true;
         false ->
             ok = counters:sub(Kept, 1, Size),
             false
     end.
+
+%% Kept while the reply is on its way. A repetition that comes between the two finds nothing, and comes again.
+-spec write_and_keep(topos_delivery:from(), byte(), iodata(), non_neg_integer(), #job{}) -> ok.
+write_and_keep(From, Reason, Reply, Size, #job{key = Key, timeout = Timeout}) ->
+    ok = write(From, Key, Reason, Reply),
+    true = ets:insert(topos_replies, {Key, Reason, Reply, Size, erlang:monotonic_time(millisecond) + Timeout}),
+    wrote(From, Size).
 
 -spec drop_before(#job{}) -> ok.
 drop_before(#job{before = 0}) -> ok;
@@ -255,7 +260,7 @@ drop_before(#job{key = {From, Number, _}, before = Before}) -> drop({From, Numbe
 drop(Key) ->
     case ets:take(topos_replies, Key) of
         [{_, _, _, Size, _}] ->
-            [{_, Kept}] = ets:lookup(topos_services, ?KEPT),
+            #{kept_replies := Kept} = topos_local:hot(),
             counters:sub(Kept, 1, Size);
         [] ->
             ok
@@ -265,14 +270,21 @@ drop(Key) ->
 -spec repeat(topos_delivery:from(), key()) -> ok.
 repeat(From, Key) ->
     case ets:lookup(topos_replies, Key) of
-        [{_, Reason, Reply, Size, _}] -> write(From, Key, Reason, Reply, Size);
-        [] -> ok
+        [{_, Reason, Reply, Size, _}] ->
+            ok = write(From, Key, Reason, Reply),
+            wrote(From, Size);
+        [] ->
+            ok
     end.
 
 %% A reply that gets lost is asked for again.
--spec write(topos_delivery:from(), key(), byte(), iodata(), non_neg_integer()) -> ok.
-write({Node, Incarnation}, {_, Number, Sequence}, Reason, Reply, Size) ->
+-spec write(topos_delivery:from(), key(), byte(), iodata()) -> ok.
+write({Node, Incarnation}, {_, Number, Sequence}, Reason, Reply) ->
     Payload = topos_frame:reply({Number, Sequence}, Reason, Reply),
     _ = topos_relay:ask(Node, Incarnation, ?TOPOS_DEST_PROCESS_REQUEST, ?TOPOS_FRAME_REPLY, Payload),
+    ok.
+
+-spec wrote(topos_delivery:from(), non_neg_integer()) -> ok.
+wrote({Node, _}, Size) ->
     ok = topos_local:count(sent),
     topos_channel_stats:sent(Node, ?CHANNEL, Size).
