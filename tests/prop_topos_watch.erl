@@ -3,7 +3,7 @@
 -module(prop_topos_watch).
 -include_lib("proper/include/proper.hrl").
 
--export([prop_each_monitor_ends_once/0, prop_leases_stay_within_the_limit/0]).
+-export([prop_each_monitor_ends_once/0, prop_leases_stay_within_the_limit/0, numtests/0]).
 
 -define(PROCESSES, 4).
 
@@ -20,6 +20,9 @@
     %% Monitors of a: {Process, open | cancelled, Deliveries}
     monitors = #{}
 }).
+
+%% Cheap, and what went wrong so far took some ten thousand courses to be found.
+numtests() -> 20_000.
 
 %% Once losses stop, every open monitor of a dead process has been delivered exactly once, none of a living one, none
 %% after it was cancelled; and b holds exactly one lease for each monitor that is still open.

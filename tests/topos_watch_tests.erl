@@ -17,6 +17,20 @@ renewals_are_fewer_the_longer_nobody_answers_test() ->
     {Watched, [{confirmed, _}]} = topos_watch:watched(b, Generation, Lease, {ok, 7}, Watching),
     ?assertEqual([1, 2, 3, 4, 5], answered_ticks(5, Watched)).
 
+%% A node that knew nothing of us when it was asked may have got an earlier request for a lease since. It is told to forget that
+%% lease until it says that it did: of two such messages the first was lost, and the lease was held for ever.
+what_was_cancelled_under_way_is_forgotten_test() ->
+    [Ref, Other] = [make_ref(), make_ref()],
+    {Asked, [{watch, b, Generation, One, p}]} = topos_watch:monitor(Ref, b, p, true, topos_watch:new(1)),
+    {Ticked, [{renew, b, Generation, undefined, []}, {watch, b, Generation, One, p}]} = topos_watch:tick(Asked),
+    {Both, [{watch, b, Generation, Two, p}]} = topos_watch:monitor(Other, b, p, true, Ticked),
+    {Cancelled, [{forget, b, Generation, [One]}]} = topos_watch:demonitor(Ref, Both),
+    {Gone, [{watch, b, Generation, Two, p}]} = topos_watch:renewed(b, Generation, undefined, [], gone, Cancelled),
+    {Watched, [{confirmed, Other}]} = topos_watch:watched(b, Generation, Two, {ok, 7}, Gone),
+    {Next, [{renew, b, Generation, 7, [One]}]} = topos_watch:tick(Watched),
+    {Done, []} = topos_watch:renewed(b, Generation, 7, [One], {ok, []}, Next),
+    ?assertMatch({_, [{renew, b, Generation, 7, []}]}, topos_watch:tick(Done)).
+
 %% Actions with the number of the tick.
 ticks(Count, Watch) ->
     lists:foldl(

@@ -236,8 +236,9 @@ renewal(Node, #link{generation = Generation, session = Session, leases = Leases,
 some(Forget) -> lists:sublist(lists:sort(maps:keys(Forget)), ?FORGET_AT_ONCE).
 
 -spec renewed_now(node(), [lease()], {ok, [{lease(), Reason :: term()}]} | gone | moved, #link{}, t()) -> {t(), [action()]}.
-renewed_now(Node, _, gone, Link, Watch) ->
-    {Link1, Actions} = ask_again(Node, Link#link{session = undefined, forget = #{}, owed = false}),
+renewed_now(Node, Forgotten, gone, #link{forget = Forget} = Link, Watch) ->
+    %% What was cancelled after the question may have been asked for before it, and is held since the answer.
+    {Link1, Actions} = ask_again(Node, Link#link{session = undefined, forget = maps:without(Forgotten, Forget), owed = false}),
     {put_link(Node, Link1, Watch), Actions};
 renewed_now(Node, _, moved, Link, Watch) ->
     {Link1, Actions} = ask_again(Node, Link#link{session = undefined}),
