@@ -153,21 +153,32 @@ members(State) ->
 -spec event(topos_switch_core:event(), state()) -> state().
 event(Event, #state{core = Core} = State) ->
     {Next, Actions} = topos_switch_core:handle(Event, now_ms(), Core),
-    lists:foldl(fun action/2, State#state{core = Next}, Actions).
+    actions(Actions, State#state{core = Next}).
+
+-spec actions([topos_switch_core:action()], state()) -> state().
+actions([], State) ->
+    State;
+actions([{start, Epoch, Topology} | Rest], #state{node = Node} = State) ->
+    case topos_overlay:start_machine(Epoch, topos_switch_message:of_node(Topology, Node)) of
+        ok ->
+            actions(Rest, State);
+        {error, Error} ->
+            %% After the actions beside this one.
+            self() ! {topos_overlay, Epoch, {failed, Error}},
+            %% It is given up then; who heard of it would be busy with it for a moment.
+            actions([Action || Action <- Rest, not announces(Action, Epoch)], State)
+    end;
+actions([Action | Rest], State) ->
+    actions(Rest, action(Action, State)).
+
+-spec announces(topos_switch_core:action(), topos_switch_core:epoch()) -> boolean().
+announces({send, _, {prepare, Epoch, _, _, _, _}}, Epoch) -> true;
+announces(_, _) -> false.
 
 -spec action(topos_switch_core:action(), state()) -> state().
 action({send, Node, Message}, State) ->
     ok = send(Node, Message),
     State;
-action({start, Epoch, Topology}, #state{node = Node} = State) ->
-    case topos_overlay:start_machine(Epoch, topos_switch_message:of_node(Topology, Node)) of
-        ok ->
-            State;
-        {error, Error} ->
-            %% After the actions beside this one: what gives the switch up must not overtake what announces it.
-            self() ! {topos_overlay, Epoch, {failed, Error}},
-            State
-    end;
 action({activate, Epoch, Topology}, #state{node = Node} = State) ->
     ok = topos_overlay:activate(Epoch, topos_switch_message:of_node(Topology, Node)),
     State;
