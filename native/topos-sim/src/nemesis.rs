@@ -60,7 +60,8 @@ impl FromStr for Fault {
             ["loss", share, time] => Self::Loss(per_cent(share)?, millis(time)?),
             _ => {
                 return Err(format!(
-                    "`{text}` is no fault: wait TIME, crash PERCENT, or partition, pause, hold or loss PERCENT TIME"
+                    "`{}` is no fault: wait TIME, crash PERCENT, or partition, pause, hold or loss PERCENT TIME",
+                    text.trim()
                 ))
             }
         })

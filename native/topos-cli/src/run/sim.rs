@@ -154,7 +154,8 @@ impl FromStr for NodeFault {
             }
             _ => {
                 return Err(format!(
-                    "`{text}` is no fault: wait TIME, crash NODES [TIME], loss PERCENT TIME, or partition, pause or hold NODES TIME"
+                    "`{}` is no fault: wait TIME, crash NODES [TIME], loss PERCENT TIME, or partition, pause or hold NODES TIME",
+                    text.trim()
                 ))
             }
         };

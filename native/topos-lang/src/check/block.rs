@@ -228,7 +228,10 @@ impl Checker<'_> {
         // What a function wanted there says so far is kept, whether the rest fits or not.
         let known: Vec<(Ty, Ty)> = params.iter().copied().zip(rows.iter().copied()).collect();
         let ty = known.iter().rev().fold(rest, |result, (param, row)| self.store.arrow(*param, *row, result));
-        self.subsume(ty, want, span);
+        match want.why {
+            Why::Signature(at) if params.is_empty() => self.subsume(ty, &Want::new(want.ty, Why::Body(at)), span),
+            _ => self.subsume(ty, want, span),
+        }
         params.extend(missing.iter().map(|(param, _)| *param));
         let row = missing.last().map_or_else(|| self.store.empty(), |(_, row)| *row);
         Shape { params, row, result, ty }
@@ -248,10 +251,12 @@ impl Checker<'_> {
         let (then, otherwise) = match otherwise {
             Some((stmts, at)) => {
                 let then_span = then.stmts.last().map_or(then.span, |s| s.span);
+                let returns = then.stmts.last().is_some_and(|s| matches!(s.kind, ast::StmtKind::Return(_)));
+                let what = if returns { "this `return`" } else { "the first branch" };
                 self.tail = tail;
                 let then = self.block(then, want);
                 let want = match want.why {
-                    Why::Plain => Want::new(want.ty, Why::Like(then_span, "the first branch")),
+                    Why::Plain => Want::new(want.ty, Why::Like(then_span, what)),
                     _ => want.clone(),
                 };
                 self.tail = tail;

@@ -222,6 +222,8 @@ enum Why {
     Plain,
     /// A signature or an annotation.
     Signature(Span),
+    /// As before, where a function stands that is none of it.
+    Body(Span),
     /// The n-th argument (from 1) of what is called.
     Argument(String, usize),
     /// A fixed demand: "the condition of an `if` is a Bool".

@@ -196,6 +196,12 @@ impl Checker<'_> {
         match &want.why {
             Why::Plain => {}
             Why::Signature(at) => diagnostic = diagnostic.label(*at, "expected because of this"),
+            Why::Body(at) => {
+                diagnostic = diagnostic.label(*at, "expected because of this").help(
+                    "the parameters of a flow are named in its type, `flow f : (x : A) -> B = ..`; what follows `=` is its \
+                     result",
+                );
+            }
             Why::Argument(name, n) => {
                 if diagnostic.help.is_none() {
                     diagnostic = diagnostic.help(match (name.as_str(), n) {
@@ -210,6 +216,11 @@ impl Checker<'_> {
                         ("Process.start_pool", 4) => {
                             "a worker is started by a function with one argument: `child = Worker`, where \
                                                       the actor Worker has one parameter"
+                                .to_owned()
+                        }
+                        ("Process.start_child", 4) => {
+                            "a child is an actor with its arguments, `children = [Worker(1)]`, or a \
+                                                       flow that answers the process it starts"
                                 .to_owned()
                         }
                         ("for", 2) => "`for` goes through a list".to_owned(),
@@ -397,6 +408,10 @@ impl Checker<'_> {
                         )
                         .primary(format!("does `{name}`, where `{row}` is allowed"))
                         .help(match self.store.node(parts.tail) {
+                            Node::Empty if parts.entries.is_empty() => format!(
+                                "nothing can be done here, and `{name}` may be anything; if this is the flow's own row, write \
+                                 `/ {name}` behind its type"
+                            ),
                             Node::Empty => format!("nothing but `{row}` can be done here, and `{name}` may be more"),
                             _ => format!("end the row of the flow with `| {name}`"),
                         }),

@@ -14,6 +14,7 @@ pub(crate) fn lex(source: &str) -> (Tokens, Vec<Diagnostic>) {
         tokens: Vec::with_capacity(source.len() / 4),
         diagnostics: Vec::new(),
         formats: Vec::new(),
+        open: Vec::new(),
     };
     lexer.run();
     (Tokens { list: lexer.tokens }, lexer.diagnostics)
@@ -35,6 +36,8 @@ struct Lexer<'s> {
     diagnostics: Vec<Diagnostic>,
     /// F-strings around the present position, the innermost last: the lexer stands in an expression of each.
     formats: Vec<Format>,
+    /// Brackets that the declaration has opened and not closed.
+    open: Vec<TokenKind>,
 }
 
 const fn is_name_byte(byte: u8) -> bool {
@@ -53,6 +56,13 @@ impl<'s> Lexer<'s> {
     fn push(&mut self, kind: TokenKind, start: usize) {
         let span = self.span_from(start);
         self.tokens.push(Token { kind, span });
+        match kind {
+            TokenKind::LParen | TokenKind::LBracket | TokenKind::LBrace => self.open.push(kind),
+            TokenKind::RParen | TokenKind::RBracket | TokenKind::RBrace => drop(self.open.pop()),
+            // What the declaration before forgot to close.
+            _ if !kind.is_trivia() && (start == 0 || self.bytes[start - 1] == b'\n') => self.open.clear(),
+            _ => {}
+        }
     }
 
     fn take_while(&mut self, wanted: impl Fn(u8) -> bool) {
@@ -412,9 +422,14 @@ impl<'s> Lexer<'s> {
             let line = self.source.get(self.pos..).and_then(|rest| rest.lines().next()).unwrap_or_default();
             self.pos += line.find(close).map_or(0, |at| at + close.len_utf8());
         }
-        self.push(TokenKind::Unknown, start);
+        // Between two elements on a line it is the comma that was meant.
+        let divides = first == ';'
+            && matches!(self.open.last(), Some(TokenKind::LParen | TokenKind::LBracket))
+            && !ends_line(self.source, self.pos);
+        self.push(if divides { TokenKind::Comma } else { TokenKind::Unknown }, start);
         let next = self.byte(0);
         let help = match first {
+            ';' if divides => Some("elements are divided by commas"),
             ';' => Some("statements are separated by line ends"),
             '`' if operator.is_some() => Some("a function stands before its arguments: `f(a, b)`"),
             '$' => Some("arguments stand in parentheses, `f(g(x))`; or begin with the value: `x |> g |> f`"),
@@ -446,6 +461,13 @@ impl<'s> Lexer<'s> {
         }
         self.diagnostics.push(diagnostic);
     }
+}
+
+/// Whether nothing but a comment follows on the line.
+pub(super) fn ends_line(source: &str, position: usize) -> bool {
+    let rest = source.get(position..).unwrap_or_default();
+    let line = rest.lines().next().unwrap_or_default().trim();
+    line.is_empty() || line.starts_with("--")
 }
 
 /// The name between two backquotes, as other languages make an operator of a function.

@@ -72,8 +72,14 @@ pub fn parse_with(source: &str, limits: &Limits) -> Parse {
         return refused;
     }
     let (tokens, lexical) = lexer::lex(source);
-    let (module, mut diagnostics) = parser::parse(source, &tokens, limits);
-    diagnostics.extend(lexical);
+    let parser::Parsed { module, mut diagnostics, mut commas } = parser::parse(source, &tokens, limits);
+    commas.sort_by_key(|gap| gap.start);
+    // A `;` for the comma between two fields is one mistake, not two.
+    let is_told = |at: Span| {
+        let after = commas.partition_point(|gap| gap.start <= at.start);
+        after > 0 && at.end <= commas[after - 1].end
+    };
+    diagnostics.extend(lexical.into_iter().filter(|d| d.code != codes::UNKNOWN_CHARACTER || !is_told(d.primary.span)));
     diagnostics.sort_by_key(|diagnostic| (diagnostic.primary.span.start, diagnostic.code));
     let counted = !diagnostics.is_empty() && diagnostics.len() <= limits.max_diagnostics;
     let damage = if counted { damage::find(source, &tokens, &module, &diagnostics) } else { None };

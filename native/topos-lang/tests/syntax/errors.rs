@@ -169,7 +169,19 @@ flow f(x) = {
   y;
 }
 ";
-    semicolons_between_elements: "flow f = [1; 2; 3]\n";
+    semicolons_between_elements: "flow f = [1; 2; 3]\nflow g = h(1; (2; 3))\n";
+    semicolons_between_fields: "flow f = { a = 1; b = 2 }\n";
+    several_records_with_semicolons: "
+flow f = { a = 1; b = 2; c = { d = 3; e = 4 } }
+flow g = {
+  a = 1;
+  b = 2;
+}
+flow h(x) = {
+  a = 1; b = 2
+  a + b + x
+}
+";
     several_mistakes_beside_semicolons: "
 flow f(x) = {
   let y = [1, 2;

@@ -218,6 +218,7 @@ impl Parser<'_> {
                     .help("if this is a block, its last statement must be an expression"),
             );
         }
+        self.commas.extend(stmts.windows(2).map(|pair| Span::new(pair[0].span.end, pair[1].span.start)));
         let fields = stmts.into_iter().filter_map(|stmt| match stmt.kind {
             StmtKind::Define { name, value } => Some(FieldInit { name, value, pun: false }),
             _ => None,

@@ -1,6 +1,7 @@
 //! The tokens as the parser sees them: without white space and comments, with what the layout says about each.
 
 use crate::diagnostic::Span;
+use crate::syntax::lexer::ends_line;
 use crate::syntax::token::{range, Token, TokenKind, Tokens};
 
 /// A token with its layout.
@@ -49,7 +50,7 @@ pub(super) fn significant(source: &str, tokens: &Tokens) -> Vec<Cursor> {
             if token.kind == TokenKind::Unknown {
                 let ends = text.starts_with(';');
                 // Where the line ends with it nothing is missing.
-                after_lexical_error |= !(ends && ends_line(source, token.span));
+                after_lexical_error |= !(ends && ends_line(source, range(token.span).end));
                 newline |= ends;
             }
             continue;
@@ -84,13 +85,6 @@ pub(super) fn significant(source: &str, tokens: &Tokens) -> Vec<Cursor> {
     }
     mark_unbalanced(&mut cursor);
     cursor
-}
-
-/// Whether nothing but a comment follows on the line.
-fn ends_line(source: &str, span: Span) -> bool {
-    let rest = source.get(range(span).end..).unwrap_or_default();
-    let line = rest.lines().next().unwrap_or_default().trim();
-    line.is_empty() || line.starts_with("--")
 }
 
 /// Finds the declarations whose brackets do not pair up.

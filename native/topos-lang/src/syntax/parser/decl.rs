@@ -233,7 +233,7 @@ impl Parser<'_> {
     }
 
     fn test(&mut self) -> TestDecl {
-        let name = self.text_literal("the name of the test");
+        let name = self.text_literal("the name of the test", "say what holds: `test \"the order is kept\" { .. }`");
         let body = self.block(Delim::Block);
         TestDecl { name, body }
     }
@@ -279,7 +279,7 @@ impl Parser<'_> {
             self.unexpected_help(codes::UNEXPECTED, "`=` and a text", &format!("name the Erlang side: `= {form}`"));
             return crate::syntax::ast::TextLiteral { value: String::new(), span: self.nothing() };
         }
-        self.text_literal(form)
+        self.text_literal(form, "name the Erlang side in a text")
     }
 }
 

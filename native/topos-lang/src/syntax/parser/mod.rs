@@ -33,7 +33,7 @@ use crate::diagnostic::{Code, Diagnostic, Span};
 use cursor::Cursor;
 
 /// Parses the tokens of `source`.
-pub(super) fn parse(source: &str, tokens: &Tokens, limits: &Limits) -> (Module, Vec<Diagnostic>) {
+pub(super) fn parse(source: &str, tokens: &Tokens, limits: &Limits) -> Parsed {
     let mut parser = Parser {
         source,
         tokens,
@@ -41,6 +41,7 @@ pub(super) fn parse(source: &str, tokens: &Tokens, limits: &Limits) -> (Module, 
         pos: 0,
         limits: *limits,
         diagnostics: Vec::new(),
+        commas: Vec::new(),
         last_error: None,
         mode: Mode { newlines: true, braces: true },
         opens: Vec::new(),
@@ -56,7 +57,15 @@ pub(super) fn parse(source: &str, tokens: &Tokens, limits: &Limits) -> (Module, 
         height: 0,
     };
     let module = parser.module();
-    (module, parser.diagnostics)
+    Parsed { module, diagnostics: parser.diagnostics, commas: parser.commas }
+}
+
+/// What the tokens are.
+pub(super) struct Parsed {
+    pub(super) module: Module,
+    pub(super) diagnostics: Vec<Diagnostic>,
+    /// Places between the fields of records where a comma is missing, which the diagnostics say already.
+    pub(super) commas: Vec<Span>,
 }
 
 /// What the phrase around means for the layout of the one that is being read.
@@ -135,6 +144,8 @@ struct Parser<'s> {
     pos: usize,
     limits: Limits,
     diagnostics: Vec<Diagnostic>,
+    /// Places between fields where a comma is missing.
+    commas: Vec<Span>,
     /// The position of the last error.
     last_error: Option<usize>,
     mode: Mode,

@@ -55,15 +55,15 @@ impl Parser<'_> {
         Literal::Duration(value.unwrap_or(i64::MAX))
     }
 
-    /// A text where the grammar wants nothing else.
-    pub(super) fn text_literal(&mut self, what: &str) -> TextLiteral {
+    /// A text where the grammar wants nothing else: `what` is expected, and `help` says how it is written.
+    pub(super) fn text_literal(&mut self, what: &str, help: &str) -> TextLiteral {
         let span = self.span();
         if self.at(TokenKind::Text) {
             if let Some(Literal::Text(value)) = self.literal() {
                 return TextLiteral { value, span };
             }
         }
-        self.unexpected(codes::UNEXPECTED, what);
+        self.unexpected_help(codes::UNEXPECTED, what, help);
         TextLiteral { value: String::new(), span: self.nothing() }
     }
 
