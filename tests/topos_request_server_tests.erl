@@ -15,7 +15,8 @@ request_server_test_() ->
     {foreach, fun start/0, fun(_) -> ok = topos_sup:stop_node() end, [
         {timeout, 120, {"a peer that came back numbers its requests anew", fun lives_share_no_slots/0}},
         {timeout, 120, {"more than may be served are refused where they arrive", fun more_are_refused/0}},
-        {timeout, 120, {"a sweep takes only what it saw", fun a_sweep_takes_only_what_it_saw/0}}
+        {timeout, 120, {"a sweep takes only what it saw", fun a_sweep_takes_only_what_it_saw/0}},
+        {timeout, 120, {"a sweep does not end who is replying", fun a_sweep_ends_no_reply/0}}
     ]}.
 
 %% Its first life's request must neither end what the second asked nor answer it.
@@ -61,6 +62,27 @@ a_sweep_takes_only_what_it_saw() ->
     true = ets:insert(topos_serving, Old),
     ok = topos_request_server:sweep(Later - ?WAIT, [Old]),
     ?assertEqual([], ets:tab2list(topos_serving)).
+
+%% It was killed between what it counted and what it kept: the bytes counted for ever.
+a_sweep_ends_no_reply() ->
+    Test = self(),
+    ok = meck:new(topos_relay, [passthrough]),
+    try
+        ok = meck:expect(topos_relay, ask, fun(_, _, _, _, _) -> Test ! {writing, self()}, receive written -> ok end end),
+        Pid = asked({?PEER, 1}, first),
+        Seen = [{_, Pid, Deadline}] = ets:tab2list(topos_serving),
+        Ref = monitor(process, Pid),
+        Pid ! go,
+        receive {writing, Pid} -> ok after ?WAIT -> error(not_replied) end,
+        ok = topos_request_server:sweep(Deadline, Seen),
+        Pid ! written,
+        receive {'DOWN', Ref, process, Pid, Reason} -> ?assertEqual(normal, Reason) end,
+        ?assertMatch([{_, 0, _, _, _}], ets:tab2list(topos_replies)),
+        ok = topos_request_server:forget(?PEER),
+        ?assertEqual(0, counters:get(maps:get(kept_replies, topos_local:hot()), 1))
+    after
+        meck:unload(topos_relay)
+    end.
 
 handle_request(?PEER, {Test, Name}) ->
     Test ! {serving, Name, self()},

@@ -10,13 +10,19 @@
 switch_test_() ->
     {foreach, fun start/0, fun stop/1, [
         {timeout, 60, {"a switch that cannot begin here is announced to nobody", fun not_begun/0}},
+        {timeout, 60, {"nor is one that cannot begin after a while", fun not_begun_in_time/0}},
         {timeout, 60, {"one that can is announced", fun begun/0}}
     ]}.
 
 %% It was prepared and taken back at once, and until both had arrived another node's switch could meet it: `switch_conflict'.
-not_begun() ->
+not_begun() -> not_begun(0).
+
+%% A handler that begins slowly: time to prepare again is there when it fails.
+not_begun_in_time() -> not_begun(400).
+
+not_begun(Milliseconds) ->
     Error = topos_error:new(topology_handler_failed, #{handler => nobody, why => {init, on_purpose}}),
-    ok = meck:expect(topos_overlay, start_machine, fun(_, _) -> {error, Error} end),
+    ok = meck:expect(topos_overlay, start_machine, fun(_, _) -> receive after Milliseconds -> {error, Error} end end),
     ?assertEqual({error, Error}, topos_switch:set_topology(#{type => custom, handler => nobody, args => []}, 60_000)),
     ?assertEqual([], [Message || Message <- sent(), element(1, Message) =:= prepare]),
     ?assertMatch(#{state := stable}, topos_switch:status()).

@@ -100,14 +100,18 @@ sweep(Now, Seen) ->
     lists:foreach(
         fun({_, Pid, Deadline} = Row) ->
             case Deadline =< Now of
-                true when is_pid(Pid) -> exit(Pid, kill), ets:delete_object(topos_serving, Row);
-                true -> ets:delete_object(topos_serving, Row);
+                %% Who took its row back itself is past what takes time, and keeps its reply.
+                true -> is_taken(Row) andalso is_pid(Pid) andalso exit(Pid, kill);
                 %% It was killed by somebody else.
-                false -> is_pid(Pid) andalso not is_process_alive(Pid) andalso ets:delete_object(topos_serving, Row)
+                false -> is_pid(Pid) andalso not is_process_alive(Pid) andalso is_taken(Row)
             end
         end, Seen).
 
 %% internal
+
+%% Of several who want to take a row, one does.
+-spec is_taken({key(), undefined | pid(), integer()}) -> boolean().
+is_taken(Row) -> ets:select_delete(topos_serving, [{Row, [], [true]}]) =:= 1.
 
 -spec claim(topos_delivery:from(), topos_frame:slot()) -> {new, Before :: non_neg_integer()} | repeated | past.
 claim(_, {Number, _}) when Number >= ?MAX_SLOTS ->
@@ -176,13 +180,18 @@ serve(Module, Request, #job{node = Node, key = Key} = Job) ->
         {ok, Term} -> {reply, handled(Module, Node, Term)};
         {error, Reason} -> {refuse, Reason}
     end,
-    true = ets:delete(topos_serving, Key),
-    ok = case Answer of
-        {reply, Reply} -> reply(Reply, Job);
-        {refuse, Why} -> refuse(Why, Job)
-    end,
-    %% While the reply is on its way. Of a process that is killed before this, the sweep does it.
-    drop_before(Job).
+    case ets:take(topos_serving, Key) of
+        [_] ->
+            ok = case Answer of
+                {reply, Reply} -> reply(Reply, Job);
+                {refuse, Why} -> refuse(Why, Job)
+            end,
+            %% While the reply is on its way. Of a process that is killed before this, the sweep does it.
+            drop_before(Job);
+        %% Its time is up: the sweep has taken it, and this process is about to be killed.
+        [] ->
+            ok
+    end.
 
 -spec handled(module(), node(), term()) -> {ok, term()} | {error, topos_error:t()}.
 handled(Module, Node, Request) ->

@@ -163,10 +163,9 @@ actions([{start, Epoch, Topology} | Rest], #state{node = Node} = State) ->
         ok ->
             actions(Rest, State);
         {error, Error} ->
-            %% After the actions beside this one.
-            self() ! {topos_overlay, Epoch, {failed, Error}},
-            %% It is given up then; who heard of it would be busy with it for a moment.
-            actions([Action || Action <- Rest, not announces(Action, Epoch)], State)
+            %% It is given up at once; who heard of it would be busy with it for a moment.
+            Unheard = actions([Action || Action <- Rest, not announces(Action, Epoch)], State),
+            event({machine, Epoch, {failed, Error}}, Unheard)
     end;
 actions([Action | Rest], State) ->
     actions(Rest, action(Action, State)).

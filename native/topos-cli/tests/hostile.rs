@@ -51,6 +51,13 @@ fn a_line_of_a_hundred_megabytes() {
 }
 
 #[test]
+fn a_million_semicolons_on_a_line() {
+    // What follows each on its line was looked through to the end: 48 seconds.
+    assert_eq!(codes(format!("flow f = [{}1]\n", "1;".repeat(1_000_000)).as_bytes()), ["TP0003"]);
+    assert_eq!(codes(format!("flow f = {{{}1}}\n", "a;".repeat(1_000_000)).as_bytes()), ["TP0003"]);
+}
+
+#[test]
 fn a_type_that_doubles_with_each_let() {
     let lets: String = (1..=200).map(|i| format!("  let x{i} = fn(y) -> (x{0}, x{0})\n", i - 1)).collect();
     assert_eq!(codes(format!("flow f x0 =\n{lets}  1\n").as_bytes()), ["TP0210"]);

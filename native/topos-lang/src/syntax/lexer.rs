@@ -1,5 +1,6 @@
-//! The lexer: text in, tokens out. It never fails: what it cannot read becomes an [`TokenKind::Unknown`] token and a
-//! diagnostic, and reading goes on behind it. One pass, no recursion, a constant amount of work a byte.
+//! The lexer: text in, tokens out. It never fails: what it cannot read becomes an [`TokenKind::Unknown`] token, a `;` between
+//! elements the comma that was meant, with a diagnostic each, and reading goes on behind it. One pass, no recursion, a constant
+//! amount of work a byte.
 
 use super::codes;
 use super::token::{Token, TokenKind, Tokens};
@@ -463,11 +464,10 @@ impl<'s> Lexer<'s> {
     }
 }
 
-/// Whether nothing but a comment follows on the line.
+/// Whether nothing but a comment follows on the line. Looks no further than what stands next on it.
 pub(super) fn ends_line(source: &str, position: usize) -> bool {
-    let rest = source.get(position..).unwrap_or_default();
-    let line = rest.lines().next().unwrap_or_default().trim();
-    line.is_empty() || line.starts_with("--")
+    let rest = source.get(position..).unwrap_or_default().trim_start_matches([' ', '\t', '\r']);
+    rest.is_empty() || rest.starts_with('\n') || rest.starts_with("--")
 }
 
 /// The name between two backquotes, as other languages make an operator of a function.
